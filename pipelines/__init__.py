@@ -1,0 +1,1 @@
+"""Beam: transforms over slices, the jobs made of them, runners and progress."""

@@ -1,0 +1,176 @@
+"""The jobs `embed`, `score` and `relabel`: plan, run, report.
+
+Create(slices) → Reshuffle → EmbedSlices → ScoreSlices → FinishTables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import apache_beam as beam
+
+from pipelines.embed import EmbedJob, EmbedSlices
+from pipelines.finish import FinishJob, FinishTables
+from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from pipelines.progress import Watch, watched
+from pipelines.report import JobReport, report
+from pipelines.runners import run_pipeline
+from pipelines.score import ScoreJob, ScoreSlices
+from pipelines.workers import SharedEncoder
+from relabel.goal_files import FIELD_PREFIX
+from schemas.errors import DeadLetterError
+from schemas.manifests import AnyTableManifest, EmbeddingManifest
+from schemas.slices import Slice
+from schemas.store import Store
+
+
+def embed(options: JobOptions, what: EmbedOptions) -> JobReport:
+    """Source → steps, episodes and one embedding table per camera.
+
+    Raises:
+        RelabelError: anything the user can mend; nothing half-written looks whole.
+    """
+    encoder = SharedEncoder(what.encoder)
+    loaded = encoder.acquire()
+    plan = plan_embedding(options, what, loaded.spec)
+    return _Run(options, plan.store, encoder, what, plan).execute()
+
+
+def score(options: JobOptions, what: ScoreOptions) -> JobReport:
+    """Stored embeddings → one reward set. The source is not touched.
+
+    Raises:
+        RelabelError: as `embed`.
+    """
+    store = Store.open(options.store)
+    plan = plan_scoring(options, what, store, what.encoder())
+    return _Run(options, store, scoring=plan).execute()
+
+
+def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions) -> JobReport:
+    """`embed` and `score` in one pipeline: a slice is scored as soon as it is embedded.
+
+    Goals mined from the source (`field:…`) are known only when every slice has been read, so
+    they take two pipelines.
+
+    Raises:
+        RelabelError: as `embed`.
+    """
+    encoder = SharedEncoder(embedding.encoder)
+    loaded = encoder.acquire()
+    plan = plan_embedding(options, embedding, loaded.spec)
+    scoring = replace(scoring, cameras=plan.cameras)
+    if not scoring.goals.startswith(FIELD_PREFIX):
+        rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
+        return _Run(options, plan.store, encoder, embedding, plan, rewards).execute()
+    first = _Run(options, plan.store, encoder, embedding, plan).execute()
+    if options.dry_run:
+        return first
+    rewards = plan_scoring(options, scoring, plan.store, loaded)
+    return first.then(_Run(options, plan.store, scoring=rewards).execute())
+
+
+class _Run:
+    """One pipeline over the slices of one store."""
+
+    def __init__(
+        self,
+        options: JobOptions,
+        store: Store,
+        encoder: SharedEncoder | None = None,
+        what: EmbedOptions | None = None,
+        embedding: EmbedPlan | None = None,
+        scoring: ScorePlan | None = None,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._encoder = encoder
+        self._what = what
+        self._embedding = embedding
+        self._scoring = scoring
+
+    def execute(self) -> JobReport:
+        """Writes what is missing and reports on every table asked for."""
+        tables = self._tables()
+        if self._options.dry_run:
+            return report(self._store, tables, None)
+        pending = self._begin(tables)
+        watch = Watch(self._store, [table.table for table in pending])
+        if pending:
+            with watched(watch, self._options.show):
+                run_pipeline(lambda pipeline: self._build(pipeline, pending), self._options.run)
+        done = report(self._store, tables, watch.look())
+        _refuse_dead_letters(done, self._options)
+        return done
+
+    def _tables(self) -> list[AnyTableManifest]:
+        source = list(self._embedding.tables) if self._embedding else []
+        return [*source, *([self._scoring.manifest] if self._scoring else [])]
+
+    def _begin(self, tables: Sequence[AnyTableManifest]) -> list[AnyTableManifest]:
+        """Tables that are not complete, begun; a reward set with its goals written."""
+        overwrite = self._options.overwrite
+        pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
+        scoring = self._scoring
+        if scoring is None or scoring.manifest not in pending:
+            return pending
+        return [*pending[:-1], scoring.write_goals(self._store)]
+
+    def _build(self, pipeline: beam.Pipeline, pending: Sequence[AnyTableManifest]) -> None:
+        slices = (
+            pipeline
+            | "Slices" >> beam.Create(self._store.slices).with_output_types(Slice)
+            | "Reshuffle" >> beam.Reshuffle()
+        )
+        own = {table.table for table in pending}
+        if embedding := self._embed_job(own):
+            slices = slices | "EmbedSlices" >> EmbedSlices(embedding)
+        if scoring := self._score_job(own):
+            slices = slices | "ScoreSlices" >> ScoreSlices(scoring)
+        options = self._options
+        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio)
+        slices | "FinishTables" >> FinishTables(finish)
+
+    def _embed_job(self, pending: set[str]) -> EmbedJob | None:
+        plan, what = self._embedding, self._what
+        tables = tuple(t for t in plan.tables if t.table in pending) if plan else ()
+        if not tables or what is None:
+            return None
+        embeds = any(isinstance(table, EmbeddingManifest) for table in tables)
+        return EmbedJob(
+            source=what.source,
+            split=what.split,
+            store=self._options.store,
+            tables=tables,
+            encoder=self._encoder if embeds else None,
+            batch_size=what.batch_size,
+            decode_threads=what.decode_threads,
+            threads=self._options.worker_threads,
+        )
+
+    def _score_job(self, pending: set[str]) -> ScoreJob | None:
+        plan = self._scoring
+        if plan is None or plan.manifest.table not in pending:
+            return None
+        options = self._options
+        return ScoreJob(options.store, plan.manifest, plan.scorer, options.worker_threads)
+
+
+def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:
+    unfinished = done.unfinished
+    if not unfinished:
+        return
+    lines = [
+        f"{table.table}: {table.dead_letters} dead letters beside {table.rows} rows"
+        for table in unfinished
+    ]
+    examples = dict.fromkeys(example for table in unfinished for example in table.examples)
+    raise DeadLetterError(
+        "more records could not be processed than --max-dead-ratio "
+        f"{options.max_dead_ratio:g} accepts:\n  "
+        + "\n  ".join([*lines, "such as", *list(examples)[:3]])
+        + f"\nall of them are in {options.store}/dead_letters; to accept them, run again with a "
+        "higher --max-dead-ratio: nothing is computed twice"
+    )

@@ -1,0 +1,84 @@
+"""What a job is asked to do: one frozen record per job, filled by the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from pipelines.progress import Progress
+from pipelines.runners import RunOptions
+from schemas.encoders import Encoder
+from schemas.enums import Fusion, LastStep, Timing
+
+LoadEncoder = Callable[[], Encoder]
+
+
+def encoder_loader(name: str, device: str, precision: str) -> LoadEncoder:
+    """A picklable function that loads an open_clip encoder."""
+    return partial(_load, name, device, precision)
+
+
+def _load(name: str, device: str, precision: str) -> Encoder:
+    from relabel.encoder import load_encoder  # torch: only when an encoder is needed
+
+    return load_encoder(name, device=device, precision=precision)
+
+
+def _silent(progress: Progress) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What every job takes."""
+
+    store: str
+    run: RunOptions = field(default_factory=RunOptions)
+    threads: int | None = None  # native threads per worker; None: cores / workers
+    max_dead_ratio: float = 0.0  # share of records that may be dead letters
+    overwrite: bool = False
+    dry_run: bool = False
+    command: str | None = None  # kept in manifests: how to resume
+    show: Callable[[Progress], None] = field(default=_silent, compare=False)
+
+    @property
+    def worker_threads(self) -> int:
+        """Native threads of one worker."""
+        if self.threads is not None:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // self.run.workers)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Source to embeddings."""
+
+    source: str
+    split: str
+    cameras: tuple[str, ...]
+    encoder: LoadEncoder
+    batch_size: int = 64
+    decode_threads: int = 2
+    dtype: Literal["float16", "float32"] = "float16"
+    keep_frames: bool = False
+    last_step: LastStep | None = None  # None: detect
+    episodes_per_slice: int | None = None  # None: from the stored size
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Embeddings to rewards."""
+
+    encoder: LoadEncoder
+    goals: str  # path of a YAML file, or "field:<name of a text column>"
+    name: str = "v1"
+    reward: str = "softmax-threshold"
+    parameters: dict[str, float] = field(default_factory=dict)
+    cameras: tuple[str, ...] = ()  # (): every camera embedded under the encoder
+    timing: Timing = Timing.NEXT_FRAME
+    fusion: Fusion = Fusion.MEAN
+    scores: bool = True
+    null_prompts: tuple[str, ...] | None = None  # of mined goals; None: the default

@@ -1,0 +1,257 @@
+"""What a job will write, decided before any slice is touched."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.embedding import SourceTable
+from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals, mine_goals
+from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.rewards import Scorer, bind, parse_reward
+from relabel.source import Source
+from schemas.encoders import Encoder, EncoderSpec
+from schemas.errors import StoreError
+from schemas.files import Folder
+from schemas.goals import GoalSet
+from schemas.manifests import (
+    EmbeddingManifest,
+    EpisodesManifest,
+    RewardManifest,
+    SliceSpec,
+    StepsManifest,
+    StoreManifest,
+    embedding_name,
+)
+from schemas.slices import TableFile, plan_slices
+from schemas.store import GOALS, Store
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """A store and the tables that its source is to become."""
+
+    store: Store
+    tables: tuple[SourceTable, ...]  # in the order in which a slice's files are committed
+    cameras: tuple[str, ...]
+
+    @property
+    def embeddings(self) -> tuple[EmbeddingManifest, ...]:
+        """The embedding tables among them."""
+        return tuple(t for t in self.tables if isinstance(t, EmbeddingManifest))
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """A reward set to be written, and the arithmetic that writes it."""
+
+    manifest: RewardManifest
+    scorer: Scorer
+    goals: pa.Table
+
+    def write_goals(self, store: Store) -> RewardManifest:
+        """Writes `goals.parquet`; the manifest that lists it."""
+        name = f"{self.manifest.table}/{GOALS}"
+        sink = pa.BufferOutputStream()
+        pq.write_table(self.goals, sink, compression="zstd")
+        store.folder.write(name, sink.getvalue().to_pybytes())
+        file = TableFile(
+            table=self.manifest.table,
+            file=GOALS,
+            rows=self.goals.num_rows,
+            bytes=store.folder.size(name),
+            sha256=store.folder.sha256(name),
+        )
+        return self.manifest.model_copy(update={"files": (file,)})
+
+
+def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -> EmbedPlan:
+    """Opens the source, opens or creates the store, and lists the tables.
+
+    Raises:
+        SourceError: no such source, split or camera.
+        StoreError: the store is of another source, or cannot be written.
+    """
+    source = Source.open(what.source, what.split)
+    cameras = source.resolve_cameras(what.cameras)
+    store = _store(options, what, source)
+    shared: dict[str, Any] = {
+        "source_fingerprint": source.spec.fingerprint,
+        "made_by": made_by(options, batch_size=what.batch_size),
+        "command": options.command,
+    }
+    kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
+    embeddings = (
+        EmbeddingManifest(encoder=spec, camera=camera, dtype=what.dtype, **shared)
+        for camera in cameras
+    )
+    steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
+    return EmbedPlan(store, (steps, episodes, *embeddings), cameras)
+
+
+def _store(options: JobOptions, what: EmbedOptions, source: Source) -> Store:
+    if not Store.exists(options.store):
+        manifest = _store_manifest(what, source)
+        if options.dry_run:
+            return Store(options.store, Folder.at(options.store), manifest)
+        return Store.create(options.store, manifest)
+    store = Store.open(options.store)
+    stored = store.manifest.source
+    if stored.fingerprint != source.spec.fingerprint:
+        raise StoreError(
+            f"{options.store}: is of another source: stored {_told(store.manifest)}, asked for "
+            f"{source.spec.name} {source.spec.version} {source.spec.split} "
+            f"({source.spec.fingerprint[:8]}); choose another --store"
+        )
+    _check_settings(options.store, store.manifest, what, source)
+    return store
+
+
+def _told(manifest: StoreManifest) -> str:
+    source = manifest.source
+    return f"{source.name} {source.version} {source.split} ({source.fingerprint[:8]})"
+
+
+def _check_settings(
+    location: str, manifest: StoreManifest, what: EmbedOptions, source: Source
+) -> None:
+    """Settings that a store fixes for good must not be asked for differently."""
+    problems = []
+    if what.last_step not in (None, manifest.last_step):
+        problems.append(f"--last-step: stored {manifest.last_step}, asked for {what.last_step}")
+    if what.keep_frames and not any(f.kind == "image" for f in manifest.fields):
+        problems.append("--keep-frames: the store was made without frames")
+    if what.episodes_per_slice is not None:
+        planned = plan_slices(source.spec.split, source.spec.shard_lengths, what.episodes_per_slice)
+        if len(planned) != len(manifest.slices):
+            problems.append(
+                f"--episodes-per-slice: stored {len(manifest.slices)} slices, "
+                f"asked for {len(planned)}"
+            )
+    if problems:
+        raise StoreError(f"{location}: " + "; ".join(problems) + "; choose another --store")
+
+
+def _store_manifest(what: EmbedOptions, source: Source) -> StoreManifest:
+    detected, reason = source.detect_last_step()
+    if what.last_step is not None:
+        detected, reason = what.last_step, "given by --last-step"
+    per_slice = what.episodes_per_slice
+    if per_slice is None:
+        per_slice = source.default_episodes_per_slice()
+    slices = plan_slices(source.spec.split, source.spec.shard_lengths, per_slice)
+    leaves = source.features.steps if what.keep_frames else source.columns
+    return StoreManifest(
+        source=source.spec,
+        slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
+        fields=tuple(leaf.spec for leaf in leaves),
+        metadata=tuple(leaf.spec for leaf in source.features.metadata),
+        left_out=dict(source.features.left_out),
+        cameras=source.cameras,
+        language_fields=source.features.language_fields,
+        last_step=detected,
+        last_step_reason=reason,
+    )
+
+
+def plan_scoring(
+    options: JobOptions,
+    what: ScoreOptions,
+    store: Store,
+    encoder: Encoder,
+    embeddings: Sequence[EmbeddingManifest] | None = None,
+) -> ScorePlan:
+    """Resolves goals, prompts and reward function into a scorer.
+
+    Args:
+        options: of the job.
+        what: goals and reward function.
+        store: holds the embeddings.
+        encoder: embeds the goals.
+        embeddings: tables that the same job is writing; None looks for them in the store.
+
+    Raises:
+        GoalError: goals that contradict themselves.
+        RewardError: a reward function with impossible parameters.
+        StoreError: no embeddings under this encoder.
+    """
+    function = parse_reward(what.reward, **what.parameters)
+    if embeddings is None:
+        embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
+    goals = _goals(what, store)
+    prompts = resolve_prompts(goals)
+    vectors = embed_prompts(prompts, encoder.encode_texts)
+    scorer = bind(
+        function, goals, prompts, vectors, encoder.spec, timing=what.timing, fusion=what.fusion
+    )
+    manifest = RewardManifest(
+        name=what.name,
+        source_fingerprint=store.manifest.source.fingerprint,
+        made_by=made_by(options),
+        command=options.command,
+        goals_name=goals.name,
+        goals_hash=goals.content_hash,
+        goals=len(goals.goals),
+        encoder=encoder.spec,
+        embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
+        function=scorer.function.model_dump(mode="json"),
+        timing=what.timing,
+        fusion=what.fusion,
+        binary=scorer.binary,
+        scores=what.scores,
+        score_range=scorer.score_range,
+        reward_range=scorer.reward_range,
+    )
+    table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
+    return ScorePlan(manifest, scorer, table)
+
+
+def _goals(what: ScoreOptions, store: Store) -> GoalSet:
+    if what.goals.startswith(FIELD_PREFIX):
+        return mine_goals(store, what.goals.removeprefix(FIELD_PREFIX), what.null_prompts)
+    return load_goals(what.goals)
+
+
+def _stored_embeddings(
+    store: Store, spec: EncoderSpec, cameras: Sequence[str]
+) -> list[EmbeddingManifest]:
+    complete = store.embeddings()
+    own = [e for e in complete if e.encoder.fingerprint == spec.fingerprint]
+    known = [f"{e.encoder.name} at {e.encoder.precision} of {e.camera}" for e in complete]
+    if not own:
+        listed = "\n  ".join(known or ["none"])
+        raise StoreError(
+            f"{store.location}: no embeddings of {spec.name} at {spec.precision} "
+            f"({spec.fingerprint[:8]}); there are:\n  {listed}\n"
+            "`vlm-relabel embed` adds an encoder to a store"
+        )
+    wanted = [_camera(name, own, store.location) for name in cameras]
+    return wanted or own
+
+
+def _camera(name: str, known: Sequence[EmbeddingManifest], location: str) -> EmbeddingManifest:
+    dotted = name.strip("/").replace("/", ".")
+    for table in known:
+        if table.camera == dotted or table.camera.endswith(f".{dotted}"):
+            return table
+    cameras = ", ".join(table.camera for table in known)
+    raise StoreError(f"{location}: camera {name!r} is not embedded; embedded are {cameras}")
+
+
+def made_by(options: JobOptions, **circumstances: int) -> dict[str, str]:
+    """What may change the last bits of a table: versions, machine, threads, batch."""
+    packages = ("apache-beam", "numpy", "pyarrow", "torch", "open_clip_torch", "vlm-relabel")
+    return {
+        **{package: version(package) for package in packages},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(options.worker_threads),
+        **{name: str(value) for name, value in circumstances.items()},
+    }

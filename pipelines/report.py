@@ -1,0 +1,182 @@
+"""What a job did, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.progress import Progress
+from schemas import fields
+from schemas.dead_letters import read_dead_letters
+from schemas.manifests import AnyTableManifest, RewardManifest
+from schemas.slices import TableFile
+from schemas.store import Store
+from schemas.tables import matrix
+
+_LOOKED_AT_SLICES: Final = 64  # for the goals' figures; a report is no second pass
+_EXAMPLES: Final = 3
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableReport(_Model):
+    """One table."""
+
+    table: str
+    complete: bool
+    slices_done: int
+    rows: int
+    bytes: int
+    dead_letters: int
+    examples: tuple[str, ...] = ()  # of dead letters
+
+
+class GoalReport(_Model):
+    """One goal of a reward set, over the slices looked at."""
+
+    goal_id: str
+    family: str
+    max_score: float | None
+    rewarded: float | None  # share of transitions with a reward above 0
+
+
+class JobReport(_Model):
+    """One run of a job."""
+
+    store: str
+    source: str
+    dry_run: bool
+    slices: int  # in the plan
+    episodes: int
+    episodes_empty: int | None  # kept in the episodes table with length 0
+    episodes_of_one_step: int | None  # kept; they have no transition
+    slices_new: int  # completed by this run
+    frames_new: int  # embedded or scored by this run
+    elapsed_s: float
+    frames_per_s: float
+    last_step: str
+    tables: tuple[TableReport, ...]
+    goals: tuple[GoalReport, ...] = ()
+    goals_looked_at_slices: int = 0
+
+    @property
+    def dead_letters(self) -> int:
+        """Of all tables."""
+        return sum(table.dead_letters for table in self.tables)
+
+    @property
+    def unfinished(self) -> tuple[TableReport, ...]:
+        """Tables without a manifest."""
+        return tuple(table for table in self.tables if not table.complete)
+
+    def then(self, later: JobReport) -> JobReport:
+        """Two runs on one store as one."""
+        elapsed = self.elapsed_s + later.elapsed_s
+        frames = max(self.frames_new, later.frames_new)
+        return later.model_copy(
+            update={
+                "slices_new": max(self.slices_new, later.slices_new),
+                "frames_new": frames,
+                "elapsed_s": elapsed,
+                "frames_per_s": frames / elapsed if elapsed else 0.0,
+                "tables": (*self.tables, *later.tables),
+            }
+        )
+
+
+def report(
+    store: Store, tables: Sequence[AnyTableManifest], progress: Progress | None
+) -> JobReport:
+    """Reads the state of some tables off the store; `progress` is None for a dry run."""
+    source = store.manifest.source
+    empty, single = (None, None) if progress is None else _short_episodes(store)
+    goals = _goal_reports(store, tables) if progress is not None else ()
+    return JobReport(
+        store=store.location,
+        source=f"{source.name} {source.version} {source.split}",
+        dry_run=progress is None,
+        slices=len(store.slices),
+        episodes=sum(source.shard_lengths),
+        episodes_empty=empty,
+        episodes_of_one_step=single,
+        slices_new=progress.slices_new if progress else 0,
+        frames_new=progress.frames if progress else 0,
+        elapsed_s=progress.elapsed_s if progress else 0.0,
+        frames_per_s=progress.frames_per_s if progress else 0.0,
+        last_step=f"{store.manifest.last_step.value} ({store.manifest.last_step_reason})",
+        tables=tuple(_table_report(store, table) for table in tables),
+        goals=goals,
+        goals_looked_at_slices=min(len(store.slices), _LOOKED_AT_SLICES) if goals else 0,
+    )
+
+
+def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
+    done = [piece for piece in store.slices if store.has(table.table, piece)]
+    letters = _dead_letters(store, table.table)
+    return TableReport(
+        table=table.table,
+        complete=store.is_complete(table.table),
+        slices_done=len(done),
+        rows=sum(store.rows(table.table, piece.file) for piece in done),
+        bytes=sum(store.folder.size(f"{table.table}/{piece.file}") for piece in done),
+        dead_letters=len(letters),
+        examples=tuple(letters[:_EXAMPLES]),
+    )
+
+
+def _dead_letters(store: Store, table: str) -> list[str]:
+    name = f"dead_letters/{table}"
+    files = [
+        TableFile(table=name, file=file, rows=0, bytes=0, sha256="")
+        for file in store.folder.names(name)
+    ]
+    rows = read_dead_letters(store, table, files).to_pylist()
+    return [_letter_text(row) for row in rows]
+
+
+def _letter_text(row: dict[str, object]) -> str:
+    step = "" if row[fields.STEP] is None else f" step {row[fields.STEP]}"
+    camera = "" if row[fields.CAMERA] is None else f" {row[fields.CAMERA]}"
+    return (
+        f"{row[fields.SLICE]}: episode {row[fields.EPISODE_ID]}{step}{camera}: {row[fields.REASON]}"
+    )
+
+
+def _short_episodes(store: Store) -> tuple[int | None, int | None]:
+    if not all(store.has("episodes", piece) for piece in store.slices):
+        return None, None
+    lengths = store.read_slices("episodes", store.slices, [fields.LENGTH]).column(fields.LENGTH)
+    return tuple(int(pc.sum(pc.equal(lengths, n)).as_py() or 0) for n in (0, 1))  # type: ignore[return-value]
+
+
+def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[GoalReport, ...]:
+    rewards = [t for t in tables if isinstance(t, RewardManifest) and store.is_complete(t.table)]
+    return tuple(report for manifest in rewards for report in _goals_of(store, manifest))
+
+
+def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
+    goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
+    best = np.full(manifest.goals, -np.inf)
+    rewarded, counted = np.zeros(manifest.goals), 0
+    for piece in store.slices[:_LOOKED_AT_SLICES]:
+        table = store.read_slices(manifest.table, [piece])
+        reward = matrix(table.column(fields.REWARD))
+        present = reward[~np.isnan(reward).any(axis=1)]
+        rewarded, counted = rewarded + (present > 0).sum(axis=0), counted + len(present)
+        if manifest.scores and table.num_rows:
+            best = np.fmax(best, np.fmax.reduce(matrix(table.column(fields.SCORE)), axis=0))
+    return [
+        GoalReport(
+            goal_id=goal[fields.GOAL_ID],
+            family=goal[fields.FAMILY],
+            max_score=float(top) if np.isfinite(top) else None,
+            rewarded=float(hits / counted) if counted else None,
+        )
+        for goal, top, hits in zip(goals, best, rewarded, strict=True)
+    ]

@@ -1,0 +1,96 @@
+"""Which Beam runner a job runs on, and how its errors come back."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+from schemas import errors
+from schemas.errors import RelabelError
+
+_SUFFIX: Final = re.compile(r" \[while running '[^']*'\]$")  # that Beam adds to a message
+# The last line of a traceback that a worker process sent as text.
+_RAISED: Final = re.compile(r"schemas\.errors\.(\w+): (.*?)(?: \[while running|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a job runs."""
+
+    workers: int = 1  # local processes; other runners take their own option
+    beam_args: tuple[str, ...] = ()  # what the user wrote after `--`
+
+
+def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> None:
+    """Builds a pipeline and runs it to its end.
+
+    Without a `--runner` among the Beam arguments, the in-process FnApiRunner is used.
+    `DirectRunner` is not: it now means Prism, which fetches a binary and ignores the worker
+    options.
+
+    Raises:
+        RelabelError: what a worker raised, of the same kind and with the same text.
+    """
+    beam_options = _beam_options(options)
+    named = beam_options.view_as(StandardOptions).runner
+    runner = named or _local_runner(beam_options)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # raised as well
+    pipeline = beam.Pipeline(runner=runner, options=beam_options)
+    build(pipeline)
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # runners wrap what a worker raised in kinds of their own
+        raise _unwrapped(error) from error
+
+
+def _beam_options(options: RunOptions) -> PipelineOptions:
+    local = ["--direct_num_workers", str(options.workers)]
+    if options.workers > 1:
+        local += ["--direct_running_mode", "multi_processing"]
+    return PipelineOptions([*local, *options.beam_args])
+
+
+def _local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
+    # Worker processes learn the pipeline options from the provisioning information.
+    from apache_beam.portability.api import beam_provision_api_pb2
+
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(info))
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RelabelError):
+            return type(cause)(_SUFFIX.sub("", str(cause)))
+        cause = cause.__cause__
+    found = _RAISED.findall(str(error))
+    if not found:
+        return error
+    name, text = found[-1]
+    kind = getattr(errors, name, RelabelError)
+    return kind(text.strip()) if issubclass(kind, RelabelError) else error
+
+
+def runner_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Beam arguments as given after `--`, checked for what this job cannot run on.
+
+    Raises:
+        RelabelError: DirectRunner or Prism by name.
+    """
+    text = " ".join(arguments)
+    if re.search(r"--runner[= ](DirectRunner|PrismRunner|SwitchingDirectRunner)\b", text):
+        raise RelabelError(
+            "--runner: DirectRunner now starts Prism, which fetches a program at run time and "
+            "ignores worker options; leave --runner out to run locally (see --workers)"
+        )
+    return tuple(arguments)

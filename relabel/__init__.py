@@ -1,0 +1,1 @@
+"""The core: sources, frames, encoders, prompts and rewards. No Beam."""

@@ -1,0 +1,105 @@
+"""Where a goal set comes from: a YAML file, or the instructions of the source itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from fsspec.core import open as open_any
+
+from relabel.prompts import Prompts
+from schemas import fields
+from schemas.errors import GoalError
+from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
+from schemas.store import Store
+from schemas.tables import Array
+
+FIELD_PREFIX: Final = "field:"
+
+
+def load_goals(path: str) -> GoalSet:
+    """Reads a goals file.
+
+    Args:
+        path: or URL, of a YAML file.
+
+    Raises:
+        GoalError: missing, or against a rule of `schemas.goals`.
+    """
+    try:
+        with open_any(path, "rt", encoding="utf-8") as stream:
+            return GoalSet.from_yaml(stream.read(), origin=path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise GoalError(
+            f"{path}: cannot be read: {error}; --goals takes a YAML file (docs/goals.md) or "
+            f"{FIELD_PREFIX}<name of a text field>"
+        ) from error
+
+
+def mine_goals(store: Store, column: str, null_prompts: Sequence[str] | None = None) -> GoalSet:
+    """One goal per distinct instruction stored in a store's steps.
+
+    Args:
+        store: its steps table may still be unfinished, but needs all slices.
+        column: a text feature: "language_instruction".
+        null_prompts: captions of frames that show none of them; None is the default.
+
+    Raises:
+        GoalError: no such text column, or it holds no text.
+    """
+    name = column.replace("/", ".")
+    texts = [spec.name for spec in store.manifest.fields if spec.kind == "text"]
+    if name not in texts:
+        raise GoalError(f"{FIELD_PREFIX}{column}: no such text field; there are {texts or 'none'}")
+    distinct: dict[str, None] = {}
+    for piece in store.slices:
+        values = store.read_slices("steps", [piece], [name]).column(name)
+        distinct.update(dict.fromkeys(v for v in pc.unique(values).to_pylist() if v))
+    nulls = DEFAULT_NULL_PROMPTS if null_prompts is None else tuple(null_prompts)
+    return GoalSet.from_texts(sorted(distinct), name=f"field-{name}", null_prompts=nulls)
+
+
+def goals_table(
+    goals: GoalSet,
+    prompts: Prompts,
+    embeddings: Array,
+    temperature: Array | None,
+    threshold: Array | None,
+) -> pa.Table:
+    """The goals of a reward set as they were used, one row per place on the goal axis.
+
+    Args:
+        goals: G of them.
+        prompts: of the goal set.
+        embeddings: (P, D) of the prompts.
+        temperature: (G,) as used; None if the reward function has none.
+        threshold: (G,) likewise.
+    """
+    # As dictionary indices: a thousand goals have a million negatives of a thousand texts.
+    captions = pa.array([" | ".join(texts) for texts in prompts.texts], pa.string())
+    indices = np.concatenate([*prompts.negatives, np.zeros(0, np.int64)]).astype(np.int32)
+    counts = np.array([len(own) for own in prompts.negatives])
+    negatives = pa.ListArray.from_arrays(
+        pa.array(np.append(0, np.cumsum(counts)).astype(np.int32)),
+        pa.DictionaryArray.from_arrays(pa.array(indices), captions),
+    )
+    own = embeddings[prompts.goal].astype("float32")
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(own.reshape(-1)), own.shape[1])
+    return pa.table(
+        {
+            fields.GOAL_ID: pa.array([g.id for g in goals.goals], pa.string()),
+            fields.FAMILY: pa.array([g.family for g in goals.goals], pa.string()),
+            fields.TEXTS: pa.array([list(prompts.texts[p]) for p in prompts.goal]),
+            fields.NEGATIVES: negatives,
+            fields.TEMPERATURE: _numbers(temperature, len(goals.goals)),
+            fields.THRESHOLD: _numbers(threshold, len(goals.goals)),
+            fields.TEXT_EMBEDDING: vectors,
+        }
+    )
+
+
+def _numbers(values: Array | None, count: int) -> pa.Array:
+    return pa.nulls(count, pa.float64()) if values is None else pa.array(values, pa.float64())

@@ -1,0 +1,119 @@
+"""Serialized episodes out of shard files, one by one, with what is unreadable accounted for.
+
+Shards are read here and not through `tf.data`, which ends a file at its first damaged record
+and would lose every later episode without naming it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import IO, Final
+
+import google_crc32c
+from etils import epath
+
+from schemas.errors import EpisodeError, SourceError
+
+Record = bytes | EpisodeError
+
+_LENGTH: Final = struct.Struct("<QI")  # length of the data, masked CRC-32C of those 8 bytes
+_CRC: Final = struct.Struct("<I")  # masked CRC-32C of the data
+_ARRAY_RECORD_BLOCK: Final = 8  # records fetched at once
+
+
+def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator[Record]:
+    """Records [start, stop) of a shard, in order, exactly `stop - start` of them.
+
+    Args:
+        path: of the shard file.
+        file_format: "tfrecord" or "array_record".
+        start: first record.
+        stop: one past the last.
+
+    Yields:
+        The serialized episode, or the error that stands in its place.
+
+    Raises:
+        SourceError: the file is missing or its format is not one of the two.
+    """
+    readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record}
+    if file_format not in readers:
+        raise SourceError(f"{path}: file format {file_format!r}; readable are {list(readers)}")
+    if not epath.Path(path).exists():
+        raise SourceError(f"{path}: the shard is missing; the dataset was not copied whole")
+    return readers[file_format](path, start, stop)
+
+
+def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
+    with epath.Path(path).open("rb") as stream:
+        for index in range(stop):
+            try:
+                if index < start:
+                    _skip(stream)
+                    continue
+                data, intact = _next(stream)
+            except EpisodeError as error:
+                # Without a trustworthy length the next record cannot be found.
+                lost = EpisodeError(f"{error} at record {index}; nothing after it can be read")
+                yield from [lost] * (stop - max(index, start))
+                return
+            yield data if intact else EpisodeError(f"checksum of record {index} is wrong")
+
+
+def _header(stream: IO[bytes]) -> int:
+    header = stream.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EpisodeError(f"the file ends {_LENGTH.size - len(header)} bytes early")
+    length, crc = _LENGTH.unpack(header)
+    if masked_crc(header[:8]) != crc:
+        raise EpisodeError("the checksum of a record's length is wrong")
+    return int(length)
+
+
+def _skip(stream: IO[bytes]) -> None:
+    stream.seek(_header(stream) + _CRC.size, 1)
+
+
+def _next(stream: IO[bytes]) -> tuple[bytes, bool]:
+    length = _header(stream)
+    body = stream.read(length + _CRC.size)
+    if len(body) < length + _CRC.size:
+        raise EpisodeError(f"the file ends {length + _CRC.size - len(body)} bytes early")
+    data = body[:length]
+    return data, masked_crc(data) == _CRC.unpack(body[length:])[0]
+
+
+def masked_crc(data: bytes) -> int:
+    """TFRecord's CRC-32C: rotated, and shifted by a constant (tsl/lib/hash/crc32c.h)."""
+    crc = google_crc32c.value(data)
+    return int((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _read_array_record(path: str, start: int, stop: int) -> Iterator[Record]:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    try:
+        reader = ArrayRecordReader(path)
+        available = reader.num_records()
+    except RuntimeError as error:
+        yield from [EpisodeError(f"the shard cannot be opened: {error}")] * (stop - start)
+        return
+    for block in range(start, stop, _ARRAY_RECORD_BLOCK):
+        yield from _array_record_block(
+            reader, available, block, min(block + _ARRAY_RECORD_BLOCK, stop)
+        )
+
+
+def _array_record_block(reader: object, available: int, start: int, stop: int) -> Iterator[Record]:
+    read = reader.read  # type: ignore[attr-defined]
+    try:
+        yield from read(list(range(start, min(stop, available))))
+    except RuntimeError:
+        for index in range(start, min(stop, available)):
+            try:
+                yield from read([index])
+            except RuntimeError as error:
+                yield EpisodeError(f"record {index} cannot be read: {error}")
+    missing = EpisodeError(f"the shard ends after {available} records")
+    yield from [missing] * (stop - max(start, available) if stop > available else 0)

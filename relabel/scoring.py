@@ -1,0 +1,84 @@
+"""`score_slice`: stored embeddings of one slice become scores and rewards. No frame is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from relabel.rewards import Scorer
+from schemas import fields
+from schemas.manifests import RewardManifest
+from schemas.slices import Slice
+from schemas.store import Store, check_same_rows
+from schemas.tables import Array, matrix, reward_schema, vectors
+
+_BLOCK_ROWS = 4096  # frames scored at once, rounded to whole episodes
+
+
+def score_slice(piece: Slice, *, store: Store, rewards: RewardManifest, scorer: Scorer) -> Slice:
+    """Writes one slice of a reward set, unless it is committed already.
+
+    Args:
+        piece: the slice; its embeddings must be committed.
+        store: read from and written to.
+        rewards: what the table is to be.
+        scorer: the reward function bound to the goals; pure arithmetic.
+
+    Returns:
+        The slice with the file of its rewards.
+
+    Raises:
+        StoreError: embeddings are missing, or those of two cameras do not have the same rows.
+    """
+    done = store.committed(rewards.table, piece, rewards.fingerprint)
+    if done is not None:
+        return piece.with_files(done)
+    keys, cameras = _embeddings(store, piece, rewards.embeddings)
+    schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
+    value = pa.uint8() if rewards.binary else pa.float32()
+    with store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer:
+        for start, lengths in episode_blocks(keys, _BLOCK_ROWS):
+            rows = slice(start, start + int(lengths.sum()))
+            scores = scorer.scores([camera[rows] for camera in cameras], lengths)
+            reward = scorer.rewards(scores, lengths)
+            columns = [vectors(scores, pa.float32())] if rewards.scores else []
+            own = keys.slice(start, len(scores))
+            writer.write(
+                [
+                    *(own.column(key).combine_chunks() for key in own.column_names),
+                    *columns,
+                    vectors(reward, value),
+                ]
+            )
+        return piece.with_files(writer.commit())
+
+
+def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Table, list[Array]]:
+    """Keys and (T, D) float32 embeddings of one slice, one array per camera."""
+    tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
+    keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
+    for name, table in zip(names[1:], tables[1:], strict=True):
+        check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
+    return keys, [matrix(table.column(fields.EMBEDDING)) for table in tables]
+
+
+def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:
+    """Cuts a slice into blocks of whole episodes.
+
+    Args:
+        keys: `episode_id` and `step` of every frame, episode after episode.
+        rows: a block is closed as soon as it has this many.
+
+    Yields:
+        First row of the block, and the lengths of its episodes.
+    """
+    steps = keys.column(fields.STEP).to_numpy()
+    starts = np.flatnonzero(steps == 0)
+    lengths = np.diff(np.append(starts, len(steps)))
+    first = 0
+    for last in range(len(lengths)):
+        if last + 1 == len(lengths) or starts[last] + lengths[last] - starts[first] >= rows:
+            yield int(starts[first]), lengths[first : last + 1]
+            first = last + 1

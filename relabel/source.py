@@ -1,0 +1,252 @@
+"""Sources: stored trajectories in RLDS form, read by the slice."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from relabel.features import EpisodeParser, Features, Leaf, read_features
+from relabel.records import read_records
+from schemas import fields
+from schemas.dead_letters import DeadLetter
+from schemas.enums import LastStep
+from schemas.errors import EpisodeError, SourceError
+from schemas.manifests import SourceSpec
+from schemas.slices import Slice
+
+_SAMPLED_EPISODES: Final = 20  # looked at to tell what a last step means
+_SLICE_MIB: Final = (1, 64)  # bounds of the source bytes one slice aims at
+_SLICES_AT_LEAST: Final = 8  # aimed at, so that small sources use several workers too
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One whole episode; images are still encoded."""
+
+    id: str
+    length: int  # T
+    steps: dict[str, Any]  # (T, *shape) array, or list of T bytes (image) or str (text)
+    metadata: dict[str, Any]
+
+    def language(self, names: Sequence[str]) -> str | None:
+        """First non-empty instruction at the first step."""
+        texts = (self.steps[name][0] for name in names if self.length and name in self.steps)
+        return next((text for text in texts if text.strip()), None)
+
+
+class Source:
+    """One split of a TFDS/RLDS directory, read-only.
+
+    Example:
+        >>> source = Source.open("/data/bridge_dataset/1.0.0", "train")   # doctest: +SKIP
+        >>> source.cameras                                                 # doctest: +SKIP
+        ('observation.image_0', 'observation.image_1')
+    """
+
+    def __init__(self, directory: str, builder: Any, split: str, features: Features) -> None:
+        info = builder.info.splits[split]
+        self.directory = directory
+        self.features = features
+        self.paths = [str(path) for path in info.filepaths]
+        self.file_format = str(builder.info.file_format.value)
+        self.bytes = int(info.num_bytes)
+        self.spec = SourceSpec(
+            name=builder.name,
+            version=str(builder.version),
+            split=split,
+            fingerprint=_fingerprint(directory, builder, split, self.paths),
+            shard_lengths=tuple(int(n) for n in info.shard_lengths),
+        )
+
+    @classmethod
+    def open(cls, directory: str, split: str) -> Source:
+        """Opens a split of a dataset directory.
+
+        Args:
+            directory: holds `features.json` and `dataset_info.json`.
+            split: name of a split.
+
+        Raises:
+            SourceError: no such directory, not a TFDS dataset, not RLDS, no such split.
+        """
+        builder = open_builder(directory)
+        features = read_features(builder.info.features, directory)
+        splits = {name: info for name, info in builder.info.splits.items() if info.num_examples}
+        if split not in splits:
+            raise SourceError(f"{directory}: no split {split!r}; there are {', '.join(splits)}")
+        return cls(directory, builder, split, features)
+
+    @property
+    def episodes(self) -> int:
+        """Number of stored episodes."""
+        return sum(self.spec.shard_lengths)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Dotted names of the image features."""
+        return self.features.cameras
+
+    def resolve_cameras(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Dotted names of cameras given as `observation/wrist`, `observation.wrist` or `wrist`.
+
+        Raises:
+            SourceError: none given, or one is unknown or ambiguous; lists the cameras.
+        """
+        resolved = tuple(dict.fromkeys(self._resolve_camera(name) for name in names))
+        if not resolved:
+            raise SourceError(f"no camera given; {self._known_cameras()}")
+        return resolved
+
+    def _resolve_camera(self, name: str) -> str:
+        dotted = name.strip("/").replace("/", ".").removeprefix(f"{fields.STEPS}.")
+        matches = [c for c in self.cameras if c == dotted or c.endswith(f".{dotted}")]
+        if len(matches) != 1:
+            problem = "ambiguous" if matches else "unknown"
+            raise SourceError(
+                f"{self.directory}: {problem} camera {name!r}; {self._known_cameras()}"
+            )
+        return matches[0]
+
+    def _known_cameras(self) -> str:
+        if not self.cameras:
+            return "the source has no image feature at all"
+        return "its cameras are " + ", ".join(name.replace(".", "/") for name in self.cameras)
+
+    @property
+    def columns(self) -> tuple[Leaf, ...]:
+        """Low-dimensional step features, which become columns of the steps table."""
+        return tuple(leaf for leaf in self.features.steps if leaf.spec.kind != "image")
+
+    def default_episodes_per_slice(self) -> int:
+        """Episodes whose stored size is a good unit of work: 1 to 64 MiB, several slices."""
+        low, high = (mib << 20 for mib in _SLICE_MIB)
+        target = min(max(self.bytes // _SLICES_AT_LEAST, low), high)
+        return max(1, target * self.episodes // max(self.bytes, 1))
+
+    def read(self, piece: Slice, columns: Sequence[str]) -> Iterator[Episode | DeadLetter]:
+        """Streams the episodes of a slice, in order; memory is that of one episode.
+
+        Args:
+            piece: which episodes.
+            columns: step features to parse.
+
+        Yields:
+            Each episode, or a dead letter in the place of one that cannot be read.
+        """
+        parser = EpisodeParser(self.features, columns)
+        path = self.paths[piece.shard]
+        records = read_records(path, self.file_format, piece.start, piece.stop)
+        for index, record in enumerate(records, start=piece.start):
+            episode_id = piece.episode_id(index)
+            try:
+                yield _episode(parser, episode_id, record)
+            except EpisodeError as error:
+                yield DeadLetter(episode_id, f"{epath.Path(path).name}: {error}")
+
+    def detect_last_step(self) -> tuple[LastStep, str]:
+        """What the last step of an episode means here, and what makes us think so.
+
+        RLDS ends an episode with a step that is only an observation; its action and reward
+        are fillers. Many converters store a real action there. A filler is all zeros (or
+        NaN); one real action among the sampled episodes settles it.
+        """
+        actions = [leaf.spec.name for leaf in self.columns if is_action(leaf.spec.name)]
+        if not actions:
+            return LastStep.FINAL_OBSERVATION, "no action feature: nothing follows a last frame"
+        sample = self._sample(actions)
+        if not sample:
+            return LastStep.FINAL_OBSERVATION, "no readable episode to look at"
+        real = sum(any(_is_real(values[-1]) for values in e.steps.values()) for e in sample)
+        told = f"{real} of {len(sample)} sampled episodes end with a non-zero action"
+        return (LastStep.CARRIES_ACTION if real else LastStep.FINAL_OBSERVATION), told
+
+    def sample_instructions(self) -> tuple[str, ...]:
+        """Distinct instructions of the first episodes."""
+        names = self.features.language_fields
+        texts = (episode.language(names) for episode in self._sample(names))
+        return tuple(dict.fromkeys(text for text in texts if text))
+
+    def notes(self) -> list[str]:
+        """What is unusual about the first episodes."""
+        sample = self._sample([fields.IS_LAST])
+        unmarked = sum(not any(episode.steps[fields.IS_LAST]) for episode in sample)
+        if not unmarked:
+            return []
+        return [
+            f"{unmarked} of {len(sample)} sampled episodes have no step marked is_last: "
+            "they may have been cut"
+        ]
+
+    def _sample(self, columns: Sequence[str]) -> list[Episode]:
+        """Some readable, non-empty episodes from the start of the source."""
+        columns = [c for c in columns if any(c == leaf.spec.name for leaf in self.features.steps)]
+        pieces = (
+            Slice(0, 1, self.spec.split, shard, 0, length)
+            for shard, length in enumerate(self.spec.shard_lengths)
+        )
+        items = (item for piece in pieces if columns for item in self.read(piece, columns))
+        episodes = (item for item in items if isinstance(item, Episode) and item.length)
+        return list(itertools.islice(episodes, _SAMPLED_EPISODES))
+
+
+def open_builder(directory: str) -> Any:
+    """The TFDS builder of a dataset directory; no generation code is needed or run.
+
+    Raises:
+        SourceError: there is no such directory, or no dataset in it.
+    """
+    path = epath.Path(directory).expanduser()
+    if not path.is_dir():
+        raise SourceError(f"{directory}: no such directory")
+    if not (path / "features.json").exists():
+        below = sorted(str(p.parent) for p in path.glob("*/features.json"))
+        hint = f"; did you mean {below[-1]}?" if below else ""
+        raise SourceError(f"{directory}: not a TFDS dataset (no features.json){hint}")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        return tfds.builder_from_directory(path)
+    except Exception as error:  # TFDS raises whatever its JSON and registry code raises
+        raise SourceError(
+            f"{directory}: the dataset description cannot be read: {error}"
+        ) from error
+
+
+def _episode(parser: EpisodeParser, episode_id: str, record: bytes | EpisodeError) -> Episode:
+    if isinstance(record, EpisodeError):
+        raise record
+    steps, metadata = parser.parse(record)
+    length = len(next(iter(steps.values()))) if steps else 0
+    return Episode(episode_id, length, steps, metadata)
+
+
+def is_action(name: str) -> bool:
+    """Whether a step feature is the action or a part of it."""
+    return name == fields.ACTION or name.startswith(f"{fields.ACTION}.")
+
+
+def _is_real(action: Any) -> bool:
+    values = np.asarray(action)
+    return values.dtype.kind in "fiub" and bool(np.any(np.nan_to_num(values)))
+
+
+def _fingerprint(directory: str, builder: Any, split: str, paths: Sequence[str]) -> str:
+    info = builder.info.splits[split]
+    sizes = [p.stat().length for p in map(epath.Path, paths) if p.exists()]
+    content = {
+        "name": builder.name,
+        "version": str(builder.version),
+        "split": split,
+        "features": json.loads((epath.Path(directory) / "features.json").read_text()),
+        "shard_lengths": [int(n) for n in info.shard_lengths],
+        "shard_bytes": sizes,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,32 @@
+"""The choices that decide what a stored number means; each is recorded, never guessed.
+
+All three refer to one time line: frame `o_t` is seen, action `a_t` is taken, frame
+`o_{t+1}` is its outcome.
+
+    o_0 --a_0--> o_1 --a_1--> o_2 --a_2--> ... --> o_{T-1}
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Timing(StrEnum):
+    """Which frame the reward of action `a_t` looks at."""
+
+    NEXT_FRAME = "next-frame"  # o_{t+1}, the outcome of a_t; the last frame has no reward
+    SAME_FRAME = "same-frame"  # o_t, what was seen before a_t; every frame has a reward
+
+
+class LastStep(StrEnum):
+    """What the last step of a stored episode is."""
+
+    FINAL_OBSERVATION = "final-observation"  # only o_{T-1}; its action and reward mean nothing
+    CARRIES_ACTION = "carries-action"  # a_{T-1} was taken, its outcome was not stored
+
+
+class Fusion(StrEnum):
+    """How the scores of several cameras on one frame become one score."""
+
+    MEAN = "mean"  # every camera counts the same
+    MAX = "max"  # the camera that sees the goal best decides

@@ -1,0 +1,42 @@
+"""The exceptions that a user, a file or a flag can cause.
+
+Every message names its subject, what was expected, what was found, and the cure.
+"""
+
+from __future__ import annotations
+
+
+class RelabelError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class SourceError(RelabelError):
+    """A source directory, split, camera or field that is not what was asked for."""
+
+
+class EpisodeError(RelabelError):
+    """One stored episode that cannot be read; becomes a dead letter."""
+
+
+class FrameError(RelabelError):
+    """One stored image that cannot be decoded; becomes a dead letter."""
+
+
+class GoalError(RelabelError):
+    """A goal set that contradicts itself or its file format."""
+
+
+class RewardError(RelabelError):
+    """A reward function with impossible parameters, or used where it cannot apply."""
+
+
+class EncoderError(RelabelError):
+    """An encoder whose name, weights, device or precision cannot be had."""
+
+
+class StoreError(RelabelError):
+    """A store that is unfinished, of other inputs, damaged, or cannot be written."""
+
+
+class DeadLetterError(RelabelError):
+    """More records could not be processed than the job was told to accept."""

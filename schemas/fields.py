@@ -1,0 +1,53 @@
+"""Every column and feature name, once, with a line of meaning each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- RLDS feature names (equal to the constants of the `rlds` package; a test holds them so)
+STEPS: Final = "steps"  # the nested dataset of one episode's steps
+OBSERVATION: Final = "observation"  # o_t
+ACTION: Final = "action"  # a_t, taken after seeing o_t
+REWARD: Final = "reward"  # the environment's own reward of a_t; in a reward table: the VLM's
+DISCOUNT: Final = "discount"  # the environment's discount after a_t
+IS_FIRST: Final = "is_first"  # o_t opens the episode
+IS_LAST: Final = "is_last"  # o_t closes the episode; a_t may be meaningless (see LastStep)
+IS_TERMINAL: Final = "is_terminal"  # o_t is terminal: no value lies beyond it
+
+# --- Columns every per-frame table carries
+EPISODE_ID: Final = "episode_id"  # "<split>/<shard>/<index in shard>", stable as long as the source
+STEP: Final = "step"  # 0-based index of the frame in its episode, int32
+
+# --- Episodes table
+LENGTH: Final = "length"  # number of frames
+LANGUAGE: Final = "language"  # first instruction of the episode, or null
+METADATA_PREFIX: Final = "episode_metadata."  # whatever the source says of the episode
+
+# --- Embedding table
+EMBEDDING: Final = (
+    "embedding"  # unit-norm image embedding, float16|float32 [D]; all nulls: dead letter
+)
+
+# --- Reward table
+SCORE: Final = "score"  # float32 [G], one per frame and goal; nulls: an embedding is missing
+# REWARD, above: [G], one per transition; nulls where there is no transition
+
+# --- goals.parquet of a reward set (row i is goal i of the goal axis)
+GOAL_ID: Final = "goal_id"
+FAMILY: Final = "family"
+TEXTS: Final = "texts"
+NEGATIVES: Final = "negatives"  # every negative as resolved, its phrasings joined by " | "
+TEMPERATURE: Final = "temperature"
+THRESHOLD: Final = "threshold"
+TEXT_EMBEDDING: Final = "text_embedding"  # unit-norm, float32 [D]
+
+# --- Dead letters
+SLICE: Final = "slice"
+STAGE: Final = "stage"  # "steps" or the name of the table that misses the record
+CAMERA: Final = "camera"
+REASON: Final = "reason"
+
+# --- Arrow metadata keys
+SHAPE: Final = b"shape"  # of a tensor column: JSON list, the row-major shape before flattening
+DTYPE: Final = b"dtype"  # of a tensor column: the source's NumPy dtype
+FINGERPRINT: Final = b"vlm_relabel.fingerprint"  # of a file: the table it belongs to

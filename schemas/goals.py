@@ -1,0 +1,246 @@
+"""Goals and goal sets: what is rewarded, in words.
+
+A goal set is an ordered list of goals with the prompts and negatives they are scored
+against. It is read from YAML, checked as a whole, and identified by a content hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from schemas.errors import GoalError
+
+DEFAULT_NULL_PROMPTS: Final = ("an empty room",)
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+GoalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$")]
+Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Goal(_Strict):
+    """One goal in words.
+
+    `negatives` is "auto" (the other goals of the same family, plus null prompts) or the
+    texts themselves. `temperature` and `threshold` left out mean those of the reward
+    function.
+    """
+
+    id: GoalId
+    texts: Texts  # phrasings; their embeddings are averaged
+    family: Text = "goal"
+    negatives: Literal["auto"] | Texts = "auto"
+    baseline: Text | None = None  # neutral description, for the goal-baseline reward
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Family(_Strict):
+    """What the goals of one family share; each field replaces the goal set's own."""
+
+    null_prompts: tuple[Text, ...] | None = None
+    templates: Texts | None = None
+
+
+class GoalSet(_Strict):
+    """An ordered set of goals; the goal axis of every reward table has this order.
+
+    Example:
+        >>> goals = GoalSet.from_texts(["open the drawer", "close the drawer"])
+        >>> [goal.id for goal in goals.goals]
+        ['open-the-drawer', 'close-the-drawer']
+    """
+
+    name: Text = "goals"
+    goals: Annotated[tuple[Goal, ...], Field(min_length=1)]
+    templates: Texts = ("{}",)  # each phrasing is put into each template
+    null_prompts: tuple[Text, ...] = DEFAULT_NULL_PROMPTS  # true of frames that show no goal
+    baseline: Text | None = None
+    families: Mapping[str, Family] = Field(default_factory=dict)
+    may_be_true_together: tuple[tuple[GoalId, ...], ...] = ()
+    max_negatives: Annotated[int, Field(ge=1)] | None = None  # sample this many other goals
+    seed: int = 0  # of that sample
+
+    @field_validator("templates")
+    @classmethod
+    def _templates_have_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_templates(templates)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> GoalSet:
+        problems = [
+            *_duplicates(goal.id for goal in self.goals),
+            *_unknown("may_be_true_together", self._together_ids(), {g.id for g in self.goals}),
+            *_unknown("families", self.families, {g.family for g in self.goals}),
+            *(p for goal in self.goals for p in _self_negatives(goal)),
+        ]
+        for family in self.families.values():
+            _checked_templates(family.templates or ())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _together_ids(self) -> Iterable[str]:
+        return (goal_id for group in self.may_be_true_together for goal_id in group)
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of everything that can change a reward (so not of `name`)."""
+        content = self.model_dump(mode="json", exclude={"name"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def family_templates(self, family: str) -> tuple[str, ...]:
+        """Templates that the phrasings of `family` are put into."""
+        own = self.families.get(family, Family()).templates
+        return self.templates if own is None else own
+
+    def family_null_prompts(self, family: str) -> tuple[str, ...]:
+        """Null prompts of `family`: captions true of frames that show none of its goals."""
+        own = self.families.get(family, Family()).null_prompts
+        return self.null_prompts if own is None else own
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        *,
+        name: str = "goals",
+        null_prompts: Sequence[str] = DEFAULT_NULL_PROMPTS,
+    ) -> GoalSet:
+        """One goal per distinct text, in order of first appearance, of one family.
+
+        Args:
+            texts: wordings; surrounding space is dropped and empty ones are skipped.
+            name: of the goal set.
+            null_prompts: captions of frames that show none of them.
+
+        Raises:
+            GoalError: no text is left.
+        """
+        distinct = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+        if not distinct:
+            raise GoalError("goals: expected at least one non-empty text, got none")
+        ids = _slugs(distinct)
+        goals = tuple(Goal(id=i, texts=(t,)) for i, t in zip(ids, distinct, strict=True))
+        nulls = tuple(text for text in null_prompts if text not in distinct)
+        return cls(name=name, goals=goals, null_prompts=nulls)
+
+    @classmethod
+    def from_yaml(cls, text: str, *, origin: str = "goals") -> GoalSet:
+        """Parses and checks a goals file.
+
+        Args:
+            text: content of the file.
+            origin: its path, for error texts.
+
+        Raises:
+            GoalError: not YAML, or any rule broken; every problem is listed at once.
+        """
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise GoalError(f"{origin}: not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise GoalError(
+                f"{origin}: expected a mapping with the key 'goals', got "
+                f"{type(content).__name__}; see docs/goals.md"
+            )
+        return cls.from_mapping(content, origin=origin)
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any], *, origin: str = "goals") -> GoalSet:
+        """As `from_yaml`, of already parsed content."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise GoalError(f"{origin}: {_explain(error)}") from error
+
+
+def _checked_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    bad = [template for template in templates if template.count("{}") != 1]
+    if bad:
+        raise ValueError(f"templates need one '{{}}' each for the phrasing, got {bad}")
+    return tuple(templates)
+
+
+def _duplicates(ids: Iterable[str]) -> list[str]:
+    return [f"duplicate goal id {i!r}" for i, count in Counter(ids).items() if count > 1]
+
+
+def _unknown(what: str, names: Iterable[str], known: set[str]) -> list[str]:
+    missing = sorted(set(names) - known)
+    return [f"{what} names {missing}, known are {sorted(known)[:10]}"] if missing else []
+
+
+def _self_negatives(goal: Goal) -> list[str]:
+    if goal.negatives == "auto":
+        return []
+    own = {normalised(text) for text in goal.texts}
+    equal = [text for text in goal.negatives if normalised(text) in own]
+    return [f"goal {goal.id!r} has its own text as a negative: {equal}"] if equal else []
+
+
+def normalised(text: str) -> str:
+    """Text as compared: case and runs of white space do not make a difference."""
+    return " ".join(text.lower().split())
+
+
+def _slugs(texts: Sequence[str]) -> list[str]:
+    """A readable, unique and stable id per distinct text."""
+    slugs = [re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "goal" for text in texts]
+    clashes = {slug for slug, count in Counter(slugs).items() if count > 1}
+    return [
+        f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if slug in clashes else slug
+        for slug, text in zip(slugs, texts, strict=True)
+    ]
+
+
+def _explain(error: ValidationError) -> str:
+    """All problems of a goals file, each with its place and, for a wrong key, the right ones."""
+    details = error.errors()
+    places = [problem["loc"] for problem in details]
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'goal set'}: {_cure(problem)}"
+        for problem in details
+        # An element that failed makes pydantic call its list too short as well: one is enough.
+        if not any(_lies_within(place, problem["loc"]) for place in places)
+    ]
+    count = len(problems)
+    return f"{count} problem{'s' if count > 1 else ''}\n  " + "\n  ".join(problems)
+
+
+def _lies_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return inner != outer and inner[: len(outer)] == outer and outer != ()
+
+
+def _cure(problem: Mapping[str, Any]) -> str:
+    place, kind = problem["loc"], problem["type"]
+    if kind == "extra_forbidden":
+        model = Goal if place[0] == "goals" else Family if place[0] == "families" else GoalSet
+        return f"unknown key; known are {', '.join(model.model_fields)}"
+    if kind == "string_too_short":
+        return "the text is empty; write what the camera would see when the goal is reached"
+    if kind == "tuple_type" and isinstance(problem["input"], str):
+        return f"expected a list of texts, got one text; write [{problem['input']!r}]"
+    if kind == "value_error":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    return f"{problem['msg']}, got {str(problem['input'])[:60]}"

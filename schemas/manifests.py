@@ -1,0 +1,271 @@
+"""Manifests: what a store and each of its tables say of themselves.
+
+The store's own `manifest.json` is written first: it is the identity of the source and the
+plan of the slices. A table's `plan.json` is written when a job starts on it, and replaced by
+its `manifest.json`, with every file's rows, bytes and SHA-256, when all its slices are whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, ClassVar, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.encoders import EncoderSpec
+from schemas.enums import Fusion, LastStep, Timing
+from schemas.errors import StoreError
+from schemas.slices import Slice, TableFile
+from schemas.tables import FieldSpec
+
+FORMAT_VERSION: Final = "1.0"
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSpec(_Model):
+    """Where the frames came from."""
+
+    name: str  # of the dataset: "bridge_dataset"
+    version: str
+    split: str
+    fingerprint: str  # sha256 of the dataset's description, features, shards and their sizes
+    shard_lengths: tuple[int, ...]  # episodes per shard
+
+
+class SliceSpec(_Model):
+    """One planned slice: episodes [start, stop) of a shard."""
+
+    shard: int
+    start: int
+    stop: int
+
+
+class StoreManifest(_Model):
+    """`manifest.json` of a store."""
+
+    format_version: str = FORMAT_VERSION
+    source: SourceSpec
+    slices: tuple[SliceSpec, ...]
+    fields: tuple[FieldSpec, ...]  # columns of the steps table, after its keys
+    metadata: tuple[FieldSpec, ...]  # columns of the episodes table, after its own
+    left_out: dict[str, str]  # features that are no column, with the reason
+    cameras: tuple[str, ...]  # image features of the source, whether kept or not
+    language_fields: tuple[str, ...]  # text features that hold an instruction
+    last_step: LastStep
+    last_step_reason: str
+
+    def plan(self) -> tuple[Slice, ...]:
+        """The slices, as the jobs pass them around."""
+        return tuple(
+            Slice(
+                index=index,
+                count=len(self.slices),
+                split=self.source.split,
+                shard=piece.shard,
+                start=piece.start,
+                stop=piece.stop,
+            )
+            for index, piece in enumerate(self.slices)
+        )
+
+
+class TableManifest(_Model):
+    """What all tables' manifests have in common.
+
+    Two runs may continue one another's table if and only if their `identity` is equal.
+    """
+
+    # Fields that tell how a run went, not what its table is.
+    _CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
+        {"made_by", "command", "files", "dead_letters"}
+    )
+
+    format_version: str = FORMAT_VERSION
+    source_fingerprint: str
+    made_by: dict[str, str] = Field(default_factory=dict)  # versions, machine, threads, batch
+    command: str | None = None  # that makes or resumes this table
+    files: tuple[TableFile, ...] = ()
+    dead_letters: int = 0  # records this table misses
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """Rows of all slices."""
+        return sum(file.rows for file in self.slice_files)
+
+    @property
+    def slice_files(self) -> tuple[TableFile, ...]:
+        """The table's own files, one per slice; not its goals, not its dead letters."""
+        return tuple(f for f in self.files if f.table == self.table and f.file.startswith("slice-"))
+
+    def identity(self) -> dict[str, Any]:
+        """Everything the content of the table depends on."""
+        return self.model_dump(mode="json", exclude=set(self._CIRCUMSTANCES))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the identity; every file of the table carries it."""
+        content = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def differences(self, other: TableManifest) -> list[str]:
+        """What keeps two tables from being one, one line per differing value."""
+        return list(_differences(other.identity(), self.identity()))
+
+
+class StepsManifest(TableManifest):
+    """`steps/manifest.json`."""
+
+    kind: Literal["steps"] = "steps"
+    frames: tuple[str, ...] = ()  # cameras whose encoded images are kept as columns
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        return "steps"
+
+
+class EpisodesManifest(TableManifest):
+    """`episodes/manifest.json`."""
+
+    kind: Literal["episodes"] = "episodes"
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        return "episodes"
+
+
+class EmbeddingManifest(TableManifest):
+    """`embeddings/<encoder>.<camera>/manifest.json`."""
+
+    kind: Literal["embeddings"] = "embeddings"
+    encoder: EncoderSpec
+    camera: str  # dotted feature name
+    dtype: Literal["float16", "float32"] = "float16"  # as stored
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        return f"embeddings/{embedding_name(self.encoder, self.camera)}"
+
+    def identity(self) -> dict[str, Any]:
+        """As for any table; an encoder moved to another path is the same encoder."""
+        content = super().identity()
+        content["encoder"].pop("name")
+        return content
+
+
+class RewardManifest(TableManifest):
+    """`rewards/<name>/manifest.json`."""
+
+    kind: Literal["rewards"] = "rewards"
+    name: str
+    goals_name: str
+    goals_hash: str  # content hash of the goal set
+    goals: int  # G
+    encoder: EncoderSpec
+    embeddings: tuple[str, ...]  # names of the embedding tables scored, one per camera
+    function: dict[str, Any]  # the reward function with every number it used
+    timing: Timing
+    fusion: Fusion
+    binary: bool  # rewards are 0 or 1, stored as uint8
+    scores: bool  # the score column is there
+    score_range: tuple[float, float]  # closed interval
+    reward_range: tuple[float, float]
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        return f"rewards/{self.name}"
+
+    def identity(self) -> dict[str, Any]:
+        """As for any table; names of the goal set and of the encoder do not matter."""
+        content = super().identity()
+        content.pop("goals_name")
+        content["encoder"].pop("name")
+        return content
+
+
+AnyTableManifest = StepsManifest | EpisodesManifest | EmbeddingManifest | RewardManifest
+
+_KINDS: Final[dict[str, type[AnyTableManifest]]] = {
+    "steps": StepsManifest,
+    "episodes": EpisodesManifest,
+    "embeddings": EmbeddingManifest,
+    "rewards": RewardManifest,
+}
+
+
+def embedding_name(encoder: EncoderSpec, camera: str) -> str:
+    """Folder name of the embeddings of one camera under one encoder."""
+    return f"{encoder.key}.{camera.removeprefix('observation.')}"
+
+
+def parse_manifest(text: str | bytes, *, origin: str) -> AnyTableManifest:
+    """A table's manifest or plan from its JSON.
+
+    Raises:
+        StoreError: not a manifest, or of a format version this code does not read.
+    """
+    content = _checked_json(text, origin)
+    model = _KINDS.get(str(content.get("kind")))
+    if model is None:
+        raise StoreError(f"{origin}: expected kind in {list(_KINDS)}, got {content.get('kind')!r}")
+    return _validated(model, text, origin)
+
+
+def parse_store_manifest(text: str | bytes, *, origin: str) -> StoreManifest:
+    """A store's manifest from its JSON; errors as `parse_manifest`."""
+    _checked_json(text, origin)
+    return _validated(StoreManifest, text, origin)
+
+
+def _validated(model: type[_M], text: str | bytes, origin: str) -> _M:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        ]
+        raise StoreError(f"{origin}: not a valid manifest: {'; '.join(problems)}") from error
+
+
+def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"{origin}: not JSON: {error}") from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if not isinstance(version, str) or version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        raise StoreError(
+            f"{origin}: expected format version {FORMAT_VERSION.split('.')[0]}.x, got {version!r}; "
+            "read it with a release of that major version"
+        )
+    return dict(content)
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [
+            line
+            for key in keys
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [f"{path}: stored {_short(old)}, asked for {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

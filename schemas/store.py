@@ -1,0 +1,375 @@
+"""The store: a folder of tables, one Parquet file per slice, each with its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas import fields
+from schemas.errors import StoreError
+from schemas.files import Folder
+from schemas.manifests import (
+    AnyTableManifest,
+    EmbeddingManifest,
+    RewardManifest,
+    StoreManifest,
+    parse_manifest,
+    parse_store_manifest,
+)
+from schemas.slices import Slice, TableFile
+
+MANIFEST: Final = "manifest.json"
+PLAN: Final = "plan.json"
+GOALS: Final = "goals.parquet"  # of a reward set
+ROW_GROUP_ROWS: Final = 4096
+_INCOMPRESSIBLE: Final = frozenset({fields.EMBEDDING})
+
+
+class Store:
+    """Tables of one source, side by side.
+
+    Example:
+        >>> store = Store.open("/data/bridge.store")            # doctest: +SKIP
+        >>> rewards = store.read("rewards/v1", ["reward"])       # doctest: +SKIP
+    """
+
+    def __init__(self, location: str, folder: Folder, manifest: StoreManifest) -> None:
+        self.location = location
+        self.folder = folder
+        self.manifest = manifest
+        self.slices = manifest.plan()
+
+    @classmethod
+    def open(cls, location: str) -> Store:
+        """Opens an existing store.
+
+        Raises:
+            StoreError: there is none, or its manifest cannot be read.
+        """
+        folder = Folder.at(location)
+        if not folder.exists(MANIFEST):
+            raise StoreError(
+                f"{location}: not a store (no {MANIFEST}); `vlm-relabel relabel` or "
+                "`vlm-relabel embed` makes one"
+            )
+        text = folder.read(MANIFEST)
+        return cls(location, folder, parse_store_manifest(text, origin=folder.join(MANIFEST)))
+
+    @classmethod
+    def exists(cls, location: str) -> bool:
+        """Whether `location` holds a store."""
+        return Folder.at(location).exists(MANIFEST)
+
+    @classmethod
+    def create(cls, location: str, manifest: StoreManifest) -> Store:
+        """Writes the plan of a new store.
+
+        Raises:
+            StoreError: one is there already, or the location cannot be written.
+        """
+        folder = Folder.at(location)
+        if folder.exists(MANIFEST):
+            raise StoreError(f"{location}: there is a store already")
+        folder.write(MANIFEST, manifest.model_dump_json(indent=1).encode())
+        return cls(location, folder, manifest)
+
+    # --- tables
+
+    def begin(self, manifest: AnyTableManifest, *, overwrite: bool = False) -> bool:
+        """Starts or resumes a table; True if it is already complete.
+
+        Args:
+            manifest: what the table is to be.
+            overwrite: delete a table that differs instead of refusing.
+
+        Raises:
+            StoreError: another table has this name; every difference is named.
+        """
+        existing = self._recorded(manifest.table)
+        if existing is not None and (differences := existing.differences(manifest)):
+            if not overwrite:
+                raise StoreError(
+                    f"{self.location}/{manifest.table}: exists and was made of other inputs:\n  "
+                    + "\n  ".join(differences)
+                    + "\nchoose another --name, another --store, or --overwrite to replace it"
+                )
+            self.folder.delete_folder(manifest.table)
+            self.folder.delete_folder(f"dead_letters/{manifest.table}")
+            existing = None
+        if existing is None:
+            content = manifest.model_dump_json(indent=1).encode()
+            self.folder.write(f"{manifest.table}/{PLAN}", content)
+        return self.is_complete(manifest.table)
+
+    def finish(self, manifest: AnyTableManifest) -> None:
+        """Writes the manifest that makes a table complete, and clears what it supersedes.
+
+        Raises:
+            StoreError: a slice has no file.
+        """
+        listed = {file.file for file in manifest.files if file.table == manifest.table}
+        missing = [piece.file for piece in self.slices if piece.file not in listed]
+        if missing:
+            raise StoreError(
+                f"{manifest.table}: {len(missing)} of {len(self.slices)} slices are missing, "
+                f"such as {missing[0]}; run the same command again to resume"
+            )
+        content = manifest.model_dump_json(indent=1).encode()
+        self.folder.write(f"{manifest.table}/{MANIFEST}", content)
+        self.folder.delete(f"{manifest.table}/{PLAN}")
+        for leftover in self.folder.leftovers(manifest.table):
+            self.folder.delete(f"{manifest.table}/{leftover}")
+
+    def is_complete(self, table: str) -> bool:
+        """Whether the table has its manifest."""
+        return self.folder.exists(f"{table}/{MANIFEST}")
+
+    def table_manifest(self, table: str) -> AnyTableManifest:
+        """The manifest of a complete table.
+
+        Raises:
+            StoreError: there is no such table, or it is unfinished; says what resumes it.
+        """
+        if self.is_complete(table):
+            return self._parse(f"{table}/{MANIFEST}")
+        recorded = self._recorded(table)
+        if recorded is not None:
+            how = recorded.command or "the command that began it"
+            raise StoreError(f"{self.location}/{table}: unfinished; resume it with:\n  {how}")
+        known = self.tables() or ["none"]
+        raise StoreError(f"{self.location}: no table {table!r}; there are {', '.join(known)}")
+
+    def tables(self) -> list[str]:
+        """Names of the complete tables."""
+        return self._with(MANIFEST)
+
+    def unfinished(self) -> list[str]:
+        """Names of the tables that were begun and not finished."""
+        return [table for table in self._with(PLAN) if not self.is_complete(table)]
+
+    def embeddings(self) -> list[EmbeddingManifest]:
+        """Manifests of the complete embedding tables."""
+        manifests = (self.table_manifest(t) for t in self.tables() if t.startswith("embeddings/"))
+        return [m for m in manifests if isinstance(m, EmbeddingManifest)]
+
+    def rewards(self, name: str) -> RewardManifest:
+        """Manifest of a complete reward set.
+
+        Raises:
+            StoreError: as `table_manifest`.
+        """
+        manifest = self.table_manifest(f"rewards/{name}")
+        if not isinstance(manifest, RewardManifest):
+            raise StoreError(f"{self.location}/rewards/{name}: its manifest is of another kind")
+        return manifest
+
+    def goals(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The goals of a complete reward set; row i is place i of the goal axis.
+
+        Raises:
+            StoreError: as `table_manifest`.
+        """
+        self.rewards(name)
+        content = pa.BufferReader(self.folder.read(f"rewards/{name}/{GOALS}"))
+        return pq.read_table(content, columns=columns)
+
+    def _with(self, file: str) -> list[str]:
+        names = self.folder.names("", recursive=True)
+        return [name.removesuffix(f"/{file}") for name in names if name.endswith(f"/{file}")]
+
+    def _recorded(self, table: str) -> AnyTableManifest | None:
+        for file in (MANIFEST, PLAN):
+            if self.folder.exists(f"{table}/{file}"):
+                return self._parse(f"{table}/{file}")
+        return None
+
+    def _parse(self, name: str) -> AnyTableManifest:
+        return parse_manifest(self.folder.read(name), origin=self.folder.join(name))
+
+    # --- slices
+
+    def has(self, table: str, piece: Slice) -> bool:
+        """Whether the slice is committed."""
+        return self.folder.exists(f"{table}/{piece.file}")
+
+    def committed(self, table: str, piece: Slice, fingerprint: str) -> TableFile | None:
+        """What the manifest will say of a slice that is there already; None if it is not.
+
+        Raises:
+            StoreError: the file belongs to another table.
+        """
+        if not self.has(table, piece):
+            return None
+        name = f"{table}/{piece.file}"
+        metadata = self._footer(name)
+        found = (metadata.metadata or {}).get(fields.FINGERPRINT, b"").decode()
+        if found != fingerprint:
+            raise StoreError(
+                f"{self.folder.join(name)}: belongs to another table (fingerprint "
+                f"{found[:8] or 'none'}, expected {fingerprint[:8]}); --overwrite replaces it"
+            )
+        return TableFile(
+            table=table,
+            file=piece.file,
+            rows=metadata.num_rows,
+            bytes=self.folder.size(name),
+            sha256=self.folder.sha256(name),
+        )
+
+    def rows(self, table: str, file: str) -> int:
+        """Rows of a committed slice, from its footer."""
+        return int(self._footer(f"{table}/{file}").num_rows)
+
+    def _footer(self, name: str) -> pq.FileMetaData:
+        try:
+            with self.folder.filesystem.open_input_file(self.folder.join(name)) as stream:
+                return pq.read_metadata(stream)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(
+                f"{self.folder.join(name)}: not a whole Parquet file: {error}"
+            ) from error
+
+    def batches(
+        self, table: str, piece: Slice, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Row groups of a committed slice, one at a time.
+
+        Args:
+            table: name of the table; it may still be unfinished.
+            piece: the slice.
+            columns: to read; None reads all.
+
+        Raises:
+            StoreError: the file is missing or damaged.
+        """
+        name = self.folder.join(f"{table}/{piece.file}")
+        try:
+            with self.folder.filesystem.open_input_file(name) as stream:
+                file = pq.ParquetFile(stream)
+                yield from file.iter_batches(ROW_GROUP_ROWS, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{name}: cannot be read: {error}") from error
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All slices of a complete table in order; memory is that of the columns asked for.
+
+        Raises:
+            StoreError: unfinished, missing or damaged.
+        """
+        self.table_manifest(table)
+        return self.read_slices(table, self.slices, columns)
+
+    def read_slices(
+        self, table: str, slices: Sequence[Slice], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """As `read`, of some slices of a table that may still be unfinished."""
+        paths = (self.folder.join(f"{table}/{piece.file}") for piece in slices)
+        tables = [
+            pq.read_table(path, columns=columns, filesystem=self.folder.filesystem)
+            for path in paths
+        ]
+        return pa.concat_tables(tables)
+
+    def join(self, tables: Sequence[str], piece: Slice) -> Iterator[tuple[pa.RecordBatch, ...]]:
+        """Row groups of one slice of several per-frame tables, side by side.
+
+        Raises:
+            StoreError: the tables do not have the same rows in the same order.
+        """
+        streams = [self.batches(table, piece) for table in tables]
+        for batches in zip(*streams, strict=True):
+            for table, batch in zip(tables[1:], batches[1:], strict=True):
+                check_same_rows(batches[0], batch, f"{tables[0]} and {table}, {piece.name}")
+            yield batches
+
+    def writer(
+        self, table: str, piece: Slice, schema: pa.Schema, *, fingerprint: str
+    ) -> SliceWriter:
+        """A writer for one slice of a table; see `SliceWriter`."""
+        return SliceWriter(self.folder, table, piece, schema, fingerprint)
+
+
+def check_same_rows(
+    left: pa.RecordBatch | pa.Table, right: pa.RecordBatch | pa.Table, where: str
+) -> None:
+    """Raises StoreError unless both have the same `episode_id, step` in the same order."""
+    if left.num_rows != right.num_rows:
+        raise StoreError(f"{where}: {left.num_rows} rows against {right.num_rows}")
+    for key in (fields.EPISODE_ID, fields.STEP):
+        if not left.column(key).equals(right.column(key)):
+            raise StoreError(f"{where}: column {key!r} differs; the tables are not of one source")
+
+
+class SliceWriter:
+    """Writes one slice of one table in row groups of fixed length; commits it when whole.
+
+    Leaving the block with an error, or without `commit`, leaves nothing behind. The rows may
+    come in pieces of any length: the file's bytes depend on the rows alone.
+    """
+
+    def __init__(
+        self, folder: Folder, table: str, piece: Slice, schema: pa.Schema, fingerprint: str
+    ) -> None:
+        self.rows = 0
+        self.schema = schema
+        self._folder = folder
+        self._table = table
+        self._piece = piece
+        self._schema = schema.with_metadata({fields.FINGERPRINT: fingerprint.encode()})
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+
+    def __enter__(self) -> Self:
+        self._staged = self._folder.stage(f"{self._table}/{self._piece.file}")
+        compression = {
+            column: "none" if column.split(".")[0] in _INCOMPRESSIBLE else "zstd"
+            for column in self._schema.names
+        }
+        self._file = pq.ParquetWriter(self._staged.path, self._schema, compression=compression)
+        return self
+
+    def write(self, columns: Sequence[pa.Array]) -> None:
+        """Appends rows.
+
+        Args:
+            columns: arrays of equal length, in the order of the schema.
+        """
+        batch = pa.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        self.rows += batch.num_rows
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        while self._pending_rows >= ROW_GROUP_ROWS:
+            self._flush(ROW_GROUP_ROWS)
+
+    def _flush(self, rows: int) -> None:
+        table = pa.Table.from_batches(self._pending, self._schema)
+        self._file.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows or 1)
+        self._pending = table.slice(rows).to_batches()
+        self._pending_rows -= rows
+
+    def commit(self) -> TableFile:
+        """Gives the file its final name; nothing can be written afterwards."""
+        if self._pending_rows:
+            self._flush(self._pending_rows)
+        self._file.close()
+        with self._staged.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = self._staged.path.stat().st_size
+        self._staged.commit()
+        return TableFile(
+            table=self._table, file=self._piece.file, rows=self.rows, bytes=size, sha256=digest
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._staged.discard()

@@ -1,0 +1,199 @@
+"""Arrow schemas of the tables, and columns made of NumPy arrays.
+
+A table's schema depends on its configuration alone, never on the data, so every slice of
+a table has the same one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from schemas import fields
+
+Array = NDArray[Any]
+
+
+class FieldSpec(BaseModel):
+    """One feature of a source, flattened: what a column of the steps table is made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str  # dotted path below `steps` or `episode_metadata`: "observation.state"
+    kind: Literal["tensor", "text", "image"]
+    dtype: str  # NumPy name: "float32", "bool"; "object" for text, images and strings
+    shape: tuple[int | None, ...] = ()  # None: a length that differs from step to step
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Type of the column: scalar, fixed-size list, or list when the length varies."""
+        if self.kind == "text":
+            return pa.string()
+        if self.kind == "image":
+            return pa.binary()
+        value = pa.binary() if self.dtype == "object" else pa.from_numpy_dtype(self.dtype)
+        if not self.shape:
+            return value
+        if None in self.shape:
+            return pa.list_(value)
+        return pa.list_(value, int(np.prod([d for d in self.shape if d is not None])))
+
+    @property
+    def problem(self) -> str | None:
+        """Why this feature cannot be a column; None if it can."""
+        if self.shape.count(None) > 1:
+            return f"shape {list(self.shape)} has more than one open length"
+        if 0 in self.shape:
+            return f"shape {list(self.shape)} holds no value"
+        if self.dtype not in _DTYPES:
+            return f"dtype {self.dtype} has no Arrow type here"
+        return None
+
+
+_DTYPES = frozenset(
+    ["bool", "object", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+
+KEYS = (
+    pa.field(fields.EPISODE_ID, pa.string(), nullable=False),
+    pa.field(fields.STEP, pa.int32(), nullable=False),
+)
+
+
+def steps_schema(columns: Sequence[FieldSpec]) -> pa.Schema:
+    """Schema of the steps table: keys, then one column per feature, in source order."""
+    return pa.schema([*KEYS, *(_field(column) for column in columns)])
+
+
+def episodes_schema(metadata: Sequence[FieldSpec]) -> pa.Schema:
+    """Schema of the episodes table: id, length, language, then the source's metadata."""
+    own = [
+        pa.field(fields.EPISODE_ID, pa.string(), nullable=False),
+        pa.field(fields.LENGTH, pa.int32(), nullable=False),
+        pa.field(fields.LANGUAGE, pa.string()),
+    ]
+    return pa.schema([*own, *(_field(c, prefix=fields.METADATA_PREFIX) for c in metadata)])
+
+
+def embedding_schema(dim: int, dtype: str) -> pa.Schema:
+    """Schema of an embedding table of `dim` values of float16 or float32 per frame."""
+    value = pa.list_(pa.from_numpy_dtype(dtype), dim)
+    return pa.schema([*KEYS, pa.field(fields.EMBEDDING, value)])
+
+
+def reward_schema(goals: int, *, binary: bool, scores: bool) -> pa.Schema:
+    """Schema of a reward table.
+
+    Args:
+        goals: G, the length of the goal axis.
+        binary: rewards are 0 or 1 and stored as uint8, else float32.
+        scores: whether the raw score is kept beside the reward.
+    """
+    score = [pa.field(fields.SCORE, pa.list_(pa.float32(), goals))] if scores else []
+    value = pa.uint8() if binary else pa.float32()
+    return pa.schema([*KEYS, *score, pa.field(fields.REWARD, pa.list_(value, goals))])
+
+
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        pa.field(fields.EPISODE_ID, pa.string(), nullable=False),
+        pa.field(fields.STEP, pa.int32()),  # null: the whole episode
+        pa.field(fields.SLICE, pa.string(), nullable=False),
+        pa.field(fields.STAGE, pa.string(), nullable=False),
+        pa.field(fields.CAMERA, pa.string()),
+        pa.field(fields.REASON, pa.string(), nullable=False),
+    ]
+)
+
+
+def _field(spec: FieldSpec, prefix: str = "") -> pa.Field:
+    metadata = {fields.SHAPE: json.dumps(spec.shape), fields.DTYPE: spec.dtype}
+    return pa.field(prefix + spec.name, spec.arrow_type, metadata=metadata if spec.shape else None)
+
+
+def key_columns(episode_ids: Sequence[str], lengths: Sequence[int]) -> list[pa.Array]:
+    """The two key columns of whole episodes, in order.
+
+    Args:
+        episode_ids: one per episode.
+        lengths: frames of each.
+    """
+    ids = pa.array(episode_ids, pa.string())
+    repeats = np.repeat(np.arange(len(lengths)), lengths)
+    steps = [np.arange(length, dtype=np.int32) for length in lengths]
+    flat = np.concatenate(steps) if steps else np.zeros(0, np.int32)
+    return [ids.take(pa.array(repeats)), pa.array(flat)]
+
+
+def column(spec: FieldSpec, values: Array | Sequence[Any]) -> pa.Array:
+    """Arrow column of one feature.
+
+    Args:
+        spec: of the feature.
+        values: (T, *shape) array; for an open length, T arrays of their own shape.
+
+    Raises:
+        pyarrow.ArrowInvalid: values do not fit the type (such as text that is not UTF-8).
+    """
+    if spec.kind != "tensor" or not spec.shape:
+        return pa.array(values, spec.arrow_type)
+    if None in spec.shape:
+        return pa.array([np.ravel(value) for value in values], spec.arrow_type)
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(flat, spec.arrow_type.value_type), spec.arrow_type.list_size
+    )
+
+
+def vectors(values: Array, dtype: pa.DataType) -> pa.Array:
+    """Fixed-size lists of the rows of `values`; a NaN becomes a null value.
+
+    A missing row is a list of nulls, not a null list: Arrow's Parquet reader refuses the
+    latter ("Expected all lists to be of size=4 but index 10 had size=0").
+
+    Args:
+        values: (T, N) floats.
+        dtype: Arrow type of one value; uint8 for 0/1 rewards.
+    """
+    flat = np.ascontiguousarray(values).reshape(-1)
+    missing = np.isnan(flat)
+    if missing.any():
+        filled = np.where(missing, 0, flat).astype(dtype.to_pandas_dtype())
+        array = pa.array(filled, dtype, mask=missing)
+    else:
+        array = pa.array(flat.astype(dtype.to_pandas_dtype(), copy=False), dtype)
+    return pa.FixedSizeListArray.from_arrays(array, values.shape[1])
+
+
+def matrix(array: pa.Array | pa.ChunkedArray, dtype: str = "float32") -> Array:
+    """The opposite of `vectors`: (T, N) floats, a null value is NaN.
+
+    Args:
+        array: fixed-size lists, none of them null.
+        dtype: NumPy name of the float type to return.
+    """
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    parts = [_chunk_matrix(chunk, dtype) for chunk in chunks]
+    return np.concatenate(parts) if parts else np.zeros((0, array.type.list_size), dtype)
+
+
+def _chunk_matrix(chunk: pa.Array, dtype: str) -> Array:
+    size = chunk.type.list_size
+    values = chunk.values.slice(chunk.offset * size, len(chunk) * size)
+    known = values.fill_null(0) if values.null_count else values
+    flat: Array = known.to_numpy().astype(dtype, copy=bool(values.null_count))
+    if values.null_count:
+        flat[values.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return flat.reshape(-1, size)
+
+
+def metadata_row(values: Mapping[str, Any], columns: Sequence[FieldSpec]) -> dict[str, Any]:
+    """One episode's metadata as the columns of the episodes table."""
+    return {fields.METADATA_PREFIX + c.name: values.get(c.name) for c in columns}

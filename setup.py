@@ -1,0 +1,44 @@
+"""Packaging; Beam's `--setup_file ./setup.py` ships the same packages to a cluster's workers."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
+DEMO = ["minigrid>=3.0,<4", "gymnasium>=1.0,<2", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
+TEST = [
+    *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
+    *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "pandas-stubs"),
+]
+
+setup(
+    name="vlm-relabel",
+    version="0.1.0",
+    description="Rewards for any goal in words, on stored trajectories",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["schemas", "relabel", "pipelines", "vlm_relabel"],
+    package_data={name: ["py.typed"] for name in ("schemas", "relabel", "pipelines")},
+    install_requires=[
+        "apache-beam>=2.76",  # earlier ones leak memory when elements raise
+        "array_record>=0.5",
+        "etils[epath]>=1.7",
+        "fsspec>=2024.2",
+        "google-crc32c>=1.5",
+        "numpy>=1.26",
+        "pillow>=10",
+        "pyarrow>=17",
+        "pydantic>=2.7",
+        "PyYAML>=6",
+        "rich>=13",
+        "scikit-learn>=1.4",
+        "tensorflow-datasets>=4.9.4",
+        "threadpoolctl>=3.2",
+        "typer>=0.12",
+        *ENCODER,
+    ],
+    extras_require={"demo": DEMO, "test": [*DEMO, *TEST]},
+    entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.main:main"]},
+)

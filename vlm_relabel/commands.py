@@ -1,0 +1,98 @@
+"""From parsed options to a job. The only module here that loads Beam."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines import jobs
+from pipelines.options import EmbedOptions, JobOptions, ScoreOptions, encoder_loader
+from pipelines.report import JobReport
+from pipelines.runners import RunOptions, runner_arguments
+from schemas.enums import LastStep
+from schemas.errors import RelabelError
+from vlm_relabel import console
+
+Values = Mapping[str, Any]
+
+
+def relabel(values: Values) -> JobReport:
+    """Runs the job `relabel`."""
+    with console.progress(values["json"]) as show:
+        return jobs.relabel(_job(values, show), _embedding(values), _scoring(values))
+
+
+def embed(values: Values) -> JobReport:
+    """Runs the job `embed`."""
+    with console.progress(values["json"]) as show:
+        return jobs.embed(_job(values, show), _embedding(values))
+
+
+def score(values: Values) -> JobReport:
+    """Runs the job `score`."""
+    with console.progress(values["json"]) as show:
+        return jobs.score(_job(values, show), _scoring(values))
+
+
+def _job(values: Values, show: console.Show) -> JobOptions:
+    return JobOptions(
+        store=values["store"],
+        run=RunOptions(values["workers"], runner_arguments(values["context"].args)),
+        threads=values["threads"],
+        max_dead_ratio=values["max_dead_ratio"],
+        overwrite=values["overwrite"],
+        dry_run=values["dry_run"],
+        command=shlex.join(["vlm-relabel", *sys.argv[1:]]),
+        show=show,
+    )
+
+
+def _embedding(values: Values) -> EmbedOptions:
+    if values["dtype"] not in ("float16", "float32"):
+        raise RelabelError(f"--dtype: expected float16 or float32, got {values['dtype']!r}")
+    return EmbedOptions(
+        source=values["source"],
+        split=values["split"],
+        cameras=tuple(values["camera"]),
+        encoder=encoder_loader(values["encoder"], values["device"], values["precision"]),
+        batch_size=values["batch_size"],
+        decode_threads=values["decode_threads"],
+        dtype=values["dtype"],
+        keep_frames=values["keep_frames"],
+        last_step=_last_step(values["last_step"]),
+        episodes_per_slice=values["episodes_per_slice"],
+    )
+
+
+def _last_step(text: str) -> LastStep | None:
+    if text == "auto":
+        return None
+    try:
+        return LastStep(text)
+    except ValueError as error:
+        known = ", ".join(["auto", *LastStep])
+        raise RelabelError(f"--last-step: expected one of {known}, got {text!r}") from error
+
+
+def _scoring(values: Values) -> ScoreOptions:
+    parameters = {
+        "temperature": values["temperature"],
+        "threshold": values["threshold"],
+        "alpha": values["alpha"],
+        "frames": values["window"],
+    }
+    nulls = values["null_prompt"]
+    return ScoreOptions(
+        encoder=encoder_loader(values["encoder"], values["device"], values["precision"]),
+        goals=values["goals"],
+        name=values["name"],
+        reward=values["reward"],
+        parameters={key: value for key, value in parameters.items() if value is not None},
+        cameras=tuple(values["camera"] or ()),
+        timing=values["timing"],
+        fusion=values["fuse"],
+        scores=values["scores"],
+        null_prompts=None if nulls is None else tuple(nulls),
+    )

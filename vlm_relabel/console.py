@@ -1,0 +1,232 @@
+"""What people and machines see: tables and progress on a terminal, JSON on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.progress import Progress
+    from pipelines.report import JobReport
+    from relabel.inspection import SourceReport
+    from schemas.errors import RelabelError
+    from schemas.verify import Problem
+
+    Show = Callable[[Progress], None]
+
+OUT = Console(soft_wrap=True, highlight=False)
+ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+_GOALS_SHOWN = 12
+
+
+def say(text: str) -> None:
+    """One line for people, on standard error."""
+    ERR.print(escape(text))
+
+
+def show_error(error: RelabelError, as_json: bool) -> None:
+    """An error that the user can mend."""
+    if as_json:
+        _print_json({"error": type(error).__name__, "message": str(error)})
+    ERR.print(f"[bold red]error[/]: {escape(str(error))}")
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def collect(
+    results: Iterable[tuple[str, list[Problem]]], as_json: bool
+) -> list[tuple[str, list[Problem]]]:
+    """All results, each shown as it comes."""
+    done = []
+    for table, problems in results:
+        done.append((table, problems))
+        if not as_json:
+            OUT.print(f"{'[red]✗[/]' if problems else '[green]✓[/]'} {escape(table)}")
+            for problem in problems:
+                where = f"{problem.file}: " if problem.file else ""
+                OUT.print(f"    {escape(where + problem.text)}")
+    return done
+
+
+def show_verification(
+    store: str, results: Sequence[tuple[str, list[Problem]]], as_json: bool
+) -> None:
+    """Outcome of `verify`."""
+    problems = [problem for _, found in results for problem in found]
+    if as_json:
+        tables = {table: [p.model_dump() for p in found] for table, found in results}
+        _print_json({"store": store, "ok": not problems, "tables": tables})
+        return
+    count = len(problems)
+    verdict = f"[red]{count} problem{'s' * (count != 1)}[/]" if count else "[green]all well[/]"
+    OUT.print(f"{escape(store)}: {len(results)} tables, {verdict}")
+
+
+def show_source(report: SourceReport, as_json: bool) -> None:
+    """Outcome of `inspect`."""
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+        return
+    OUT.print(f"[bold]{escape(report.name)} {report.version}[/]  {report.file_format}")
+    for split in report.splits:
+        OUT.print(
+            f"  split {escape(split.name)}: {split.episodes} episodes in {split.shards} "
+            f"shard{'s' * (split.shards != 1)}, {split.bytes / 1e6:.1f} MB, {split.slices} slices"
+        )
+    _show_list("cameras", report.cameras or ("none: this source cannot be embedded",))
+    _show_list("actions", [_spec(s) for s in report.actions] or ["none"])
+    _show_list("other columns", [_spec(s) for s in report.columns])
+    _show_list("language fields", report.language_fields or ("none: write a goals file",))
+    _show_list("instructions", [f"“{text}”" for text in report.instructions[:5]])
+    _show_list("left out", [f"{name}: {why}" for name, why in report.left_out.items()])
+    OUT.print(f"  last step: [bold]{report.last_step}[/], because {report.last_step_reason}")
+    for note in report.notes:
+        OUT.print(f"  [yellow]note[/]: {escape(note)}")
+    OUT.print("\nnext:")
+    OUT.print(f"  {escape(report.next_command)}")
+
+
+def _show_list(title: str, items: Sequence[str]) -> None:
+    if items:
+        OUT.print(f"  {title}: {escape(', '.join(items))}")
+
+
+def _spec(spec: Any) -> str:
+    shape = "×".join("?" if n is None else str(n) for n in spec.shape)
+    return f"{spec.name} {spec.dtype if spec.kind == 'tensor' else spec.kind}" + (
+        f"[{shape}]" if shape else ""
+    )
+
+
+def show_job(report: JobReport, as_json: bool) -> None:
+    """Outcome of `embed`, `score` and `relabel`."""
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("table", "slices", "rows", "MB", "dead letters", ""):
+        table.add_column(column, justify="left" if column in ("table", "") else "right")
+    for row in report.tables:
+        state = "would be written" if report.dry_run and not row.complete else ""
+        table.add_row(
+            escape(row.table),
+            f"{row.slices_done}/{report.slices}",
+            f"{row.rows:,}",
+            f"{row.bytes / 1e6:.1f}",
+            str(row.dead_letters),
+            "complete" if row.complete else state or "[red]unfinished[/]",
+        )
+    OUT.print(f"[bold]{escape(report.source)}[/] → {escape(report.store)}")
+    OUT.print(f"  {report.episodes} episodes in {report.slices} slices")
+    OUT.print(f"  last step: {escape(report.last_step)}")
+    OUT.print(table)
+    _show_short_episodes(report)
+    _show_goals(report)
+    if report.dry_run:
+        OUT.print("dry run: nothing was written")
+    elif not report.slices_new:
+        OUT.print("nothing to do: every table is complete")
+    else:
+        OUT.print(
+            f"{report.frames_new:,} frames in {report.elapsed_s:.1f} s, "
+            f"{report.frames_per_s:,.0f} frames/s"
+        )
+    OUT.print(f"\nnext:\n  vlm-relabel verify {escape(report.store)}")
+
+
+def _show_short_episodes(report: JobReport) -> None:
+    if report.episodes_empty:
+        OUT.print(f"  {report.episodes_empty} empty episodes, kept with length 0")
+    if report.episodes_of_one_step:
+        OUT.print(f"  {report.episodes_of_one_step} episodes of one step, which hold no transition")
+
+
+def _show_goals(report: JobReport) -> None:
+    if not report.goals:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("goal", "family", "highest score", "rewarded"):
+        table.add_column(column, justify="left" if column in ("goal", "family") else "right")
+    for goal in report.goals[:_GOALS_SHOWN]:
+        top = "" if goal.max_score is None else f"{goal.max_score:.3f}"
+        share = "" if goal.rewarded is None else f"{goal.rewarded:.1%}"
+        table.add_row(escape(goal.goal_id), escape(goal.family), top, share)
+    OUT.print(table)
+    more = len(report.goals) - _GOALS_SHOWN
+    if more > 0:
+        OUT.print(f"  and {more} goals more (--json lists all)")
+    if report.goals_looked_at_slices < report.slices:
+        OUT.print(f"  figures of the first {report.goals_looked_at_slices} slices")
+    never = sum(goal.rewarded == 0 for goal in report.goals)
+    if never:
+        OUT.print(
+            f"  [yellow]{never} of {len(report.goals)} goals are never rewarded[/]: absent from "
+            "the source, or the threshold is too high for this encoder (--threshold)"
+        )
+
+
+@contextmanager
+def progress(as_json: bool) -> Iterator[Show]:
+    """A progress bar on a terminal, a line now and then elsewhere, nothing with JSON."""
+    if as_json:
+        yield lambda _: None
+    elif ERR.is_terminal:
+        with _bar() as show:
+            yield show
+    else:
+        yield _Lines().show
+
+
+@contextmanager
+def _bar() -> Iterator[Show]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("slices"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[frames]:,} frames  {task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Bar(*columns, console=ERR, transient=True) as bar:
+        task = bar.add_task("", total=None, frames=0, rate=0.0, left="")
+
+        def show(now: Progress) -> None:
+            bar.update(
+                task,
+                total=now.slices,
+                completed=now.slices_done,
+                frames=now.frames,
+                rate=now.frames_per_s,
+                left="" if now.left_s is None else f"{now.left_s:,.0f} s left",
+            )
+
+        yield show
+
+
+class _Lines:
+    """One line whenever a further tenth of the slices is done."""
+
+    def __init__(self) -> None:
+        self._tenth = -1
+
+    def show(self, now: Progress) -> None:
+        tenth = 10 * now.slices_done // max(now.slices, 1)
+        if tenth > self._tenth:
+            self._tenth = tenth
+            left = "" if now.left_s is None else f", {now.left_s:,.0f} s left"
+            say(
+                f"{now.slices_done}/{now.slices} slices, {now.frames:,} frames, "
+                f"{now.frames_per_s:,.0f} frames/s{left}"
+            )

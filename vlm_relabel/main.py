@@ -1,0 +1,263 @@
+"""The command line: each subcommand is `parse → run`; heavy imports wait for the run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from schemas.enums import Fusion, Timing
+from schemas.errors import RelabelError
+from vlm_relabel import console
+
+PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": False}
+
+app = typer.Typer(
+    name="vlm-relabel",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Rewards for any goal you can say in words, on stored trajectories.\n\n"
+    "A typical session: **inspect** a source, **relabel** it into a store, **verify** the "
+    "store, then **score** it again for other goals, which reads no frame.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
+Split = Annotated[str, typer.Option(help="Split of the source.")]
+StorePath = Annotated[str, typer.Option("--store", help="Directory or URL (s3://, gs://).")]
+Cameras = Annotated[
+    list[str],
+    typer.Option("--camera", help="Image feature, as inspect lists it; repeat for several."),
+]
+EncoderName = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.",
+    ),
+]
+Goals = Annotated[
+    str, typer.Option(help="Goals file (YAML), or field:NAME to mine a text field of the source.")
+]
+Name = Annotated[str, typer.Option(help="Name of the reward set in the store.")]
+Reward = Annotated[
+    str,
+    typer.Option(
+        help="softmax-threshold, probability, cosine, goal-baseline or sigmoid; wrappers go in "
+        "front: potential-difference/window-mean/probability."
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Softmax temperature; default 1/logit_scale of the encoder."),
+]
+Threshold = Annotated[float | None, typer.Option(help="Reward is 1 above this score; default 0.5.")]
+Alpha = Annotated[float | None, typer.Option(help="Of goal-baseline: 0 to 1, default 0.5.")]
+Window = Annotated[int | None, typer.Option(help="Of window-mean: how many frames.")]
+TimingOption = Annotated[
+    Timing, typer.Option(help="Frame that the reward of the action at t looks at.")
+]
+Fuse = Annotated[Fusion, typer.Option(help="How the scores of several cameras become one.")]
+Scores = Annotated[bool, typer.Option(help="Keep the raw score beside the reward.")]
+NullPrompts = Annotated[
+    list[str] | None,
+    typer.Option("--null-prompt", help="Of mined goals: caption of a frame that shows none."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto. Never a fallback.")]
+Precision = Annotated[
+    str, typer.Option(help="auto, float32, bfloat16 or float16; auto asks the hardware.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Frames per forward pass.")]
+DecodeThreads = Annotated[int, typer.Option(min=1, help="Threads that decode images, per worker.")]
+Dtype = Annotated[str, typer.Option(help="Embeddings as stored: float16 or float32.")]
+KeepFrames = Annotated[
+    bool, typer.Option("--keep-frames", help="Keep the encoded images in the steps table.")
+]
+LastStepOption = Annotated[
+    str,
+    typer.Option(help="final-observation, carries-action, or auto: look and say why."),
+]
+PerSlice = Annotated[
+    int | None, typer.Option(min=1, help="Episodes per slice; default from the stored size.")
+]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Local worker processes. Other runners: their option after --.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Native threads per worker; default cores / workers.")
+]
+MaxDead = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of records that may be dead letters.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace tables made of other inputs.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+
+
+@app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(help="TFDS/RLDS directory.")], json: Json = False
+) -> None:
+    """Show what a source holds, and the command to type next."""
+    from relabel.inspection import inspect_source
+
+    report = _guarded(lambda: inspect_source(source), json)
+    console.show_source(report, json)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def relabel(
+    context: typer.Context,
+    source: Source,
+    camera: Cameras,
+    encoder: EncoderName,
+    goals: Goals,
+    store: StorePath,
+    split: Split = "train",
+    reward: Reward = "softmax-threshold",
+    name: Name = "v1",
+    temperature: Temperature = None,
+    threshold: Threshold = None,
+    alpha: Alpha = None,
+    window: Window = None,
+    timing: TimingOption = Timing.NEXT_FRAME,
+    fuse: Fuse = Fusion.MEAN,
+    scores: Scores = True,
+    null_prompt: NullPrompts = None,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    batch_size: BatchSize = 64,
+    decode_threads: DecodeThreads = 2,
+    dtype: Dtype = "float16",
+    keep_frames: KeepFrames = False,
+    last_step: LastStepOption = "auto",
+    episodes_per_slice: PerSlice = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Source and goals in, embeddings and rewards out. A rerun does only what is missing.
+
+    Beam options go after `--`, such as `-- --runner FlinkRunner --flink_master host:8081`.
+    """
+    from vlm_relabel import commands
+
+    values = dict(locals())
+    report = _guarded(lambda: commands.relabel(values), json)
+    console.show_job(report, json)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def embed(
+    context: typer.Context,
+    source: Source,
+    camera: Cameras,
+    encoder: EncoderName,
+    store: StorePath,
+    split: Split = "train",
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    batch_size: BatchSize = 64,
+    decode_threads: DecodeThreads = 2,
+    dtype: Dtype = "float16",
+    keep_frames: KeepFrames = False,
+    last_step: LastStepOption = "auto",
+    episodes_per_slice: PerSlice = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Embed every frame once: the only step that reads images. Adds an encoder to a store."""
+    from vlm_relabel import commands
+
+    values = dict(locals())
+    report = _guarded(lambda: commands.embed(values), json)
+    console.show_job(report, json)
+
+
+@app.command(context_settings=PASS_THROUGH)
+def score(
+    context: typer.Context,
+    store: StorePath,
+    encoder: EncoderName,
+    goals: Goals,
+    name: Name = "v1",
+    camera: Annotated[
+        list[str] | None, typer.Option(help="Embedded camera; default all. Repeat for several.")
+    ] = None,
+    reward: Reward = "softmax-threshold",
+    temperature: Temperature = None,
+    threshold: Threshold = None,
+    alpha: Alpha = None,
+    window: Window = None,
+    timing: TimingOption = Timing.NEXT_FRAME,
+    fuse: Fuse = Fusion.MEAN,
+    scores: Scores = True,
+    null_prompt: NullPrompts = None,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Rewards for other goals from stored embeddings. Reads no frame, needs no source."""
+    from vlm_relabel import commands
+
+    values = dict(locals())
+    report = _guarded(lambda: commands.score(values), json)
+    console.show_job(report, json)
+
+
+@app.command()
+def verify(
+    store: Annotated[str, typer.Argument(help="Store to check.")], json: Json = False
+) -> None:
+    """Check every manifest, hash, row count, join and range. Exit code 1 if anything is wrong."""
+    from schemas.store import Store
+    from schemas.verify import verify_store
+
+    results = _guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
+    console.show_verification(store, results, json)
+    if any(problems for _, problems in results):
+        raise typer.Exit(1)
+
+
+def _guarded(run: Callable[[], Any], json: bool) -> Any:
+    """Runs a command; an error the user can mend is shown without a traceback."""
+    try:
+        return run()
+    except RelabelError as error:
+        _fail(error, json)
+    except KeyboardInterrupt:
+        console.say("interrupted; the same command resumes where it stopped")
+        raise typer.Exit(130) from None
+
+
+def _fail(error: RelabelError, json: bool) -> NoReturn:
+    console.show_error(error, json)
+    raise typer.Exit(2) from error
+
+
+def main() -> None:
+    """Entry point of `vlm-relabel`."""
+    logging.basicConfig(level=logging.ERROR)  # libraries warn of features nobody asked for
+    app(prog_name="vlm-relabel", args=sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
