@@ -1,0 +1,123 @@
+"""What the agent sees: a 7x7 grid of tile ids, drawn at 12 pixels a tile, and the symbolic state.
+
+The agent stands at the middle of the bottom row and looks up. Its own tile shows the thing it
+carries, or MiniGrid's red arrow when its hands are empty: in an egocentric view the arrow says
+nothing else, and a thing drawn under it would hardly be seen. So one frame decides every goal.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from minigrid.core.grid import Grid
+from minigrid.core.world_object import Ball, Box, Key, Wall, WorldObj
+
+from examples.playroom.goals import COLOURS, SHAPES, THINGS, Scene, Thing
+
+VIEW_TILES = 7
+TILE_PIXELS = 12
+FRAME_PIXELS = VIEW_TILES * TILE_PIXELS
+AGENT_ROW, AGENT_COLUMN = VIEW_TILES - 1, VIEW_TILES // 2
+
+FLOOR, WALL, ARROW, FIRST_THING = 0, 1, 2, 3
+"""Tile ids; the thing with index i has the id FIRST_THING + i."""
+TILE_COUNT = FIRST_THING + len(THINGS)
+
+_TILE_FEATURES = 1 + len(SHAPES) + len(COLOURS)
+_VIEW_SIZE = VIEW_TILES * VIEW_TILES * _TILE_FEATURES
+STATE_SIZE = _VIEW_SIZE + len(THINGS) + 3 * len(THINGS)
+"""Length of the symbolic state: 7x7 tiles x (wall, shape, colour), thing carried, 3 per thing."""
+
+_HELD_OUT_ONE_IN = 4
+
+_Tiles = npt.NDArray[np.uint8]
+
+
+def world_object(thing: Thing) -> WorldObj:
+    """Returns a new MiniGrid object for the thing."""
+    return {"ball": Ball, "box": Box, "key": Key}[thing.shape](thing.colour)
+
+
+@functools.cache
+def tile_images() -> npt.NDArray[np.uint8]:
+    """Returns MiniGrid's picture of every tile id: ``(TILE_COUNT, 12, 12, 3) uint8``."""
+    objects = [None, Wall(), None, *(world_object(thing) for thing in THINGS)]
+    headings = [3 if tile == ARROW else None for tile in range(TILE_COUNT)]
+    tiles = [
+        Grid.render_tile(shown, agent_dir=heading, tile_size=TILE_PIXELS)
+        for shown, heading in zip(objects, headings, strict=True)
+    ]
+    return np.stack(tiles).astype(np.uint8)
+
+
+def frames_of(tiles: _Tiles) -> npt.NDArray[np.uint8]:
+    """Draws views: tile ids ``(..., 7, 7) uint8`` to frames ``(..., 84, 84, 3) uint8``."""
+    drawn = tile_images()[tiles]  # (..., row, column, y, x, rgb)
+    drawn = np.moveaxis(drawn, -4, -3)  # (..., row, y, column, x, rgb)
+    return np.ascontiguousarray(drawn).reshape(*tiles.shape[:-2], FRAME_PIXELS, FRAME_PIXELS, 3)
+
+
+def tiles_of(frame: npt.NDArray[np.uint8]) -> _Tiles:
+    """Reads a frame ``(84, 84, 3) uint8`` back to tile ids ``(7, 7) uint8``, by nearest picture."""
+    grid = frame.reshape(VIEW_TILES, TILE_PIXELS, VIEW_TILES, TILE_PIXELS, 3).swapaxes(1, 2)
+    difference = grid[:, :, None].astype(np.int32) - tile_images()[None, None].astype(np.int32)
+    tiles: _Tiles = np.abs(difference).sum(axis=(3, 4, 5)).argmin(axis=2).astype(np.uint8)
+    return tiles
+
+
+def is_held_out(frame: npt.NDArray[np.uint8]) -> bool:
+    """Says whether a frame is in the held-out quarter, which no encoder is ever trained on.
+
+    The bucket depends on the pixels alone, so that equal frames of different episodes share it.
+
+    Args:
+        frame: raw pixels, ``(84, 84, 3) uint8``.
+    """
+    return hashlib.sha1(frame.tobytes()).digest()[0] % _HELD_OUT_ONE_IN == 0
+
+
+def thing_at(tile: int) -> int | None:
+    """Returns the index of the thing that a tile id shows, or None."""
+    return int(tile) - FIRST_THING if tile >= FIRST_THING else None
+
+
+def scene_of(tiles: _Tiles) -> Scene:
+    """Returns the scene that a view ``(7, 7) uint8`` shows; it decides every goal."""
+    row, column = AGENT_ROW - 1, AGENT_COLUMN
+    front = thing_at(tiles[row, column])
+    sides = (tiles[row - 1, column], tiles[row, column - 1], tiles[row, column + 1])
+    beside = {thing_at(tile) for tile in sides} - {None} if front is not None else set()
+    return Scene(front, thing_at(tiles[AGENT_ROW, AGENT_COLUMN]), frozenset(beside))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _tile_features() -> npt.NDArray[np.float32]:
+    table = np.zeros((TILE_COUNT, _TILE_FEATURES), dtype=np.float32)
+    table[WALL, 0] = 1
+    for index, thing in enumerate(THINGS):
+        table[FIRST_THING + index, 1 + SHAPES.index(thing.shape)] = 1
+        table[FIRST_THING + index, 1 + len(SHAPES) + COLOURS.index(thing.colour)] = 1
+    return table
+
+
+def state_of(
+    tiles: _Tiles, carried: int | None, offsets: dict[int, tuple[int, int]]
+) -> npt.NDArray[np.float32]:
+    """Returns the symbolic state, a policy observation: ``(STATE_SIZE,) float32`` in [-1, 1].
+
+    Args:
+        tiles: the view, ``(7, 7) uint8``.
+        carried: the thing carried, or None.
+        offsets: per thing in the room its place seen from the agent, (tiles to the right, tiles
+            ahead); also for things behind the agent, and (0, 0) for the thing carried.
+    """
+    hands = np.zeros(len(THINGS), dtype=np.float32)
+    if carried is not None:
+        hands[carried] = 1
+    places = np.zeros((len(THINGS), 3), dtype=np.float32)  # in the room, right, ahead
+    for thing, (right, ahead) in offsets.items():
+        places[thing] = (1, right / VIEW_TILES, ahead / VIEW_TILES)
+    return np.concatenate([_tile_features()[tiles].ravel(), hands, places.ravel()])
