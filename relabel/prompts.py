@@ -116,7 +116,7 @@ class _Rivals:
         friends = {goal.id} | self._together[goal.id]
         friends.update(*(self._saying[normalised(text)] for text in goal.texts))
         others = (self._own[g.id] for g in self._family[goal.family] if g.id not in friends)
-        return list(dict.fromkeys(prompt for prompt in others if prompt != self._own[goal.id]))
+        return list(dict.fromkeys(others))
 
 
 def _negatives(goals: GoalSet, goal: Goal, rivals: _Rivals, book: _Book) -> NDArray[np.int64]:
