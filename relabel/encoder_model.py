@@ -40,7 +40,7 @@ def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
             require_pretrained=True,
             weights_only=True,
         )
-        stored = _stored_shapes(source.checkpoint)
+        stored = _stored_shapes(source.checkpoint, clip)
     except Exception as error:  # open_clip, torch and safetensors raise all kinds
         raise EncoderError(
             f"encoder {source.name}: {source.checkpoint} could not be loaded: it is damaged, or "
@@ -52,14 +52,14 @@ def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
     return cast("torch.nn.Module", model)
 
 
-def _stored_shapes(checkpoint: Path) -> Shapes:
+def _stored_shapes(checkpoint: Path, clip: Any) -> Shapes:
     """Names and shapes of a checkpoint's tensors."""
     if checkpoint.suffix == ".safetensors":
         opened = importlib.import_module("safetensors").safe_open(checkpoint, "pt")
         with opened as file:
             names = file.keys()
             return {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    load = importlib.import_module("open_clip.factory").load_state_dict
+    load = clip.factory.load_state_dict
     return {name: tuple(tensor.shape) for name, tensor in load(str(checkpoint)).items()}
 
 

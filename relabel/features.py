@@ -65,11 +65,15 @@ def read_features(features: Any, origin: str) -> Features:
     steps = top.pop(fields.STEPS, None)
     if not isinstance(steps, tfds.features.Dataset):
         got = ", ".join(sorted(top)) or type(features).__name__
+        if steps is not None:
+            got = f"steps of kind {type(steps).__name__}"
         raise SourceError(
             f"{origin}: not RLDS: expected a nested dataset 'steps', got the features: {got}; "
             "see https://github.com/google-research/rlds#dataset-format"
         )
-    step_leaves, left_out = _split(_walk(steps.feature, (fields.STEPS,)))
+    step_leaves, left_out = _split(
+        _walk(steps.feature, (fields.STEPS,)), reserved=(fields.EPISODE_ID, fields.STEP)
+    )
     metadata, more = _split(leaf for key, f in sorted(top.items()) for leaf in _walk(f, (key,)))
     # An image or video of a whole episode belongs to no frame.
     images = {leaf.spec.name: "an image of the whole episode" for leaf in metadata if _image(leaf)}
@@ -82,10 +86,19 @@ def _image(leaf: Leaf) -> bool:
     return leaf.spec.kind == "image"
 
 
-def _split(leaves: Iterator[Leaf | tuple[str, str]]) -> tuple[tuple[Leaf, ...], dict[str, str]]:
-    found = list(leaves)
-    usable = tuple(leaf for leaf in found if isinstance(leaf, Leaf))
-    return usable, dict(pair for pair in found if not isinstance(pair, Leaf))
+def _split(
+    leaves: Iterator[Leaf | tuple[str, str]], reserved: Sequence[str] = ()
+) -> tuple[tuple[Leaf, ...], dict[str, str]]:
+    usable: dict[str, Leaf] = {}
+    left_out: dict[str, str] = {}
+    for leaf in leaves:
+        if not isinstance(leaf, Leaf):
+            left_out.update([leaf])
+        elif leaf.spec.name in usable or leaf.spec.name in reserved:
+            left_out[".".join(leaf.path)] = f"there is a column {leaf.spec.name!r} already"
+        else:
+            usable[leaf.spec.name] = leaf
+    return tuple(usable.values()), left_out
 
 
 def _walk(feature: Any, path: Path) -> Iterator[Leaf | tuple[str, str]]:

@@ -115,5 +115,8 @@ def _array_record_block(reader: object, available: int, start: int, stop: int) -
                 yield from read([index])
             except RuntimeError as error:
                 yield EpisodeError(f"record {index} cannot be read: {error}")
-    missing = EpisodeError(f"the shard ends after {available} records")
+    # A file whose index is cut off opens like one without records.
+    missing = EpisodeError(
+        f"the shard ends after {available} records; it was cut off or is no ArrayRecord file"
+    )
     yield from [missing] * (stop - max(start, available) if stop > available else 0)

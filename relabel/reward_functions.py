@@ -27,7 +27,7 @@ _EXPECTED: Final = {  # of each parameter, to complete an error text
     "alpha": "a number in [0, 1]",
     "logit_scale": "a finite number > 0",
     "logit_bias": "a finite number",
-    "frames": "a whole number >= 1",
+    "window": "a whole number >= 1",
 }
 
 
@@ -83,10 +83,10 @@ BaseFunction = Annotated[_BASES, Field(discriminator="name")]
 
 
 class WindowMean(_Function):
-    """Score and reward of `of`, seen by the mean embedding of the last `frames` frames."""
+    """Score and reward of `of`, seen by the mean embedding of the last `window` frames."""
 
     name: Literal["window-mean"] = "window-mean"
-    frames: Frames  # k; an episode's first frames have fewer to look back on
+    window: Frames  # k; an episode's first frames have fewer to look back on
     of: BaseFunction
 
 
@@ -128,7 +128,7 @@ def window_of(function: AnyFunction) -> int:
     """Frames that a score looks back over, itself included; 1 without a window."""
     if isinstance(function, PotentialDifference):
         return window_of(function.of)
-    return function.frames if isinstance(function, WindowMean) else 1
+    return function.window if isinstance(function, WindowMean) else 1
 
 
 _WRAPPERS: Final = (WindowMean, PotentialDifference)
@@ -146,7 +146,7 @@ def parse_reward(path: str, **parameters: Any) -> AnyFunction:
         RewardError: unknown name or parameter, parts that do not fit, a value out of range.
 
     Example:
-        >>> parse_reward("window-mean/probability", frames=3, temperature=0.02).path
+        >>> parse_reward("window-mean/probability", window=3, temperature=0.02).path
         'window-mean/probability'
     """
     names = path.split("/")

@@ -253,8 +253,8 @@ def bind(
     temperature = _temperatures(base_of(resolved), goals)
     return Scorer(
         function=resolved,
-        timing=timing,
-        fusion=fusion,
+        timing=Timing(timing),  # a plain string would compare unequal to every member
+        fusion=Fusion(fusion),
         temperature=temperature,
         threshold=_thresholds(resolved, goals),
         goals=len(goals.goals),

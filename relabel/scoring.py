@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
-from relabel.rewards import Scorer
+from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.reward_functions import AnyFunction, RewardFunction
+from relabel.rewards import Scorer, bind
 from schemas import fields
+from schemas.encoders import EncoderSpec
+from schemas.errors import StoreError
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
@@ -53,6 +58,36 @@ def score_slice(piece: Slice, *, store: Store, rewards: RewardManifest, scorer: 
                 ]
             )
         return piece.with_files(writer.commit())
+
+
+def load_scorer(
+    store: Store, name: str, encode_texts: Callable[[Sequence[str]], Array], spec: EncoderSpec
+) -> Scorer:
+    """The scorer that made a reward set, for frames that are not in the store.
+
+    Args:
+        store: holds the reward set.
+        name: of the reward set.
+        encode_texts: of the encoder that made it.
+        spec: of the same encoder.
+
+    Raises:
+        StoreError: no such reward set, or another encoder.
+    """
+    manifest = store.rewards(name)
+    if manifest.encoder.fingerprint != spec.fingerprint:
+        raise StoreError(
+            f"rewards/{name}: made with {manifest.encoder.name} at {manifest.encoder.precision} "
+            f"({manifest.encoder.fingerprint[:8]}), not with {spec.name} at {spec.precision} "
+            f"({spec.fingerprint[:8]})"
+        )
+    goals = store.goal_set(name)
+    prompts = resolve_prompts(goals)
+    function = TypeAdapter[AnyFunction](RewardFunction).validate_python(manifest.function)
+    vectors = embed_prompts(prompts, encode_texts)
+    return bind(
+        function, goals, prompts, vectors, spec, timing=manifest.timing, fusion=manifest.fusion
+    )
 
 
 def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Table, list[Array]]:

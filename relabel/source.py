@@ -108,7 +108,9 @@ class Source:
 
     def _resolve_camera(self, name: str) -> str:
         dotted = name.strip("/").replace("/", ".").removeprefix(f"{fields.STEPS}.")
-        matches = [c for c in self.cameras if c == dotted or c.endswith(f".{dotted}")]
+        if dotted in self.cameras:
+            return dotted
+        matches = [c for c in self.cameras if c.endswith(f".{dotted}")]
         if len(matches) != 1:
             problem = "ambiguous" if matches else "unknown"
             raise SourceError(
@@ -245,7 +247,7 @@ def _fingerprint(directory: str, builder: Any, split: str, paths: Sequence[str])
         "name": builder.name,
         "version": str(builder.version),
         "split": split,
-        "features": json.loads((epath.Path(directory) / "features.json").read_text()),
+        "features": json.loads((epath.Path(directory).expanduser() / "features.json").read_text()),
         "shard_lengths": [int(n) for n in info.shard_lengths],
         "shard_bytes": sizes,
     }

@@ -1,7 +1,7 @@
 """Fakes and small inputs for tests: ours, and those of projects built on ours.
 
 `PixelMeanEncoder` is an encoder whose embeddings can be predicted by hand; `write_rlds` makes a
-true RLDS dataset directory of any features, without TensorFlow.
+true RLDS dataset directory of any features; TFDS imports TensorFlow for some (zlib, ragged).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class EncoderSpec(BaseModel):
     name, path and device.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     name: str  # as the user gave it: "ViT-B-32:laion2b_s34b_b79k", "local-dir:/models/small"
     slug: str  # the name as part of a file name: "ViT-B-32-laion2b_s34b_b79k", "small"

@@ -40,3 +40,11 @@ class StoreError(RelabelError):
 
 class DeadLetterError(RelabelError):
     """More records could not be processed than the job was told to accept."""
+
+
+class AlgorithmError(RelabelError):
+    """An algorithm that does not exist, does not fit, or has no such hyper-parameter."""
+
+
+class RunError(RelabelError):
+    """A training run whose folder holds something else, or nothing yet."""

@@ -60,7 +60,8 @@ class Folder:
         base = self.join(folder) if folder else self.path
         selector = fs.FileSelector(base, recursive=recursive, allow_not_found=True)
         infos = self.filesystem.get_file_info(selector)
-        return sorted(info.path[len(base) + 1 :] for info in infos if info.type == fs.FileType.File)
+        files = (info.path for info in infos if info.type == fs.FileType.File)
+        return sorted(_below(base, path) for path in files)
 
     def read(self, name: str) -> bytes:
         """Whole content of a file.
@@ -115,7 +116,8 @@ class Folder:
         Raises:
             StoreError: the folder cannot be written to.
         """
-        temporary = f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{Path(name).name}"
+        # Not ending in .parquet: some readers' `*.parquet` takes hidden files too.
+        temporary = f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{Path(name).name}.part"
         try:
             if not self.is_local:
                 return StagedFile(self, name, Path(tempfile.gettempdir()) / temporary)
@@ -139,20 +141,42 @@ class StagedFile:
     path: Path  # where to write meanwhile
 
     def commit(self) -> None:
-        """Gives the file its final name: a synced rename, or one upload."""
+        """Gives the file its final name: a synced rename, or one upload.
+
+        Raises:
+            StoreError: the upload failed; nothing has the final name then.
+        """
         if self.folder.is_local:
             with self.path.open("rb+") as stream:
                 os.fsync(stream.fileno())
             self.path.replace(self.folder.join(self.name))
             _sync_directory(self.path.parent)
             return
+        try:
+            self._upload()
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder.join(self.name)}: cannot be written: {error}"
+            ) from error
+
+    def _upload(self) -> None:
         target = self.folder.filesystem.open_output_stream(self.folder.join(self.name))
-        with self.path.open("rb") as source, target:
-            shutil.copyfileobj(source, target, _COPY_BYTES)
+        try:
+            with self.path.open("rb") as source, target:
+                shutil.copyfileobj(source, target, _COPY_BYTES)
+        except BaseException:
+            # Closing the stream, which an error does too, published what had been written.
+            self.folder.delete(self.name)
+            raise
 
     def discard(self) -> None:
         """Removes what was written and not committed."""
         self.path.unlink(missing_ok=True)
+
+
+def _below(base: str, path: str) -> str:
+    """The part of `path` below `base`; some filesystems put a slash before their paths."""
+    return path.strip("/").removeprefix(base.strip("/")).lstrip("/")
 
 
 def _sync_directory(path: Path) -> None:

@@ -50,8 +50,8 @@ class Goal(_Strict):
     family: Text = "goal"
     negatives: Literal["auto"] | Texts = "auto"
     baseline: Text | None = None  # neutral description, for the goal-baseline reward
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
 
 
 class Family(_Strict):
@@ -77,8 +77,8 @@ class GoalSet(_Strict):
     baseline: Text | None = None
     families: Mapping[str, Family] = Field(default_factory=dict)
     may_be_true_together: tuple[tuple[GoalId, ...], ...] = ()
-    max_negatives: Annotated[int, Field(ge=1)] | None = None  # sample this many other goals
-    seed: int = 0  # of that sample
+    max_negatives: Annotated[int, Field(ge=1, strict=True)] | None = None  # sample so many others
+    seed: Annotated[int, Field(strict=True)] = 0  # of that sample
 
     @field_validator("templates")
     @classmethod
@@ -134,7 +134,7 @@ class GoalSet(_Strict):
             null_prompts: captions of frames that show none of them.
 
         Raises:
-            GoalError: no text is left.
+            GoalError: no text is left, or a null prompt is empty.
         """
         distinct = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
         if not distinct:
@@ -142,7 +142,7 @@ class GoalSet(_Strict):
         ids = _slugs(distinct)
         goals = tuple(Goal(id=i, texts=(t,)) for i, t in zip(ids, distinct, strict=True))
         nulls = tuple(text for text in null_prompts if text not in distinct)
-        return cls(name=name, goals=goals, null_prompts=nulls)
+        return cls.from_mapping({"name": name, "goals": goals, "null_prompts": nulls})
 
     @classmethod
     def from_yaml(cls, text: str, *, origin: str = "goals") -> GoalSet:
@@ -207,11 +207,12 @@ def normalised(text: str) -> str:
 def _slugs(texts: Sequence[str]) -> list[str]:
     """A readable, unique and stable id per distinct text."""
     slugs = [re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "goal" for text in texts]
-    clashes = {slug for slug, count in Counter(slugs).items() if count > 1}
-    return [
-        f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if slug in clashes else slug
+    hashed = [
+        f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         for slug, text in zip(slugs, texts, strict=True)
     ]
+    taken = Counter((*slugs, *hashed))
+    return [slug if taken[slug] == 1 else own for slug, own in zip(slugs, hashed, strict=True)]
 
 
 def _explain(error: ValidationError) -> str:

@@ -7,25 +7,41 @@ its `manifest.json`, with every file's rows, bytes and SHA-256, when all its sli
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import StoreError
-from schemas.slices import Slice, TableFile
+from schemas.goal_datasets import GoalDatasetManifest
+from schemas.slices import Slice
+from schemas.table_manifest import FORMAT_VERSION, TableManifest
 from schemas.tables import FieldSpec
 
-FORMAT_VERSION: Final = "1.0"
+__all__ = [
+    "FORMAT_VERSION",
+    "AnyTableManifest",
+    "EmbeddingManifest",
+    "EpisodesManifest",
+    "GoalDatasetManifest",
+    "RewardManifest",
+    "SliceSpec",
+    "SourceSpec",
+    "StepsManifest",
+    "StoreManifest",
+    "TableManifest",
+    "embedding_name",
+    "parse_manifest",
+    "parse_store_manifest",
+]
 
 _M = TypeVar("_M", bound=BaseModel)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class SourceSpec(_Model):
@@ -73,54 +89,6 @@ class StoreManifest(_Model):
             )
             for index, piece in enumerate(self.slices)
         )
-
-
-class TableManifest(_Model):
-    """What all tables' manifests have in common.
-
-    Two runs may continue one another's table if and only if their `identity` is equal.
-    """
-
-    # Fields that tell how a run went, not what its table is.
-    _CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
-        {"made_by", "command", "files", "dead_letters"}
-    )
-
-    format_version: str = FORMAT_VERSION
-    source_fingerprint: str
-    made_by: dict[str, str] = Field(default_factory=dict)  # versions, machine, threads, batch
-    command: str | None = None  # that makes or resumes this table
-    files: tuple[TableFile, ...] = ()
-    dead_letters: int = 0  # records this table misses
-
-    @property
-    def table(self) -> str:
-        """Path of the table below the store."""
-        raise NotImplementedError
-
-    @property
-    def rows(self) -> int:
-        """Rows of all slices."""
-        return sum(file.rows for file in self.slice_files)
-
-    @property
-    def slice_files(self) -> tuple[TableFile, ...]:
-        """The table's own files, one per slice; not its goals, not its dead letters."""
-        return tuple(f for f in self.files if f.table == self.table and f.file.startswith("slice-"))
-
-    def identity(self) -> dict[str, Any]:
-        """Everything the content of the table depends on."""
-        return self.model_dump(mode="json", exclude=set(self._CIRCUMSTANCES))
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the identity; every file of the table carries it."""
-        content = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    def differences(self, other: TableManifest) -> list[str]:
-        """What keeps two tables from being one, one line per differing value."""
-        return list(_differences(other.identity(), self.identity()))
 
 
 class StepsManifest(TableManifest):
@@ -176,6 +144,7 @@ class RewardManifest(TableManifest):
     goals: int  # G
     encoder: EncoderSpec
     embeddings: tuple[str, ...]  # names of the embedding tables scored, one per camera
+    embedding_fingerprints: tuple[str, ...]  # of these tables, in the same order
     function: dict[str, Any]  # the reward function with every number it used
     timing: Timing
     fusion: Fusion
@@ -197,13 +166,16 @@ class RewardManifest(TableManifest):
         return content
 
 
-AnyTableManifest = StepsManifest | EpisodesManifest | EmbeddingManifest | RewardManifest
+AnyTableManifest = (
+    StepsManifest | EpisodesManifest | EmbeddingManifest | RewardManifest | GoalDatasetManifest
+)
 
 _KINDS: Final[dict[str, type[AnyTableManifest]]] = {
     "steps": StepsManifest,
     "episodes": EpisodesManifest,
     "embeddings": EmbeddingManifest,
     "rewards": RewardManifest,
+    "goal_datasets": GoalDatasetManifest,
 }
 
 
@@ -253,19 +225,3 @@ def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
             "read it with a release of that major version"
         )
     return dict(content)
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [
-            line
-            for key in keys
-            for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [f"{path}: stored {_short(old)}, asked for {_short(new)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

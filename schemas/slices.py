@@ -13,7 +13,7 @@ from schemas.errors import StoreError
 class TableFile(BaseModel):
     """One committed file of a table, as its manifest lists it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     table: str  # "steps", "embeddings/<name>", "rewards/<name>", "dead_letters/<stage>"
     file: str  # "slice-00000-of-00016.parquet"

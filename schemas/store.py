@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.files import Folder
+from schemas.goals import GoalSet
 from schemas.manifests import (
     AnyTableManifest,
     EmbeddingManifest,
@@ -25,9 +28,9 @@ from schemas.slices import Slice, TableFile
 
 MANIFEST: Final = "manifest.json"
 PLAN: Final = "plan.json"
-GOALS: Final = "goals.parquet"  # of a reward set
+GOALS: Final = "goals.parquet"  # of a reward set: its goals as resolved
+GOAL_SET: Final = "goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
-_INCOMPRESSIBLE: Final = frozenset({fields.EMBEDDING})
 
 
 class Store:
@@ -90,21 +93,30 @@ class Store:
         Raises:
             StoreError: another table has this name; every difference is named.
         """
-        existing = self._recorded(manifest.table)
-        if existing is not None and (differences := existing.differences(manifest)):
-            if not overwrite:
-                raise StoreError(
-                    f"{self.location}/{manifest.table}: exists and was made of other inputs:\n  "
-                    + "\n  ".join(differences)
-                    + "\nchoose another --name, another --store, or --overwrite to replace it"
-                )
+        if overwrite and self.differences(manifest):
             self.folder.delete_folder(manifest.table)
             self.folder.delete_folder(f"dead_letters/{manifest.table}")
-            existing = None
-        if existing is None:
+        self.check(manifest)
+        if self._recorded(manifest.table) is None:
             content = manifest.model_dump_json(indent=1).encode()
             self.folder.write(f"{manifest.table}/{PLAN}", content)
         return self.is_complete(manifest.table)
+
+    def differences(self, manifest: AnyTableManifest) -> list[str]:
+        """What keeps a table from being the one that is there, or was begun, under its name."""
+        existing = self._recorded(manifest.table)
+        return [] if existing is None else existing.differences(manifest)
+
+    def check(self, manifest: AnyTableManifest) -> None:
+        """Raises StoreError, naming every difference, if another table has this name."""
+        if differences := self.differences(manifest):
+            named = manifest.kind in ("rewards", "goal_datasets")
+            raise StoreError(
+                f"{self.location}/{manifest.table}: exists and was made of other inputs:\n  "
+                + "\n  ".join(differences)
+                + f"\nchoose another {'--name, another ' if named else ''}--store, or --overwrite "
+                "to replace it"
+            )
 
     def finish(self, manifest: AnyTableManifest) -> None:
         """Writes the manifest that makes a table complete, and clears what it supersedes.
@@ -122,8 +134,9 @@ class Store:
         content = manifest.model_dump_json(indent=1).encode()
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
         self.folder.delete(f"{manifest.table}/{PLAN}")
-        for leftover in self.folder.leftovers(manifest.table):
-            self.folder.delete(f"{manifest.table}/{leftover}")
+        for folder in (manifest.table, f"dead_letters/{manifest.table}"):
+            for leftover in self.folder.leftovers(folder):
+                self.folder.delete(f"{folder}/{leftover}")
 
     def is_complete(self, table: str) -> bool:
         """Whether the table has its manifest."""
@@ -175,8 +188,26 @@ class Store:
             StoreError: as `table_manifest`.
         """
         self.rewards(name)
-        content = pa.BufferReader(self.folder.read(f"rewards/{name}/{GOALS}"))
-        return pq.read_table(content, columns=columns)
+        file = f"rewards/{name}/{GOALS}"
+        content = pa.BufferReader(self.folder.read(file))
+        try:
+            return pq.read_table(content, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{self.folder.join(file)}: cannot be read: {error}") from error
+
+    def goal_set(self, name: str) -> GoalSet:
+        """The goal set of a complete reward set, as it was given.
+
+        Raises:
+            StoreError: as `table_manifest`.
+        """
+        self.rewards(name)
+        origin = self.folder.join(f"rewards/{name}/{GOAL_SET}")
+        try:
+            content = json.loads(self.folder.read(f"rewards/{name}/{GOAL_SET}"))
+        except ValueError as error:
+            raise StoreError(f"{origin}: not JSON: {error}") from error
+        return GoalSet.from_mapping(content, origin=origin)
 
     def _with(self, file: str) -> list[str]:
         names = self.folder.names("", recursive=True)
@@ -268,12 +299,14 @@ class Store:
         self, table: str, slices: Sequence[Slice], columns: Sequence[str] | None = None
     ) -> pa.Table:
         """As `read`, of some slices of a table that may still be unfinished."""
-        paths = (self.folder.join(f"{table}/{piece.file}") for piece in slices)
-        tables = [
-            pq.read_table(path, columns=columns, filesystem=self.folder.filesystem)
-            for path in paths
-        ]
-        return pa.concat_tables(tables)
+        return pa.concat_tables([self._read_slice(table, piece, columns) for piece in slices])
+
+    def _read_slice(self, table: str, piece: Slice, columns: Sequence[str] | None) -> pa.Table:
+        name = self.folder.join(f"{table}/{piece.file}")
+        try:
+            return pq.read_table(name, columns=columns, filesystem=self.folder.filesystem)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{name}: cannot be read: {error}") from error
 
     def join(self, tables: Sequence[str], piece: Slice) -> Iterator[tuple[pa.RecordBatch, ...]]:
         """Row groups of one slice of several per-frame tables, side by side.
@@ -282,7 +315,9 @@ class Store:
             StoreError: the tables do not have the same rows in the same order.
         """
         streams = [self.batches(table, piece) for table in tables]
-        for batches in zip(*streams, strict=True):
+        for batches in itertools.zip_longest(*streams):
+            if None in batches:
+                raise StoreError(f"{', '.join(tables)}, {piece.name}: not equally many rows")
             for table, batch in zip(tables[1:], batches[1:], strict=True):
                 check_same_rows(batches[0], batch, f"{tables[0]} and {table}, {piece.name}")
             yield batches
@@ -326,10 +361,8 @@ class SliceWriter:
 
     def __enter__(self) -> Self:
         self._staged = self._folder.stage(f"{self._table}/{self._piece.file}")
-        compression = {
-            column: "none" if column.split(".")[0] in _INCOMPRESSIBLE else "zstd"
-            for column in self._schema.names
-        }
+        # Random-looking bits of unit vectors do not shrink; all else does.
+        compression = "none" if fields.EMBEDDING in self._schema.names else "zstd"
         self._file = pq.ParquetWriter(self._staged.path, self._schema, compression=compression)
         return self
 
@@ -371,5 +404,7 @@ class SliceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._staged.discard()
+        try:
+            self._file.close()
+        finally:
+            self._staged.discard()

@@ -23,7 +23,7 @@ Array = NDArray[Any]
 class FieldSpec(BaseModel):
     """One feature of a source, flattened: what a column of the steps table is made from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     name: str  # dotted path below `steps` or `episode_metadata`: "observation.state"
     kind: Literal["tensor", "text", "image"]

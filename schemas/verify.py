@@ -12,14 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from schemas import fields
 from schemas.enums import Timing
 from schemas.errors import StoreError
+from schemas.index_checks import dataset_problems, index_problems
 from schemas.manifests import (
     AnyTableManifest,
     EmbeddingManifest,
     EpisodesManifest,
+    GoalDatasetManifest,
     RewardManifest,
 )
 from schemas.slices import Slice, TableFile
-from schemas.store import Store, check_same_rows
+from schemas.store import GOALS, Store, check_same_rows
 from schemas.tables import Array, matrix
 
 # A unit vector rounded to float16 keeps its norm this well; float32 far better.
@@ -68,12 +70,18 @@ def _verify_table(store: Store, table: str) -> Iterator[Problem]:
         return
     if manifest.source_fingerprint != store.manifest.source.fingerprint:
         yield Problem(table=table, file=None, text="is of another source than the store")
+    yield from _stale_embeddings(store, manifest)
     yield from _unlisted(store, manifest)
+    if isinstance(manifest, GoalDatasetManifest):
+        for text in dataset_problems(store, manifest):
+            yield Problem(table=table, file=None, text=text)
     damaged = set()
     for file in manifest.files:
         for text in _file_problems(store, manifest, file):
             damaged.add(file.file)
             yield Problem(table=file.table, file=file.file, text=text)
+    if GOALS in damaged:
+        return  # what the rewards would have to follow from
     for piece in store.slices:
         if piece.file not in damaged:
             for text in _content_problems(store, manifest, piece):
@@ -99,7 +107,7 @@ def _file_problems(store: Store, manifest: AnyTableManifest, file: TableFile) ->
         yield f"expected {file.bytes} bytes, got {store.folder.size(name)}"
     elif store.folder.sha256(name) != file.sha256:
         yield "its SHA-256 is not the manifest's: the content has changed"
-    elif (rows := store.rows(file.table, file.file)) != file.rows:
+    elif name.endswith(".parquet") and (rows := store.rows(file.table, file.file)) != file.rows:
         yield f"expected {file.rows} rows, got {rows}"
     elif file.file.startswith("slice-"):
         yield from _fingerprint_problem(store, manifest, file)
@@ -118,15 +126,21 @@ def _fingerprint_problem(
 
 def _content_problems(store: Store, manifest: AnyTableManifest, piece: Slice) -> Iterator[str]:
     try:
-        content = store.read_slices(manifest.table, [piece])
-        if isinstance(manifest, EpisodesManifest):
-            yield from _episode_problems(store, content, piece)
-            return
-        keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
-        check_same_rows(keys, content, f"steps and {manifest.table}")
-    except (StoreError, OSError, pa.ArrowInvalid) as error:
+        yield from _row_problems(store, manifest, piece)
+    except StoreError as error:
         yield str(error)
+
+
+def _row_problems(store: Store, manifest: AnyTableManifest, piece: Slice) -> Iterator[str]:
+    content = store.read_slices(manifest.table, [piece])
+    if isinstance(manifest, EpisodesManifest):
+        yield from _episode_problems(store, content, piece)
         return
+    if isinstance(manifest, GoalDatasetManifest):
+        yield from index_problems(store, manifest, piece, content)
+        return
+    keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
+    check_same_rows(keys, content, f"steps and {manifest.table}")
     if isinstance(manifest, EmbeddingManifest):
         yield from _embedding_problems(manifest, content)
     if isinstance(manifest, RewardManifest):
@@ -157,6 +171,18 @@ def _embedding_problems(manifest: EmbeddingManifest, content: pa.Table) -> Itera
     missing = len(embeddings) - len(present)
     if missing and not manifest.dead_letters:
         yield f"{missing} embeddings are missing and no dead letter says why"
+
+
+def _stale_embeddings(store: Store, manifest: AnyTableManifest) -> Iterator[Problem]:
+    """Rewards over embeddings that were replaced since."""
+    if not isinstance(manifest, RewardManifest):
+        return
+    pairs = zip(manifest.embeddings, manifest.embedding_fingerprints, strict=True)
+    for name, fingerprint in pairs:
+        table = f"embeddings/{name}"
+        if store.is_complete(table) and store.table_manifest(table).fingerprint != fingerprint:
+            text = f"was scored from {table} before that was replaced; score it again --overwrite"
+            yield Problem(table=manifest.table, file=None, text=text)
 
 
 def _reward_problems(store: Store, manifest: RewardManifest, content: pa.Table) -> Iterator[str]:

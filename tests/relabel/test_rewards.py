@@ -38,10 +38,10 @@ PATHS: dict[str, dict[str, Any]] = {
     "cosine": {},
     "goal-baseline": {"alpha": 0.7},
     "sigmoid": {},
-    "window-mean/softmax-threshold": {"frames": 2, "threshold": 0.3},
+    "window-mean/softmax-threshold": {"window": 2, "threshold": 0.3},
     "potential-difference/probability": {},
     "potential-difference/softmax-threshold": {},
-    "potential-difference/window-mean/cosine": {"frames": 3},
+    "potential-difference/window-mean/cosine": {"window": 3},
 }
 
 
@@ -156,7 +156,7 @@ def functions(draw: st.DrawFn) -> AnyFunction:
     )
     frames = draw(st.none() | st.integers(1, 4))
     window: tuple[str, dict[str, Any]] = (
-        ("", {}) if frames is None else ("window-mean/", {"frames": frames})
+        ("", {}) if frames is None else ("window-mean/", {"window": frames})
     )
     outer = "potential-difference/" if draw(st.booleans()) else ""
     return parse_reward(outer + window[0] + base, **inner, **window[1])
@@ -207,9 +207,9 @@ def test_scores_and_rewards_equal_the_oracle(
 
 
 def _frames_of(function: Any) -> int:
-    while hasattr(function, "of") and not hasattr(function, "frames"):
+    while hasattr(function, "of") and not hasattr(function, "window"):
         function = function.of
-    return getattr(function, "frames", 1)
+    return getattr(function, "window", 1)
 
 
 def _check_rewards(scorer: Scorer, scores: np.ndarray, lengths: Sequence[int]) -> None:
@@ -231,7 +231,7 @@ def test_the_per_goal_thresholds_and_temperatures_are_those_of_the_goals() -> No
         )
     )
     scorer = case(
-        parse_reward("window-mean/softmax-threshold", frames=2, threshold=0.6), goals
+        parse_reward("window-mean/softmax-threshold", window=2, threshold=0.6), goals
     ).scorer
     assert scorer.temperature is not None and scorer.threshold is not None
     assert scorer.temperature.tolist() == [0.3, 1 / SCALE, 1 / SCALE]
@@ -363,7 +363,7 @@ def test_goal_baseline_with_alpha_1_sees_only_the_line() -> None:
 def test_a_window_of_one_frame_changes_nothing() -> None:
     frames = unit32(np.random.default_rng(5), 40, DIM).astype(np.float16)
     plain = case(parse_reward("probability"), simple_goals()).scorer
-    window = case(parse_reward("window-mean/probability", frames=1), simple_goals()).scorer
+    window = case(parse_reward("window-mean/probability", window=1), simple_goals()).scorer
     np.testing.assert_array_equal(
         window.scores([frames], [15, 25]), plain.scores([frames], [15, 25])
     )
@@ -371,7 +371,7 @@ def test_a_window_of_one_frame_changes_nothing() -> None:
 
 def test_a_window_stays_inside_its_episode_and_a_missing_frame_inside_its_window() -> None:
     frames = unit32(np.random.default_rng(5), 12, DIM)
-    scorer = case(parse_reward("window-mean/cosine", frames=3), simple_goals()).scorer
+    scorer = case(parse_reward("window-mean/cosine", window=3), simple_goals()).scorer
     whole = scorer.scores([frames], [5, 7])
     apart = [scorer.scores([frames[:5]], [5]), scorer.scores([frames[5:]], [7])]
     np.testing.assert_allclose(whole, np.concatenate(apart), atol=1e-6)
@@ -383,7 +383,7 @@ def test_a_window_stays_inside_its_episode_and_a_missing_frame_inside_its_window
 def test_a_window_whose_mean_has_no_direction_is_missing() -> None:
     frames = np.float32([[1, 0], [-1, 0], [0, 1]])
     scorer = case(
-        parse_reward("window-mean/cosine", frames=2), simple_goals(1), embeddings=_fan(3)
+        parse_reward("window-mean/cosine", window=2), simple_goals(1), embeddings=_fan(3)
     ).scorer
     assert np.isnan(scorer.scores([frames], [3])[:, 0]).tolist() == [False, True, False]
 
@@ -508,7 +508,7 @@ def test_contract_missing_frames_spread_no_further_than_they_are_seen(path: str)
     full = scorer.scores([frames], [12])
     frames[4, 2] = np.nan  # one value suffices
     scores = scorer.scores([frames], [12])
-    reach = PATHS[path].get("frames", 1)
+    reach = PATHS[path].get("window", 1)
     lost = np.arange(4, 4 + reach)
     assert np.isnan(scores[lost]).all()
     np.testing.assert_array_equal(np.delete(scores, lost, 0), np.delete(full, lost, 0))
@@ -553,11 +553,11 @@ def test_contract_no_frames_give_no_rows(path: str) -> None:
         ("softmax-threshold", {"threshold": -0.1}, r"expected a number in \[0, 1\], got -0.1"),
         ("softmax-threshold", {"threshold": math.nan}, r"a number in \[0, 1\], got nan"),
         ("goal-baseline", {"alpha": 2.0}, r"alpha: expected a number in \[0, 1\], got 2.0"),
-        ("window-mean/cosine", {"frames": 0}, "frames: expected a whole number >= 1, got 0"),
-        ("window-mean/cosine", {"frames": 1.5}, "frames: expected a whole number >= 1, got 1.5"),
-        ("window-mean/cosine", {}, "frames: expected a whole number >= 1, got nothing"),
-        ("window-mean", {"frames": 2}, "'window-mean' wraps another reward function, got none"),
-        ("window-mean/potential-difference/cosine", {"frames": 2},
+        ("window-mean/cosine", {"window": 0}, "window: expected a whole number >= 1, got 0"),
+        ("window-mean/cosine", {"window": 1.5}, "window: expected a whole number >= 1, got 1.5"),
+        ("window-mean/cosine", {}, "window: expected a whole number >= 1, got nothing"),
+        ("window-mean", {"window": 2}, "'window-mean' wraps another reward function, got none"),
+        ("window-mean/potential-difference/cosine", {"window": 2},
          "did you mean 'potential-difference/window-mean/cosine'"),
         ("potential-difference/potential-difference/cosine", {}, "each wrapper at most once"),
         ("cosine/probability", {}, "did you mean 'probability'"),

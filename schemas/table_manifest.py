@@ -1,0 +1,80 @@
+"""What the manifests of all tables have in common, whatever the table holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.slices import TableFile
+
+FORMAT_VERSION: Final = "1.0"
+
+
+class TableManifest(BaseModel):
+    """What all tables' manifests have in common.
+
+    Two runs may continue one another's table if and only if their `identity` is equal.
+    """
+
+    # A later minor version may add keys; `format_version` keeps writers from mixing.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    # Fields that tell how a run went, not what its table is.
+    _CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
+        {"made_by", "command", "files", "dead_letters"}
+    )
+
+    format_version: str = FORMAT_VERSION
+    source_fingerprint: str
+    made_by: dict[str, str] = Field(default_factory=dict)  # versions, machine, threads, batch
+    command: str | None = None  # that makes or resumes this table
+    files: tuple[TableFile, ...] = ()
+    dead_letters: int = 0  # records this table misses
+
+    @property
+    def table(self) -> str:
+        """Path of the table below the store."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """Rows of all slices."""
+        return sum(file.rows for file in self.slice_files)
+
+    @property
+    def slice_files(self) -> tuple[TableFile, ...]:
+        """The table's own files, one per slice; not its goals, not its dead letters."""
+        return tuple(f for f in self.files if f.table == self.table and f.file.startswith("slice-"))
+
+    def identity(self) -> dict[str, Any]:
+        """Everything the content of the table depends on."""
+        return self.model_dump(mode="json", exclude=set(self._CIRCUMSTANCES))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the identity; every file of the table carries it."""
+        content = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def differences(self, other: TableManifest) -> list[str]:
+        """What keeps this stored table from being `other`, one line per differing value."""
+        return _differences(self.identity(), other.identity())
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [
+            line
+            for key in keys
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [f"{path}: stored {_short(old)}, asked for {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

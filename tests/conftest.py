@@ -1,0 +1,69 @@
+"""Inputs that many tests share; each is made once and never changed in place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relabel.source import Source
+from schemas.store import Store
+from tests import small
+
+ROOT = Path(__file__).parent.parent
+BRIDGE = ROOT.parent / "shared" / "data" / "bridge_dataset" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def bridge_dir() -> Path:
+    """The real BridgeData sample."""
+    if not (BRIDGE / "features.json").exists():
+        pytest.skip(f"no real BridgeData sample at {BRIDGE}")
+    return BRIDGE
+
+
+@pytest.fixture(scope="session")
+def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small source of `tests.small`, as TFRecord."""
+    directory = tmp_path_factory.mktemp("sources") / "small" / "1.0.0"
+    small.write_source(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def source(source_dir: Path) -> Source:
+    """The small source, opened."""
+    return Source.open(str(source_dir), "train")
+
+
+@pytest.fixture(scope="session")
+def _finished(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    location = tmp_path_factory.mktemp("stores") / "finished.store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("schemas.store.ROW_GROUP_ROWS", 3)
+        small.build_store(location, source)
+    return location
+
+
+@pytest.fixture
+def store(_finished: Path, tmp_path: Path, row_groups_of_three: None) -> Store:
+    """A finished store of its own, to read or to damage."""
+    location = tmp_path / "small.store"
+    shutil.copytree(_finished, location)
+    return Store.open(str(location))
+
+
+@pytest.fixture
+def empty_store(source: Source, tmp_path: Path, row_groups_of_three: None) -> Store:
+    """A store that has its plan and no table."""
+    return Store.create(str(tmp_path / "empty.store"), small.store_manifest(source))
+
+
+@pytest.fixture
+def row_groups_of_three() -> Iterator[None]:
+    """Row groups so short that every slice but the empty one has several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("schemas.store.ROW_GROUP_ROWS", 3)
+        yield

@@ -1,0 +1,249 @@
+"""Stores whose rewards a test chooses, written without a source, an encoder or Beam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from relabel.index_inputs import index_inputs
+from relabel.indexing import index_slice
+from relabel.statistics import with_statistics
+from relabel.testing import PixelMeanEncoder
+from schemas import fields
+from schemas.enums import Fusion, LastStep, Timing
+from schemas.goal_datasets import GoalDatasetManifest, IndexOptions
+from schemas.manifests import (
+    AnyTableManifest,
+    EpisodesManifest,
+    RewardManifest,
+    SliceSpec,
+    SourceSpec,
+    StepsManifest,
+    StoreManifest,
+)
+from schemas.slices import Slice, TableFile, plan_slices
+from schemas.store import GOALS, Store
+from schemas.tables import (
+    FieldSpec,
+    column,
+    episodes_schema,
+    key_columns,
+    reward_schema,
+    steps_schema,
+    vectors,
+)
+
+TEXTS = ("a red room", "a green room", "a blue room", "a grey room")
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One episode as a test tells it."""
+
+    rewards: np.ndarray  # (T, G) as the reward table has them; NaN: null
+    terminal: bool = False  # of the last frame
+    language: str | None = None
+    scores: np.ndarray | None = None  # (T, G); None: the rewards
+    state: np.ndarray | None = None  # (T, 2)
+    action: np.ndarray | None = None  # (T, 2)
+    truth: np.ndarray | None = None  # (T, G)
+
+    @property
+    def length(self) -> int:
+        return len(self.rewards)
+
+
+@dataclass(frozen=True)
+class How:
+    """What a store says of its rewards and its source."""
+
+    timing: Timing = Timing.NEXT_FRAME
+    last_step: LastStep = LastStep.FINAL_OBSERVATION
+    binary: bool = True
+    scores: bool = True
+    function: dict[str, Any] = field(default_factory=lambda: {"name": "softmax-threshold"})
+    threshold: float | None = 0.5
+    per_slice: int = 2
+    has_terminal: bool = True
+    truth_dtype: str = "uint8"
+
+
+def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
+    truth = FieldSpec(name="truth", kind="tensor", dtype=how.truth_dtype, shape=(goals,))
+    terminal = FieldSpec(name=fields.IS_TERMINAL, kind="tensor", dtype="bool")
+    return (
+        FieldSpec(name="observation.state", kind="tensor", dtype="float32", shape=(2,)),
+        FieldSpec(name="observation.count", kind="tensor", dtype="int64"),
+        FieldSpec(name="action", kind="tensor", dtype="float32", shape=(2,)),
+        *([terminal] if how.has_terminal else []),
+        truth,
+    )
+
+
+def make_store(path: Path, episodes: Sequence[Told], how: How | None = None) -> Store:
+    """A store of one shard with steps, episodes and the reward set `v1`, all complete."""
+    how = How() if how is None else how
+    goals = episodes[0].rewards.shape[1]
+    slices = plan_slices("train", [len(episodes)], how.per_slice)
+    source = SourceSpec(
+        name="told", version="1.0.0", split="train", fingerprint="f" * 64,
+        shard_lengths=(len(episodes),),
+    )  # fmt: skip
+    manifest = StoreManifest(
+        source=source,
+        slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
+        fields=specs(goals, how),
+        metadata=(),
+        left_out={},
+        cameras=(),
+        language_fields=(),
+        last_step=how.last_step,
+        last_step_reason="told",
+    )
+    store = Store.create(str(path), manifest)
+    own = {"source_fingerprint": source.fingerprint}
+    _write(store, StepsManifest(**own), episodes, _steps, steps_schema(manifest.fields))
+    _write(store, EpisodesManifest(**own), episodes, _episodes, episodes_schema(()))
+    rewards = reward_manifest(store, goals, how)
+    schema = reward_schema(goals, binary=how.binary, scores=how.scores)
+    _write(store, rewards, episodes, _rewards, schema, (_write_goals(store, rewards, how),))
+    return store
+
+
+def reward_manifest(store: Store, goals: int, how: How) -> RewardManifest:
+    return RewardManifest(
+        name="v1",
+        source_fingerprint=store.manifest.source.fingerprint,
+        goals_name="told",
+        goals_hash="g",
+        goals=goals,
+        encoder=PixelMeanEncoder().spec,
+        embeddings=(),
+        embedding_fingerprints=(),
+        function=how.function,
+        timing=how.timing,
+        fusion=Fusion.MEAN,
+        binary=how.binary,
+        scores=how.scores,
+        score_range=(-1.0, 1.0),
+        reward_range=(-2.0, 2.0),
+    )
+
+
+def _write(
+    store: Store,
+    manifest: AnyTableManifest,
+    episodes: Sequence[Told],
+    columns: Any,
+    schema: pa.Schema,
+    files: tuple[TableFile, ...] = (),
+) -> None:
+    store.begin(manifest)
+    for piece in store.slices:
+        table, mark = manifest.table, manifest.fingerprint
+        with store.writer(table, piece, schema, fingerprint=mark) as writer:
+            writer.write(columns(store, piece, episodes[piece.start : piece.stop], schema))
+            files = (*files, writer.commit())
+    store.finish(manifest.model_copy(update={"files": files}))
+
+
+def _ids(piece: Slice, episodes: Sequence[Told]) -> list[str]:
+    return [piece.episode_id(piece.start + i) for i in range(len(episodes))]
+
+
+def _steps(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Schema) -> list[Any]:
+    parts: dict[str, list[np.ndarray]] = {spec.name: [] for spec in store.manifest.fields}
+    for number, told in enumerate(episodes):
+        length, goals = told.rewards.shape
+        default = np.arange(2 * length, dtype=np.float32).reshape(-1, 2) + 100 * number
+        content = {
+            "observation.state": default if told.state is None else told.state,
+            "observation.count": np.arange(length) + 10 * number,
+            "action": default / 7 if told.action is None else told.action,
+            fields.IS_TERMINAL: np.arange(length) == (length - 1 if told.terminal else -1),
+            "truth": np.zeros((length, goals)) if told.truth is None else told.truth,
+        }
+        for name, values in parts.items():
+            values.append(content[name])
+    lengths = [told.length for told in episodes]
+    arrays = [
+        column(spec, np.concatenate(parts[spec.name]).astype(spec.dtype))
+        for spec in store.manifest.fields
+    ]
+    return [*key_columns(_ids(piece, episodes), lengths), *arrays]
+
+
+def _episodes(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Schema) -> list[Any]:
+    values = (_ids(piece, episodes), [e.length for e in episodes], [e.language for e in episodes])
+    return [pa.array(v, f.type) for v, f in zip(values, schema, strict=True)]
+
+
+def _rewards(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Schema) -> list[Any]:
+    keys = key_columns(_ids(piece, episodes), [told.length for told in episodes])
+    rewards = np.concatenate([told.rewards for told in episodes]).astype(np.float32)
+    scores = [told.rewards if told.scores is None else told.scores for told in episodes]
+    value = schema.field(fields.REWARD).type.value_type
+    kept = fields.SCORE in schema.names
+    flat = [vectors(np.concatenate(scores).astype(np.float32), pa.float32())] if kept else []
+    return [*keys, *flat, vectors(rewards, value)]
+
+
+def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
+    number = manifest.goals
+    content = pa.table(
+        {
+            fields.GOAL_ID: pa.array([f"g{i}" for i in range(number)]),
+            fields.FAMILY: pa.array(["family"] * number),
+            fields.TEXTS: pa.array([[TEXTS[i], f"goal {i}"] for i in range(number)]),
+            fields.THRESHOLD: pa.array([how.threshold] * number, pa.float64()),
+            fields.TEXT_EMBEDDING: vectors(np.eye(number, 4, dtype=np.float32), pa.float32()),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(content, sink)
+    name = f"{manifest.table}/{GOALS}"
+    store.folder.write(name, sink.getvalue().to_pybytes())
+    size, digest = store.folder.size(name), store.folder.sha256(name)
+    return TableFile(table=manifest.table, file=GOALS, rows=number, bytes=size, sha256=digest)
+
+
+def dataset_manifest(store: Store, name: str = "gc1", **changes: Any) -> GoalDatasetManifest:
+    """What a dataset of the reward set `v1` is to be; other keywords are index options."""
+    outer = {key: changes.pop(key) for key in ("source_column", "materialized") if key in changes}
+    return GoalDatasetManifest(
+        name=name,
+        source_fingerprint=store.manifest.source.fingerprint,
+        rewards="v1",
+        rewards_fingerprint=store.rewards("v1").fingerprint,
+        options=IndexOptions(**changes),
+        **outer,
+    )
+
+
+def build(store: Store, name: str = "gc1", **changes: Any) -> GoalDatasetManifest:
+    """Builds a dataset without Beam and returns its manifest."""
+    dataset = dataset_manifest(store, name, **changes)
+    inputs = index_inputs(store, dataset)
+    store.begin(dataset)
+    files = [
+        file
+        for piece in store.slices
+        for file in index_slice(piece, store=store, dataset=dataset, inputs=inputs).files
+    ]
+    whole = dataset.model_copy(update={"files": tuple(files)})
+    store.finish(with_statistics(store, whole))
+    done = store.table_manifest(dataset.table)
+    assert isinstance(done, GoalDatasetManifest)
+    return done
+
+
+def index_rows(store: Store, name: str = "gc1") -> list[dict[str, Any]]:
+    """The rows of a complete dataset."""
+    rows: list[dict[str, Any]] = store.read(f"goal_datasets/{name}").to_pylist()
+    return rows

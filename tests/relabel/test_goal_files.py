@@ -1,0 +1,125 @@
+"""Goal sets from files and from a store's own instructions, and the table they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from relabel.goal_files import goals_table, load_goals, mine_goals
+from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.testing import PixelMeanEncoder
+from schemas.errors import GoalError
+from schemas.goals import GoalSet
+from schemas.store import Store
+from schemas.tables import matrix
+from tests import small
+
+TEXT = """
+null_prompts: [nothing]
+templates: ["a {}", "the {}"]
+goals:
+  - {id: red, texts: [red room, crimson room], family: colour, threshold: 0.3}
+  - {id: green, texts: [green room], family: colour}
+  - {id: own, texts: [grey room], negatives: [red room, blue room]}
+"""
+
+
+def test_a_file_is_read_and_names_itself_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "goals.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    assert load_goals(str(path)) == GoalSet.from_yaml(TEXT)
+    path.write_text("goals: []")
+    with pytest.raises(GoalError, match=f"{path}: 1 problem"):
+        load_goals(str(path))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(GoalError, match=r"nowhere.yaml: cannot be read: .*field:<name of a text"):
+        load_goals(str(tmp_path / "nowhere.yaml"))
+    (tmp_path / "latin.yaml").write_bytes(b"caf\xe9")
+    with pytest.raises(GoalError, match=r"latin.yaml: cannot be read"):
+        load_goals(str(tmp_path / "latin.yaml"))
+
+
+@pytest.mark.parametrize("column", ["language_instruction"])
+def test_distinct_instructions_become_goals(store: Store, column: str) -> None:
+    goals = mine_goals(store, column)
+    assert [goal.texts for goal in goals.goals] == [("fermé",), ("open the drawer",)]
+    assert goals.name == "field-language_instruction"
+    assert goals.null_prompts == ("an empty room",)
+    assert mine_goals(store, column, null_prompts=["a table"]).null_prompts == ("a table",)
+    assert mine_goals(store, column, null_prompts=[]).null_prompts == ()
+
+
+def test_goals_can_be_mined_before_the_steps_are_finished(store: Store) -> None:
+    store.folder.delete("steps/manifest.json")
+    assert len(mine_goals(store, "language_instruction").goals) == 2
+
+
+@pytest.mark.parametrize("column", ["instruction", "action", "observation/front"])
+def test_a_field_that_is_no_text_lists_the_texts(store: Store, column: str) -> None:
+    with pytest.raises(
+        GoalError, match=rf"field:{column}: no such text field; there are \['language_instruction'"
+    ):
+        mine_goals(store, column)
+
+
+def test_a_field_without_text_is_refused(tmp_path: Path) -> None:
+    items = small.episodes()
+    for step in (step for episode in items for step in episode["steps"]):
+        step["language_instruction"] = "  "
+    source = small.write_source(tmp_path / "src", items)
+    store = Store.create(str(tmp_path / "store"), small.store_manifest(source))
+    small.embed(store, source, small.source_tables(store, []))
+    with pytest.raises(GoalError, match="at least one non-empty text, got none"):
+        mine_goals(store, "language_instruction")
+
+
+def table_of(goals: GoalSet, threshold: list[float] | None = None) -> pa.Table:
+    prompts = resolve_prompts(goals)
+    vectors = embed_prompts(prompts, PixelMeanEncoder().encode_texts)
+    temperature = np.full(len(goals.goals), 0.1)
+    numbers = None if threshold is None else np.array(threshold, np.float32)
+    return goals_table(goals, prompts, vectors, temperature, numbers)
+
+
+def test_goals_as_they_were_used() -> None:
+    table = table_of(GoalSet.from_yaml(TEXT), [0.3, 0.5, 0.5])
+    rows = table.to_pylist()
+    assert table.column("goal_id").to_pylist() == ["red", "green", "own"]
+    assert table.column("family").to_pylist() == ["colour", "colour", "goal"]
+    assert rows[0]["texts"] == ["a red room", "the red room", "a crimson room", "the crimson room"]
+    nothing = "a nothing | the nothing"
+    assert rows[0]["negatives"] == ["a green room | the green room", nothing]
+    assert rows[1]["negatives"] == [" | ".join(rows[0]["texts"]), nothing]
+    assert sorted(rows[2]["negatives"]) == [
+        "a blue room | the blue room",
+        "a red room | the red room",
+    ]
+    assert table.column("temperature").to_pylist() == [0.1] * 3
+    assert table.column("threshold").to_pylist() == pytest.approx([0.3, 0.5, 0.5])
+    vectors = matrix(table.column("text_embedding"), "float64")
+    green = PixelMeanEncoder().encode_texts(["green"])[0]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors[1], green, atol=1e-6)
+
+
+def test_numbers_that_a_function_lacks_are_null() -> None:
+    column = table_of(GoalSet.from_yaml(TEXT)).column("threshold")
+    assert column.type == pa.float64()
+    assert column.to_pylist() == [None] * 3
+
+
+def test_a_goal_alone_has_no_negatives() -> None:
+    goals = GoalSet.from_texts(["red"], null_prompts=[])
+    assert table_of(goals).column("negatives").to_pylist() == [[]]
+
+
+def test_a_thousand_goals_stay_small() -> None:
+    goals = GoalSet.from_texts([f"room number {i} is red" for i in range(1000)])
+    table = table_of(goals)
+    assert len(table.column("negatives")[7].as_py()) == 1000
+    assert table.nbytes < 6e6, "a million negatives are indices of a thousand texts"

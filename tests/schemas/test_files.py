@@ -1,0 +1,231 @@
+"""Files appear whole or not at all: on a local disk, and where nothing can be renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from pyarrow import fs
+
+from schemas.errors import StoreError
+from schemas.files import Folder
+from tests import small
+
+
+def local(directory: Path) -> Folder:
+    return Folder.at(str(directory / "store"))
+
+
+def by_uri(directory: Path) -> Folder:
+    return Folder.at(f"file://{directory}/store")
+
+
+def uploaded(directory: Path) -> Folder:
+    return small.memory_folder(f"test/{directory.name}/store")
+
+
+def subtree(directory: Path) -> Folder:
+    # Only the filesystem's type says that files are uploaded; folders must be there before.
+    (directory / "store" / "a" / "b").mkdir(parents=True)
+    (directory / "store" / "steps").mkdir()
+    return Folder("", fs.SubTreeFileSystem(str(directory / "store"), fs.LocalFileSystem()))
+
+
+FOLDERS: list[Callable[[Path], Folder]] = [local, by_uri, uploaded, subtree]
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda make: make.__name__)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    return request.param(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staged uploads lie in a place that the test can look at."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
+def staged_uploads(tmp_path: Path) -> list[str]:
+    return os.listdir(tmp_path / "temporary")
+
+
+# --- the same on every kind of folder
+
+
+def test_only_local_folders_rename(tmp_path: Path) -> None:
+    assert [make(tmp_path / make.__name__).is_local for make in FOLDERS] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_what_is_written_can_be_read(folder: Folder, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000  # more than one chunk of an upload
+    assert not folder.exists("a/b/x.bin")
+    folder.write("a/b/x.bin", content)
+    assert folder.exists("a/b/x.bin")
+    assert folder.read("a/b/x.bin") == content
+    assert folder.size("a/b/x.bin") == len(content)
+    assert folder.sha256("a/b/x.bin") == hashlib.sha256(content).hexdigest()
+    assert staged_uploads(tmp_path) == []
+
+
+def test_a_second_write_replaces_the_first(folder: Folder) -> None:
+    folder.write("steps/x", b"a longer text")
+    folder.write("steps/x", b"short")
+    assert folder.read("steps/x") == b"short"
+
+
+def test_names_are_relative_and_sorted(folder: Folder) -> None:
+    for name in ("steps/z", "steps/y", "a/b/c", "top"):
+        folder.write(name, b"")
+    assert folder.names("steps") == ["y", "z"]
+    assert folder.names("a", recursive=True) == ["b/c"]
+    assert folder.names("a") == []
+    assert folder.names("") == ["top"]
+    assert folder.names("", recursive=True) == ["a/b/c", "steps/y", "steps/z", "top"]
+    assert folder.names("nowhere") == []
+
+
+def test_a_folder_is_no_file(folder: Folder) -> None:
+    folder.write("steps/x", b"")
+    assert not folder.exists("steps")
+
+
+def test_deleting_twice_is_once(folder: Folder) -> None:
+    folder.write("steps/x", b"")
+    folder.write("steps/y", b"")
+    folder.delete("steps/x")
+    folder.delete("steps/x")
+    assert folder.names("steps") == ["y"]
+    folder.delete_folder("steps")
+    folder.delete_folder("steps")
+    assert folder.names("steps") == []
+
+
+def test_a_missing_file_is_named(folder: Folder) -> None:
+    with pytest.raises(StoreError, match=r"steps/x: no such file"):
+        folder.read("steps/x")
+
+
+def test_nothing_appears_before_the_commit(folder: Folder, tmp_path: Path) -> None:
+    staged = folder.stage("steps/x")
+    staged.path.write_bytes(b"half")
+    assert not folder.exists("steps/x")
+    staged.discard()
+    staged.discard()
+    assert folder.names("", recursive=True) == []
+    assert staged_uploads(tmp_path) == []
+
+
+def test_nothing_is_left_when_the_commit_fails(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def half_an_upload(source: IO[bytes], target: IO[bytes], _: int) -> None:
+        target.write(source.read(3))
+        no_space()
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    monkeypatch.setattr(shutil, "copyfileobj", half_an_upload)
+    with pytest.raises((StoreError, OSError), match="No space left"):
+        folder.write("steps/x", b"content")
+    assert folder.names("", recursive=True) == []
+    assert staged_uploads(tmp_path) == []
+
+
+# --- local disks
+
+
+def test_a_staged_file_is_a_neighbour_of_its_final_name(tmp_path: Path) -> None:
+    # A rename between two filesystems would not be atomic.
+    staged = local(tmp_path).stage("steps/x.parquet")
+    assert staged.path.parent == tmp_path / "store" / "steps"
+    assert staged.path.name.startswith(".tmp-")
+    staged.discard()
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    folder = local(tmp_path)
+    one, two = folder.stage("x"), folder.stage("x")
+    assert one.path != two.path
+    one.path.write_bytes(b"one")
+    two.path.write_bytes(b"two")
+    two.commit()
+    one.commit()
+    assert folder.read("x") == b"one"
+    assert folder.leftovers() == []
+
+
+def test_leftovers_of_a_killed_writer_are_found(tmp_path: Path) -> None:
+    folder = local(tmp_path)
+    folder.write("steps/whole", b"")
+    killed = folder.stage("steps/x.parquet")
+    assert folder.leftovers("steps") == [killed.path.name]
+    assert folder.leftovers() == [f"steps/{killed.path.name}"]
+    assert folder.leftovers("episodes") == []
+
+
+def test_content_is_on_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    replace, fsync = Path.replace, os.fsync
+
+    def told_replace(path: Path, target: Any) -> Path:
+        events.append("rename")
+        return replace(path, target)
+
+    def told_fsync(handle: int) -> None:
+        events.append("sync directory" if os.path.isdir(f"/proc/self/fd/{handle}") else "sync")
+        fsync(handle)
+
+    monkeypatch.setattr(Path, "replace", told_replace)
+    monkeypatch.setattr(os, "fsync", told_fsync)
+    local(tmp_path).write("x", b"content")
+    assert events == ["sync", "rename", "sync directory"]
+
+
+def test_a_target_that_is_a_file_cannot_be_a_store(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("here first")
+    with pytest.raises(StoreError, match=r"store/steps/x: cannot be written: .*--store"):
+        local(tmp_path).write("steps/x", b"")
+    assert (tmp_path / "store").read_text() == "here first"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir(mode=0o500)
+    with pytest.raises(StoreError, match=r"cannot be written: .*choose another --store"):
+        local(tmp_path).write("x", b"")
+
+
+# --- locations
+
+
+def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert Folder.at("a/b").path == str(tmp_path / "a" / "b")
+    assert Folder.at("~/s").path == "/home/somebody/s"
+    assert Folder.at("/data/s/").path == "/data/s"
+    assert Folder.at("file:///data/s/").path == "/data/s"
+    assert Folder.at("/data/s").join("steps/x") == "/data/s/steps/x"
+
+
+def test_an_unknown_kind_of_location() -> None:
+    with pytest.raises(StoreError, match=r"ftp://host/x: cannot be opened"):
+        Folder.at("ftp://host/x")
+
+
+def test_an_upload_to_a_place_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere/x: cannot be written"):
+        subtree(tmp_path).write("nowhere/x", b"")

@@ -1,0 +1,313 @@
+"""A small source, and a store made of it without Beam, for the tests of schemas and relabel.
+
+    source    shard 0: episodes of 3, 1 and 0 frames    shard 1: episodes of 5 and 2 frames
+    slices    0: 3 + 1 frames    1: 0 frames             2: 5 + 2 frames   (two episodes each)
+
+Both cameras show one plain colour that differs from frame to frame: `front` as PNG, which
+keeps it, `wrist` as JPEG, which nearly does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_datasets as tfds
+
+from relabel.embedding import SourceTable, embed_slice
+from relabel.goal_files import goals_table
+from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.rewards import Scorer, bind, parse_reward
+from relabel.scoring import score_slice
+from relabel.source import Source
+from relabel.testing import FileFormat, PixelMeanEncoder, encoded_image, write_rlds
+from schemas.enums import Fusion, LastStep, Timing
+from schemas.files import Folder
+from schemas.goals import GoalSet
+from schemas.manifests import (
+    AnyTableManifest,
+    EmbeddingManifest,
+    EpisodesManifest,
+    RewardManifest,
+    SliceSpec,
+    StepsManifest,
+    StoreManifest,
+    embedding_name,
+)
+from schemas.slices import Slice, TableFile, plan_slices
+from schemas.store import GOAL_SET, GOALS, Store
+
+LENGTHS = (3, 1, 0, 5, 2)
+SHARDS = (3, 2)
+FRONT, WRIST = "observation.front", "observation.wrist"
+COLOURS = GoalSet.from_texts(["a red room", "a green room", "a blue room"])
+
+
+def features() -> tfds.features.FeaturesDict:
+    """Of the small source."""
+    kinds = tfds.features
+    step = {
+        "observation": {
+            "front": kinds.Image(shape=(None, None, 3)),
+            "wrist": kinds.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "state": kinds.Tensor(shape=(2, 3), dtype=np.float32),
+            "touching": np.bool_,
+        },
+        "action": kinds.Tensor(shape=(2,), dtype=np.float32),
+        "reward": np.float32,
+        "discount": np.float32,
+        "is_first": np.bool_,
+        "is_last": np.bool_,
+        "is_terminal": np.bool_,
+        "language_instruction": kinds.Text(),
+    }
+    metadata = {"file": kinds.Text(), "seed": np.int64}
+    return kinds.FeaturesDict({"steps": kinds.Dataset(step), "episode_metadata": metadata})
+
+
+def frame(episode: int, step: int, camera: int) -> np.ndarray:
+    """(4, 6, 3) uint8 of one colour."""
+    colour = np.array([70 * step % 256, (60 * episode + 90 * camera) % 256, 20 * step + 7])
+    return np.broadcast_to(colour, (4, 6, 3)).astype(np.uint8)
+
+
+def one_episode(index: int, length: int) -> dict[str, Any]:
+    """An episode whose last action is zero, as RLDS has it."""
+    return {
+        "steps": [_step(index, step, length) for step in range(length)],
+        "episode_metadata": {"file": f"/raw/é{index}.h5", "seed": 100 + index},
+    }
+
+
+def _step(episode: int, step: int, length: int) -> dict[str, Any]:
+    last = step == length - 1
+    return {
+        "observation": {
+            "front": encoded_image(frame(episode, step, 0), "PNG"),
+            "wrist": encoded_image(frame(episode, step, 1), "JPEG"),
+            "state": np.arange(6, dtype=np.float32).reshape(2, 3) + 10 * episode + step / 4,
+            "touching": step % 2 == 1,
+        },
+        "action": np.zeros(2, np.float32) if last else np.array([step + 1, -episode], np.float32),
+        "reward": np.float32(last),
+        "discount": np.float32(1),
+        "is_first": step == 0,
+        "is_last": last,
+        "is_terminal": last and episode == 0,
+        "language_instruction": ("open the drawer", "fermé")[episode % 2],
+    }
+
+
+def episodes(lengths: Sequence[int] = LENGTHS) -> list[dict[str, Any]]:
+    """All episodes, in order."""
+    return [one_episode(index, length) for index, length in enumerate(lengths)]
+
+
+def write_source(
+    directory: Path,
+    items: Iterable[dict[str, Any]] | None = None,
+    file_format: FileFormat = "tfrecord",
+) -> Source:
+    """Writes and opens the small source, or one of other episodes in the same shards."""
+    content = episodes() if items is None else items
+    write_rlds(directory, features(), content, shard_lengths=SHARDS, file_format=file_format)
+    return Source.open(str(directory), "train")
+
+
+def store_manifest(source: Source, *, per_slice: int = 2, keep: bool = False) -> StoreManifest:
+    """Plan of a store over a source."""
+    slices = plan_slices("train", source.spec.shard_lengths, per_slice)
+    leaves = source.features.steps if keep else source.columns
+    return StoreManifest(
+        source=source.spec,
+        slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
+        fields=tuple(leaf.spec for leaf in leaves),
+        metadata=tuple(leaf.spec for leaf in source.features.metadata),
+        left_out=dict(source.features.left_out),
+        cameras=source.cameras,
+        language_fields=source.features.language_fields,
+        last_step=LastStep.FINAL_OBSERVATION,
+        last_step_reason="the tests say so",
+    )
+
+
+def source_tables(
+    store: Store, cameras: Sequence[str] = (FRONT, WRIST), version: int = 0, **more: Any
+) -> tuple[SourceTable, ...]:
+    """Manifests of steps, episodes and one embedding table per camera."""
+    own = {"source_fingerprint": store.manifest.source.fingerprint, "command": "embed again"}
+    kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
+    spec = PixelMeanEncoder(version).spec
+    embeddings = (EmbeddingManifest(encoder=spec, camera=c, **own, **more) for c in cameras)
+    return (StepsManifest(frames=kept, **own), EpisodesManifest(**own), *embeddings)
+
+
+def embed(
+    store: Store,
+    source: Source,
+    tables: Sequence[SourceTable],
+    *,
+    encoder: PixelMeanEncoder | None = None,
+    batch_size: int = 2,
+    decode_threads: int = 1,
+) -> list[Slice]:
+    """Embeds every slice and finishes the tables."""
+    for table in tables:
+        store.begin(table)
+    model = PixelMeanEncoder() if encoder is None else encoder
+    pieces = [
+        embed_one(store, source, tables, piece, model, batch_size, decode_threads)
+        for piece in store.slices
+    ]
+    finish(store, tables, pieces)
+    return pieces
+
+
+def embed_one(
+    store: Store,
+    source: Source,
+    tables: Sequence[SourceTable],
+    piece: Slice,
+    encoder: PixelMeanEncoder | None,
+    batch_size: int = 2,
+    decode_threads: int = 1,
+) -> Slice:
+    """`embed_slice`, in one line."""
+    return embed_slice(
+        piece,
+        source=source,
+        store=store,
+        tables=tables,
+        encoder=encoder,
+        batch_size=batch_size,
+        decode_threads=decode_threads,
+    )
+
+
+def finish(
+    store: Store,
+    tables: Sequence[AnyTableManifest],
+    pieces: Sequence[Slice],
+    more: tuple[TableFile, ...] = (),
+) -> None:
+    """Writes the tables' manifests from the files that their slices brought along."""
+    for table in tables:
+        own = tuple(f for p in pieces for f in p.files if f.table == table.table)
+        dead = tuple(f for p in pieces for f in p.files if f.table == f"dead_letters/{table.table}")
+        content = {"files": (*more, *own, *dead), "dead_letters": sum(f.rows for f in dead)}
+        store.finish(table.model_copy(update=content))
+
+
+def bind_goals(
+    goals: GoalSet = COLOURS,
+    reward: str = "softmax-threshold",
+    timing: Timing = Timing.NEXT_FRAME,
+    fusion: Fusion = Fusion.MEAN,
+    **parameters: Any,
+) -> tuple[Scorer, pa.Table]:
+    """A scorer under `PixelMeanEncoder`, and its goals table."""
+    encoder, prompts = PixelMeanEncoder(), resolve_prompts(goals)
+    vectors = embed_prompts(prompts, encoder.encode_texts)
+    function = parse_reward(reward, **parameters)
+    scorer = bind(function, goals, prompts, vectors, encoder.spec, timing=timing, fusion=fusion)
+    return scorer, goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
+
+
+def reward_manifest(
+    store: Store, scorer: Scorer, cameras: Sequence[str], name: str = "v1", scores: bool = True
+) -> RewardManifest:
+    """Of a reward set over some cameras."""
+    spec = PixelMeanEncoder().spec
+    names = [embedding_name(spec, camera) for camera in cameras]
+    return RewardManifest(
+        name=name,
+        source_fingerprint=store.manifest.source.fingerprint,
+        command="score again",
+        goals_name=COLOURS.name,
+        goals_hash=COLOURS.content_hash,
+        goals=scorer.goals,
+        encoder=spec,
+        embeddings=tuple(names),
+        embedding_fingerprints=tuple(
+            store.table_manifest(f"embeddings/{name}").fingerprint for name in names
+        ),
+        function=scorer.function.model_dump(mode="json"),
+        timing=scorer.timing,
+        fusion=scorer.fusion,
+        binary=scorer.binary,
+        scores=scores,
+        score_range=scorer.score_range,
+        reward_range=scorer.reward_range,
+    )
+
+
+def score(
+    store: Store,
+    name: str = "v1",
+    cameras: Sequence[str] = (FRONT, WRIST),
+    scores: bool = True,
+    **how: Any,
+) -> RewardManifest:
+    """Scores every slice and finishes the reward set."""
+    scorer, goals = bind_goals(**how)
+    manifest = reward_manifest(store, scorer, cameras, name, scores)
+    store.begin(manifest)
+    files = write_goals(store, manifest, goals, how.get("goals", COLOURS))
+    pieces = [
+        score_slice(piece, store=store, rewards=manifest, scorer=scorer) for piece in store.slices
+    ]
+    finish(store, [manifest], pieces, more=files)
+    return store.rewards(name)
+
+
+def write_goals(
+    store: Store, manifest: RewardManifest, table: pa.Table, goals: GoalSet
+) -> tuple[TableFile, ...]:
+    """Writes the goals of a reward set, as they were used and as they were given."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    contents = {GOALS: sink.getvalue().to_pybytes(), GOAL_SET: goals.model_dump_json().encode()}
+    for file, content in contents.items():
+        store.folder.write(f"{manifest.table}/{file}", content)
+    return tuple(
+        TableFile(
+            table=manifest.table,
+            file=file,
+            rows=table.num_rows,
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        for file, content in contents.items()
+    )
+
+
+def build_store(location: Path, source: Source, **how: Any) -> Store:
+    """A finished store: steps, episodes, both cameras' embeddings, reward set `v1`."""
+    store = Store.create(str(location), store_manifest(source, **how))
+    embed(store, source, source_tables(store))
+    score(store)
+    return store
+
+
+def tree(location: Path, *, manifests: bool = True) -> dict[str, bytes]:
+    """Content of every file below a folder, by relative name."""
+    return {
+        str(path.relative_to(location)): path.read_bytes()
+        for path in sorted(location.rglob("*"))
+        if path.is_file() and (manifests or path.suffix == ".parquet")
+    }
+
+
+def memory_folder(path: str) -> Folder:
+    """A folder that is not on a local disk: files are uploaded, nothing can be renamed."""
+    import fsspec
+    from pyarrow import fs
+
+    filesystem = fsspec.filesystem("memory", skip_instance_cache=True)
+    filesystem.rm(f"/{path}", recursive=True) if filesystem.exists(f"/{path}") else None
+    return Folder(path, fs.PyFileSystem(fs.FSSpecHandler(filesystem)))
