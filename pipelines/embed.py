@@ -48,12 +48,12 @@ class _EmbedSlice(beam.DoFn):  # type: ignore[misc]
         self._rows = Metrics.counter("vlm_relabel", "frames_embedded")
 
     def setup(self) -> None:
-        limit_threads(self._job.threads)
         self._source = Source.open(self._job.source, self._job.split)
         self._store = Store.open(self._job.store)
         self._encoder = None if self._job.encoder is None else self._job.encoder.acquire()
 
     def process(self, piece: Slice) -> Iterator[Slice]:
+        limit_threads(self._job.threads)
         result = embed_slice(
             piece,
             source=self._source,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
 
 from schemas.dead_letters import dead_ratio
-from schemas.manifests import AnyTableManifest
+from schemas.manifests import AnyTableManifest, RewardManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import Store
+
+
+def unchanged(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
+    """For tables whose manifest says nothing that only their whole content tells."""
+    return manifest
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class FinishJob:
     store: str
     tables: tuple[AnyTableManifest, ...]
     max_dead_ratio: float
+    # Picklable; completes a manifest that lists its files.
+    fill: Callable[[Store, AnyTableManifest], AnyTableManifest] = unchanged
 
 
 class FinishTables(beam.PTransform):  # type: ignore[misc]
@@ -50,6 +57,8 @@ class _Finish(beam.DoFn):  # type: ignore[misc]
 def finish_tables(job: FinishJob, files: Sequence[TableFile]) -> Iterator[str]:
     """Writes the manifest of every table whose dead letters are within the limit.
 
+    Tables come after those that they are made of.
+
     Args:
         job: the tables.
         files: of all their slices, in any order.
@@ -60,15 +69,25 @@ def finish_tables(job: FinishJob, files: Sequence[TableFile]) -> Iterator[str]:
     store = Store.open(job.store)
     for table in job.tables:
         own = _files_of(table.table, files)
-        letters = sum(file.rows for file in own if file.table != table.table)
+        letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
         if letters and dead_ratio(store, table.table, own) > job.max_dead_ratio:
             continue
+        if not _is_made_of_complete(table, store):
+            continue
         listed = (*table.files, *own)  # a reward set brings its goals.parquet
-        store.finish(table.model_copy(update={"files": listed, "dead_letters": letters}))
+        whole = table.model_copy(update={"files": listed, "dead_letters": letters})
+        store.finish(job.fill(store, whole))
         yield table.table
+
+
+def _is_made_of_complete(table: AnyTableManifest, store: Store) -> bool:
+    """Rewards of embeddings that were refused are refused with them."""
+    used = table.embeddings if isinstance(table, RewardManifest) else ()
+    return all(store.is_complete(f"embeddings/{name}") for name in used)
 
 
 def _files_of(table: str, files: Iterable[TableFile]) -> tuple[TableFile, ...]:
     # A retried bundle reports its files twice, with the same bytes.
-    distinct = {f for f in files if f.table in (table, f"dead_letters/{table}")}
-    return tuple(sorted(distinct, key=lambda f: (f.table != table, f.file)))
+    own = (table, f"dead_letters/{table}")
+    distinct = {f for f in files if f.table in own or f.table.startswith(f"{table}/")}
+    return tuple(sorted(distinct, key=lambda f: (f.table != table, f.table, f.file)))

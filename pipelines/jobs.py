@@ -18,7 +18,7 @@ from pipelines.progress import Watch, watched
 from pipelines.report import JobReport, report
 from pipelines.runners import run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
-from pipelines.workers import SharedEncoder
+from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
 from schemas.errors import DeadLetterError
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
@@ -45,7 +45,9 @@ def score(options: JobOptions, what: ScoreOptions) -> JobReport:
         RelabelError: as `embed`.
     """
     store = Store.open(options.store)
-    plan = plan_scoring(options, what, store, what.encoder())
+    encoder = what.encoder()
+    limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
+    plan = plan_scoring(options, what, store, encoder)
     return _Run(options, store, scoring=plan).execute()
 
 
@@ -60,6 +62,7 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     """
     encoder = SharedEncoder(embedding.encoder)
     loaded = encoder.acquire()
+    limit_threads(options.worker_threads)  # as in `score`
     plan = plan_embedding(options, embedding, loaded.spec)
     scoring = replace(scoring, cameras=plan.cameras)
     if not scoring.goals.startswith(FIELD_PREFIX):
@@ -95,13 +98,15 @@ class _Run:
         """Writes what is missing and reports on every table asked for."""
         tables = self._tables()
         if self._options.dry_run:
+            for table in tables if not self._options.overwrite else ():
+                self._store.check(table)
             return report(self._store, tables, None)
         pending = self._begin(tables)
         watch = Watch(self._store, [table.table for table in pending])
         if pending:
             with watched(watch, self._options.show):
                 run_pipeline(lambda pipeline: self._build(pipeline, pending), self._options.run)
-        done = report(self._store, tables, watch.look())
+        done = report(self._store, tables, watch.look(), [table.table for table in pending])
         _refuse_dead_letters(done, self._options)
         return done
 
@@ -112,6 +117,8 @@ class _Run:
     def _begin(self, tables: Sequence[AnyTableManifest]) -> list[AnyTableManifest]:
         """Tables that are not complete, begun; a reward set with its goals written."""
         overwrite = self._options.overwrite
+        if not Store.exists(self._options.store):
+            Store.create(self._options.store, self._store.manifest)
         pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
         scoring = self._scoring
         if scoring is None or scoring.manifest not in pending:
@@ -163,8 +170,10 @@ def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:
     if not unfinished:
         return
     lines = [
-        f"{table.table}: {table.dead_letters} dead letters beside {table.rows} rows"
+        f"{table.table}: {table.dead_letters} dead letter{'s' * (table.dead_letters != 1)} "
+        f"beside {table.rows} rows"
         for table in unfinished
+        if table.dead_letters  # the others wait for these
     ]
     examples = dict.fromkeys(example for table in unfinished for example in table.examples)
     raise DeadLetterError(

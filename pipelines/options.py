@@ -12,6 +12,7 @@ from pipelines.progress import Progress
 from pipelines.runners import RunOptions
 from schemas.encoders import Encoder
 from schemas.enums import Fusion, LastStep, Timing
+from schemas.goal_datasets import IndexOptions
 
 LoadEncoder = Callable[[], Encoder]
 
@@ -82,3 +83,14 @@ class ScoreOptions:
     fusion: Fusion = Fusion.MEAN
     scores: bool = True
     null_prompts: tuple[str, ...] | None = None  # of mined goals; None: the default
+
+
+@dataclass(frozen=True)
+class GoalDatasetOptions:
+    """Rewards to a goal-conditioned dataset."""
+
+    name: str
+    rewards: str = "v1"  # reward set
+    index: IndexOptions = field(default_factory=IndexOptions)
+    truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
+    materialize: bool = False  # also write flat transitions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from schemas.manifests import (
     embedding_name,
 )
 from schemas.slices import TableFile, plan_slices
-from schemas.store import GOALS, Store
+from schemas.store import GOAL_SET, GOALS, Store
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,38 @@ class ScorePlan:
 
     manifest: RewardManifest
     scorer: Scorer
-    goals: pa.Table
+    goals: pa.Table  # as resolved
+    goal_set: GoalSet  # as given
 
     def write_goals(self, store: Store) -> RewardManifest:
-        """Writes `goals.parquet`; the manifest that lists it."""
-        name = f"{self.manifest.table}/{GOALS}"
+        """Writes the goals, as given and as resolved; the manifest that lists them."""
         sink = pa.BufferOutputStream()
         pq.write_table(self.goals, sink, compression="zstd")
-        store.folder.write(name, sink.getvalue().to_pybytes())
-        file = TableFile(
-            table=self.manifest.table,
-            file=GOALS,
+        contents = {
+            GOALS: sink.getvalue().to_pybytes(),
+            GOAL_SET: self.goal_set.model_dump_json(indent=1).encode(),
+        }
+        files = tuple(self._write(store, name, data) for name, data in contents.items())
+        return self.manifest.model_copy(update={"files": files})
+
+    def _write(self, store: Store, file: str, content: bytes) -> TableFile:
+        table = self.manifest.table
+        store.folder.write(f"{table}/{file}", content)
+        return TableFile(
+            table=table,
+            file=file,
             rows=self.goals.num_rows,
-            bytes=store.folder.size(name),
-            sha256=store.folder.sha256(name),
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
         )
-        return self.manifest.model_copy(update={"files": (file,)})
 
 
 def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -> EmbedPlan:
-    """Opens the source, opens or creates the store, and lists the tables.
+    """Opens the source, opens or plans the store, and lists the tables; writes nothing.
 
     Raises:
         SourceError: no such source, split or camera.
-        StoreError: the store is of another source, or cannot be written.
+        StoreError: the store is of another source.
     """
     source = Source.open(what.source, what.split)
     cameras = source.resolve_cameras(what.cameras)
@@ -99,9 +108,7 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -
 def _store(options: JobOptions, what: EmbedOptions, source: Source) -> Store:
     if not Store.exists(options.store):
         manifest = _store_manifest(what, source)
-        if options.dry_run:
-            return Store(options.store, Folder.at(options.store), manifest)
-        return Store.create(options.store, manifest)
+        return Store(options.store, Folder.at(options.store), manifest)  # the job creates it
     store = Store.open(options.store)
     stored = store.manifest.source
     if stored.fingerprint != source.spec.fingerprint:
@@ -201,6 +208,7 @@ def plan_scoring(
         goals=len(goals.goals),
         encoder=encoder.spec,
         embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
+        embedding_fingerprints=tuple(e.fingerprint for e in embeddings),
         function=scorer.function.model_dump(mode="json"),
         timing=what.timing,
         fusion=what.fusion,
@@ -210,7 +218,7 @@ def plan_scoring(
         reward_range=scorer.reward_range,
     )
     table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
-    return ScorePlan(manifest, scorer, table)
+    return ScorePlan(manifest, scorer, table, goals)
 
 
 def _goals(what: ScoreOptions, store: Store) -> GoalSet:

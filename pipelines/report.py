@@ -57,6 +57,7 @@ class JobReport(_Model):
     episodes_empty: int | None  # kept in the episodes table with length 0
     episodes_of_one_step: int | None  # kept; they have no transition
     slices_new: int  # completed by this run
+    tables_new: tuple[str, ...]  # completed by this run
     frames_new: int  # embedded or scored by this run
     elapsed_s: float
     frames_per_s: float
@@ -86,12 +87,16 @@ class JobReport(_Model):
                 "elapsed_s": elapsed,
                 "frames_per_s": frames / elapsed if elapsed else 0.0,
                 "tables": (*self.tables, *later.tables),
+                "tables_new": (*self.tables_new, *later.tables_new),
             }
         )
 
 
 def report(
-    store: Store, tables: Sequence[AnyTableManifest], progress: Progress | None
+    store: Store,
+    tables: Sequence[AnyTableManifest],
+    progress: Progress | None,
+    begun: Sequence[str] = (),
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
@@ -106,6 +111,7 @@ def report(
         episodes_empty=empty,
         episodes_of_one_step=single,
         slices_new=progress.slices_new if progress else 0,
+        tables_new=tuple(table for table in begun if store.is_complete(table)),
         frames_new=progress.frames if progress else 0,
         elapsed_s=progress.elapsed_s if progress else 0.0,
         frames_per_s=progress.frames_per_s if progress else 0.0,

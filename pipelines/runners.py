@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -17,8 +17,12 @@ from schemas import errors
 from schemas.errors import RelabelError
 
 _SUFFIX: Final = re.compile(r" \[while running '[^']*'\]$")  # that Beam adds to a message
-# The last line of a traceback that a worker process sent as text.
-_RAISED: Final = re.compile(r"schemas\.errors\.(\w+): (.*?)(?: \[while running|\Z)", re.DOTALL)
+# In the tracebacks that a worker process sent as text: where one of our errors is told, and
+# where what it says ends. Beam raises it several times over, each "during handling of" the last.
+_RAISED: Final = re.compile(r"^schemas\.errors\.(\w+): ", re.MULTILINE)
+_SAID: Final = re.compile(
+    r".*?(?= \[while running '|\n\n(?:During handling of|The above exception)|\Z)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def _beam_options(options: RunOptions) -> PipelineOptions:
     local = ["--direct_num_workers", str(options.workers)]
     if options.workers > 1:
         local += ["--direct_running_mode", "multi_processing"]
+        # What a worker raises is raised here again; its log would print the traceback twice.
+        local += ["--default_sdk_harness_log_level", "CRITICAL"]
     return PipelineOptions([*local, *options.beam_args])
 
 
@@ -73,12 +79,13 @@ def _unwrapped(error: BaseException) -> BaseException:
         if isinstance(cause, RelabelError):
             return type(cause)(_SUFFIX.sub("", str(cause)))
         cause = cause.__cause__
-    found = _RAISED.findall(str(error))
+    text = str(error)
+    found = list(_RAISED.finditer(text))
     if not found:
         return error
-    name, text = found[-1]
-    kind = getattr(errors, name, RelabelError)
-    return kind(text.strip()) if issubclass(kind, RelabelError) else error
+    kind = getattr(errors, found[-1][1], RelabelError)
+    said = cast(re.Match[str], _SAID.match(text, found[-1].end()))[0].strip()
+    return kind(said) if issubclass(kind, RelabelError) else error
 
 
 def runner_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -87,6 +94,8 @@ def runner_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
     Raises:
         RelabelError: DirectRunner or Prism by name.
     """
+    if arguments and not arguments[0].startswith("-"):
+        raise RelabelError(f"unexpected argument {arguments[0]!r}; Beam options go after --")
     text = " ".join(arguments)
     if re.search(r"--runner[= ](DirectRunner|PrismRunner|SwitchingDirectRunner)\b", text):
         raise RelabelError(

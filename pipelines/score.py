@@ -44,10 +44,10 @@ class _ScoreSlice(beam.DoFn):  # type: ignore[misc]
         self._slices = Metrics.counter("vlm_relabel", "slices_scored")
 
     def setup(self) -> None:
-        limit_threads(self._job.threads)
         self._store = Store.open(self._job.store)
 
     def process(self, piece: Slice) -> Iterator[Slice]:
+        limit_threads(self._job.threads)
         job = self._job
         result = score_slice(piece, store=self._store, rewards=job.rewards, scorer=job.scorer)
         self._slices.inc()

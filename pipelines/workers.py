@@ -25,9 +25,11 @@ class SharedEncoder:
 
 
 def limit_threads(threads: int) -> None:
-    """Bounds the native thread pools (BLAS, OpenMP) of this process.
+    """Bounds the native thread pools (BLAS, OpenMP) of this process, for the calling thread.
 
     Results are the same bytes only for the same number of threads, so it is always set, never
-    left to the machine.
+    left to the machine. To be called by the thread that computes, right before it does: OpenMP
+    keeps its limit per thread (Beam sets up and processes in different ones), and a library
+    loaded later, such as torch with an encoder, knows nothing of an earlier limit.
     """
     threadpool_limits(threads)

@@ -1,0 +1,169 @@
+"""The job `build-goals`: from a reward set to goal-conditioned datasets.
+
+Create(slices) → Reshuffle → IndexSlices → FinishTables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import apache_beam as beam
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.finish import FinishJob, FinishTables
+from pipelines.index import IndexJob, IndexSlices
+from pipelines.options import GoalDatasetOptions, JobOptions
+from pipelines.plans import made_by
+from pipelines.progress import Watch, watched
+from pipelines.report import JobReport, report
+from pipelines.runners import run_pipeline
+from relabel.index_inputs import IndexInputs, index_inputs
+from relabel.positives import check_positives
+from relabel.statistics import statistics_warnings, with_statistics
+from schemas import fields
+from schemas.errors import StoreError
+from schemas.goal_datasets import GoalDatasetManifest, Kind
+from schemas.goals import normalised
+from schemas.manifests import AnyTableManifest
+from schemas.slices import Slice
+from schemas.store import Store
+
+TRUE_SUFFIX = ".true"  # of the dataset made of the truth instead of the rewards
+
+
+class DatasetReport(BaseModel):
+    """One goal-conditioned dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source_column: str | None  # truth that it was made of; None: the reward set
+    counts: dict[str, int]  # rows by "<split>/<kind>", and "<split>/left_out"
+
+
+class GoalJobReport(JobReport):
+    """One run of `build-goals`."""
+
+    datasets: tuple[DatasetReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def build_goals(options: JobOptions, what: GoalDatasetOptions) -> GoalJobReport:
+    """Reward set → the index of a goal-conditioned dataset, and its sibling of the truth.
+
+    Raises:
+        RelabelError: anything the user can mend; nothing half-written looks whole.
+    """
+    store = Store.open(options.store)
+    datasets = plan_datasets(options, what, store)
+    inputs = [index_inputs(store, dataset) for dataset in datasets]
+    for dataset, own in zip(datasets, inputs, strict=True):
+        check_positives(store, dataset, own)
+    warnings = _warnings(store, datasets[0], inputs[0])
+    if options.dry_run:
+        return _report(store, report(store, datasets, None), datasets, warnings)
+    pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
+    watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
+    if pending:
+        with watched(watch, options.show):
+            run_pipeline(partial(_build, options, store, pending), options.run)
+    begun = [dataset.table for dataset in pending]
+    return _report(store, report(store, datasets, watch.look(), begun), datasets, warnings)
+
+
+def plan_datasets(
+    options: JobOptions, what: GoalDatasetOptions, store: Store
+) -> list[GoalDatasetManifest]:
+    """What the datasets are to be, the one of the rewards first.
+
+    Raises:
+        StoreError: no such reward set, or it is unfinished; shares that leave nothing to train.
+    """
+    index = what.index
+    if index.validation + index.test >= 1:
+        raise StoreError(
+            f"--validation {index.validation:g} and --test {index.test:g} leave no episode to "
+            "train on; expected a sum below 1"
+        )
+    rewards = store.rewards(what.rewards)
+    columns = [("", None)] if what.truth is None else [("", None), (TRUE_SUFFIX, what.truth)]
+    return [
+        GoalDatasetManifest(
+            name=what.name + suffix,
+            source_fingerprint=store.manifest.source.fingerprint,
+            made_by=made_by(options),
+            command=options.command,
+            rewards=rewards.name,
+            rewards_fingerprint=rewards.fingerprint,
+            source_column=column,
+            options=index,
+            materialized=what.materialize,
+        )
+        for suffix, column in columns
+    ]
+
+
+def _build(
+    options: JobOptions,
+    store: Store,
+    pending: Sequence[GoalDatasetManifest],
+    pipeline: beam.Pipeline,
+) -> None:
+    finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio, fill_manifest)
+    (
+        pipeline
+        | "Slices" >> beam.Create(store.slices).with_output_types(Slice)
+        | "Reshuffle" >> beam.Reshuffle()
+        | "IndexSlices"
+        >> IndexSlices(IndexJob(options.store, tuple(pending), options.worker_threads))
+        | "FinishTables" >> FinishTables(finish)
+    )
+
+
+def fill_manifest(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
+    """Adds counts and statistics to the manifest of a goal-conditioned dataset."""
+    if isinstance(manifest, GoalDatasetManifest):
+        return with_statistics(store, manifest)
+    return manifest
+
+
+def _report(
+    store: Store,
+    done: JobReport,
+    datasets: Sequence[GoalDatasetManifest],
+    warnings: Sequence[str],
+) -> GoalJobReport:
+    complete = [store.table_manifest(d.table) for d in datasets if store.is_complete(d.table)]
+    own = [d for d in complete if isinstance(d, GoalDatasetManifest)]
+    found = [warning for d in own[:1] for warning in statistics_warnings(d.statistics)]
+    return GoalJobReport(
+        **{name: getattr(done, name) for name in JobReport.model_fields},
+        datasets=tuple(
+            DatasetReport(name=d.name, source_column=d.source_column, counts=d.counts) for d in own
+        ),
+        warnings=(*warnings, *found),
+    )
+
+
+def _warnings(store: Store, dataset: GoalDatasetManifest, inputs: IndexInputs) -> list[str]:
+    """What is unusual about the source, with regard to goals."""
+    warnings = []
+    if fields.IS_TERMINAL not in {spec.name for spec in store.manifest.fields}:
+        warnings.append(f"the source has no {fields.IS_TERMINAL}: no episode counts as terminated")
+    if Kind.COMMANDED in dataset.options.kinds:
+        warnings += _without_command(store, inputs)
+    return warnings
+
+
+def _without_command(store: Store, inputs: IndexInputs) -> list[str]:
+    spoken = pc.unique(store.read("episodes", [fields.LANGUAGE]).column(fields.LANGUAGE))
+    texts = [text for text in spoken.to_pylist() if text]
+    unknown = [text for text in texts if normalised(text) not in inputs.named]
+    if not unknown:
+        return []
+    return [
+        f"{len(unknown)} of {len(texts)} instructions equal no goal's text, so their episodes have "
+        f"no commanded goal; such as “{unknown[0]}”"
+    ]

@@ -1,0 +1,62 @@
+"""Encoders that tests count, slow down or break. Importable by worker processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from relabel.testing import PixelMeanEncoder
+from schemas.errors import EncoderError
+
+loads: list[int] = []  # one entry per encoder loaded in this process: its version
+frames: list[int] = []  # one entry per encode_images in this process: how many frames
+
+
+class CountingEncoder(PixelMeanEncoder):
+    """A `PixelMeanEncoder` that notes in `loads` and `frames` what was asked of it."""
+
+    def __init__(self, version: int = 0) -> None:
+        super().__init__(version)
+        loads.append(version)
+
+    def encode_images(self, images: Sequence[Any]) -> Any:
+        """Counts, then embeds."""
+        frames.append(len(images))
+        return super().encode_images(images)
+
+
+def load_other() -> CountingEncoder:
+    """An encoder with another fingerprint."""
+    return CountingEncoder(version=1)
+
+
+class SlowEncoder(PixelMeanEncoder):
+    """Needs 0.2 s per batch, so that a test can kill its process in mid-run."""
+
+    def encode_images(self, images: Sequence[Any]) -> Any:
+        """Waits, then embeds."""
+        time.sleep(0.2)
+        return super().encode_images(images)
+
+
+class BrokenEncoder(PixelMeanEncoder):
+    """Fails on the first frame it sees."""
+
+    def encode_images(self, images: Sequence[Any]) -> Any:
+        """Always raises."""
+        raise EncoderError("encoder broken: an embedding is not finite; use float32")
+
+
+def load_thread_probe() -> PixelMeanEncoder:
+    """Loads torch, as true encoders do, and tells the number of its threads by its embeddings."""
+    import torch
+
+    class Probe(PixelMeanEncoder):
+        def encode_images(self, images: Sequence[Any]) -> Any:
+            embeddings = super().encode_images(images)
+            embeddings[:] = 0
+            embeddings[:, torch.get_num_threads() - 1] = 1
+            return embeddings
+
+    return Probe()

@@ -1,0 +1,199 @@
+"""Each transform, on an in-memory list, against the plain function of the same name."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.internal import pickler
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.testing.util import assert_that, equal_to
+
+from pipelines.embed import EmbedJob, EmbedSlices
+from pipelines.finish import FinishJob, FinishTables, finish_tables
+from pipelines.options import JobOptions
+from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from pipelines.score import ScoreJob, ScoreSlices
+from pipelines.workers import SharedEncoder
+from relabel.embedding import embed_slice
+from relabel.scoring import score_slice
+from relabel.source import Source
+from schemas.errors import StoreError
+from schemas.slices import Slice
+from schemas.store import Store
+from tests.pipelines.job_options import Embedding, Scoring
+from tests.pipelines.store_checks import hashes, leftovers
+
+
+def _run(transform: beam.PTransform, elements: Sequence[Slice], expected: Sequence[Any]) -> None:
+    """Runs a transform in-process; its output must be `expected`, in any order."""
+    with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
+        assert_that(pipeline | beam.Create(elements) | transform, equal_to(expected))
+
+
+class _Plans:
+    """A store in which nothing is written yet but plans."""
+
+    def __init__(self, store: Path, embedding: Embedding, scoring: Scoring) -> None:
+        self.options = JobOptions(str(store), threads=1)
+        self.what = embedding()
+        encoder = self.what.encoder()
+        self.encoder = encoder
+        self.embed: EmbedPlan = plan_embedding(self.options, self.what, encoder.spec)
+        self.score: ScorePlan = plan_scoring(
+            self.options, scoring(), self.embed.store, encoder, self.embed.embeddings
+        )
+        self.store = Store.create(str(store), self.embed.store.manifest)
+        for table in (*self.embed.tables, self.score.manifest):
+            self.store.begin(table)
+
+    def embed_job(self) -> EmbedJob:
+        return EmbedJob(
+            source=self.what.source,
+            split="train",
+            store=self.options.store,
+            tables=self.embed.tables,
+            encoder=SharedEncoder(self.what.encoder),
+            batch_size=2,
+            decode_threads=1,
+            threads=1,
+        )
+
+    def score_job(self) -> ScoreJob:
+        return ScoreJob(self.options.store, self.score.manifest, self.score.scorer, threads=1)
+
+    def embedded(self) -> list[Slice]:
+        """Every slice, embedded by the plain function."""
+        source = Source.open(self.what.source, "train")
+        return [
+            embed_slice(
+                piece,
+                source=source,
+                store=self.store,
+                tables=self.embed.tables,
+                encoder=self.encoder,
+                batch_size=2,
+                decode_threads=1,
+            )
+            for piece in self.store.slices
+        ]
+
+    def scored(self) -> list[Slice]:
+        """Every slice, scored by the plain function."""
+        job = self.score_job()
+        return [
+            score_slice(piece, store=self.store, rewards=job.rewards, scorer=job.scorer)
+            for piece in self.embedded()
+        ]
+
+
+@pytest.fixture
+def plans(tmp_path: Path, embedding: Embedding, scoring: Scoring) -> _Plans:
+    return _Plans(tmp_path / "transform", embedding, scoring)
+
+
+@pytest.fixture
+def plain(tmp_path: Path, embedding: Embedding, scoring: Scoring) -> _Plans:
+    return _Plans(tmp_path / "plain", embedding, scoring)
+
+
+def test_embed_slices_does_what_embed_slice_does(plans: _Plans, plain: _Plans) -> None:
+    expected = plain.embedded()
+    assert len(expected) == 4
+    assert {len(piece.files) for piece in expected} == {3}  # steps, episodes, embeddings
+    _run(EmbedSlices(plans.embed_job()), plans.store.slices, expected)
+    assert hashes(Path(plans.options.store)) == hashes(Path(plain.options.store))
+
+
+def test_embed_slices_writes_low_dimensional_tables_without_an_encoder(
+    plans: _Plans, counted: Any
+) -> None:
+    counted.loads.clear()
+    job = replace(plans.embed_job(), tables=plans.embed.tables[:2], encoder=None)
+    with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
+        pipeline | beam.Create(plans.store.slices) | EmbedSlices(job)
+    assert plans.store.read_slices("steps", plans.store.slices).num_rows == 11
+    assert counted.loads == counted.frames == []
+
+
+def test_score_slices_does_what_score_slice_does(plans: _Plans, plain: _Plans) -> None:
+    expected = plain.scored()
+    _run(ScoreSlices(plans.score_job()), plans.embedded(), expected)
+    assert hashes(Path(plans.options.store)) == hashes(Path(plain.options.store))
+
+
+def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
+    tables = (*plans.embed.tables, plans.score.write_goals(plans.store))
+    job = FinishJob(plans.options.store, tables, max_dead_ratio=0)
+    _run(FinishTables(job), plans.scored(), [table.table for table in tables])
+    assert plans.store.unfinished() == []
+    assert plans.store.rewards("v1").rows == 11
+    assert plans.store.rewards("v1").files[0].file == "goals.parquet"
+    assert leftovers(Path(plans.options.store)) == []
+
+
+def test_finish_tables_takes_a_retried_bundle_once(plans: _Plans) -> None:
+    files = [file for piece in plans.embedded() for file in piece.files]
+    job = FinishJob(plans.options.store, plans.embed.tables, max_dead_ratio=0)
+    assert len(list(finish_tables(job, [*files, *files[:5]]))) == 3
+    assert len(plans.store.table_manifest("steps").files) == 4
+
+
+def test_finish_tables_refuses_a_table_that_lacks_a_slice(plans: _Plans) -> None:
+    files = [file for piece in plans.embedded()[1:] for file in piece.files]
+    job = FinishJob(plans.options.store, plans.embed.tables, max_dead_ratio=0)
+    with pytest.raises(StoreError, match=r"steps: 1 of 4 slices are missing, such as slice-00000"):
+        list(finish_tables(job, files))
+    assert not plans.store.is_complete("steps")
+
+
+def test_finish_tables_keeps_rewards_of_unfinished_embeddings_unfinished(plans: _Plans) -> None:
+    files = [file for piece in plans.scored() for file in piece.files]
+    job = FinishJob(plans.options.store, (plans.score.manifest,), max_dead_ratio=0)
+    assert list(finish_tables(job, files)) == []
+    assert not plans.store.is_complete("rewards/v1")
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, pickler.dumps])
+def test_jobs_can_be_sent_to_a_worker(plans: _Plans, dumps: Any) -> None:
+    loads = pickle.loads if dumps is pickle.dumps else pickler.loads
+    sent = loads(dumps(plans.embed_job()))
+    assert sent.tables == plans.embed.tables
+    assert sent.encoder.load is plans.what.encoder
+    assert len(dumps(sent)) < 20_000  # descriptions, no weights
+    scorer = loads(dumps(plans.score_job())).scorer
+    assert scorer.function == plans.score.scorer.function
+    finish = FinishJob(plans.options.store, plans.embed.tables, 0.1)
+    assert loads(dumps(finish)) == finish
+
+
+@pytest.mark.parametrize("kind", [EmbedSlices, ScoreSlices, FinishTables])
+def test_the_functions_of_the_transforms_can_be_sent_to_a_worker(plans: _Plans, kind: Any) -> None:
+    jobs = {
+        EmbedSlices: plans.embed_job(),
+        ScoreSlices: plans.score_job(),
+        FinishTables: FinishJob(plans.options.store, (), 0.0),
+    }
+    pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner())
+    pipeline | beam.Create(plans.store.slices) | kind(jobs[kind])
+    copy = beam.Pipeline.from_runner_api(  # pickles every function, and reads it back
+        pipeline.to_runner_api(), pipeline.runner, pipeline.options
+    )
+    assert copy.to_runner_api().components.transforms
+
+
+def test_an_encoder_is_loaded_once_per_process(plans: _Plans, counted: Any) -> None:
+    counted.loads.clear()
+    job = plans.embed_job()
+    assert job.encoder is not None
+    held = job.encoder.acquire()
+    for _ in range(2):
+        with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
+            pipeline | beam.Create(plans.store.slices) | EmbedSlices(job)
+    assert counted.loads == [0]
+    assert pickle.loads(pickle.dumps(job)).encoder.acquire() is held
