@@ -4,8 +4,10 @@ from pathlib import Path
 
 from setuptools import setup
 
+PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl"]
 ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
-DEMO = ["minigrid>=3.0,<4", "gymnasium>=1.0,<2", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
+AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
+DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "pandas-stubs"),
@@ -19,8 +21,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["schemas", "relabel", "pipelines", "vlm_relabel"],
-    package_data={name: ["py.typed"] for name in ("schemas", "relabel", "pipelines")},
+    packages=[*PACKAGES, "vlm_relabel"],
+    package_data={name: ["py.typed"] for name in PACKAGES},
     install_requires=[
         "apache-beam>=2.76",  # earlier ones leak memory when elements raise
         "array_record>=0.5",
@@ -38,6 +40,7 @@ setup(
         "threadpoolctl>=3.2",
         "typer>=0.12",
         *ENCODER,
+        *AGENTS,
     ],
     extras_require={"demo": DEMO, "test": [*DEMO, *TEST]},
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.main:main"]},

@@ -81,7 +81,7 @@ def _scoring(values: Values) -> ScoreOptions:
         "temperature": values["temperature"],
         "threshold": values["threshold"],
         "alpha": values["alpha"],
-        "frames": values["window"],
+        "window": values["window"],
     }
     nulls = values["null_prompt"]
     return ScoreOptions(

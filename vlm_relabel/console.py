@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     Show = Callable[[Progress], None]
 
-OUT = Console(soft_wrap=True, highlight=False)
+_WIDE = 200  # columns where there is no terminal, so that no name is cut
+OUT = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 ERR = Console(stderr=True, soft_wrap=True, highlight=False)
 _GOALS_SHOWN = 12
 
@@ -34,11 +35,12 @@ def say(text: str) -> None:
 def show_error(error: RelabelError, as_json: bool) -> None:
     """An error that the user can mend."""
     if as_json:
-        _print_json({"error": type(error).__name__, "message": str(error)})
+        print_json({"error": type(error).__name__, "message": str(error)})
     ERR.print(f"[bold red]error[/]: {escape(str(error))}")
 
 
-def _print_json(content: Any) -> None:
+def print_json(content: Any) -> None:
+    """One line of JSON on standard output."""
     sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
@@ -64,7 +66,7 @@ def show_verification(
     problems = [problem for _, found in results for problem in found]
     if as_json:
         tables = {table: [p.model_dump() for p in found] for table, found in results}
-        _print_json({"store": store, "ok": not problems, "tables": tables})
+        print_json({"store": store, "ok": not problems, "tables": tables})
         return
     count = len(problems)
     verdict = f"[red]{count} problem{'s' * (count != 1)}[/]" if count else "[green]all well[/]"
@@ -74,7 +76,7 @@ def show_verification(
 def show_source(report: SourceReport, as_json: bool) -> None:
     """Outcome of `inspect`."""
     if as_json:
-        _print_json(report.model_dump(mode="json"))
+        print_json(report.model_dump(mode="json"))
         return
     OUT.print(f"[bold]{escape(report.name)} {report.version}[/]  {report.file_format}")
     for split in report.splits:
@@ -110,11 +112,9 @@ def _spec(spec: Any) -> str:
 def show_job(report: JobReport, as_json: bool) -> None:
     """Outcome of `embed`, `score` and `relabel`."""
     if as_json:
-        _print_json(report.model_dump(mode="json"))
+        print_json(report.model_dump(mode="json"))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("table", "slices", "rows", "MB", "dead letters", ""):
-        table.add_column(column, justify="left" if column in ("table", "") else "right")
+    table = table_of(("table", "slices", "rows", "MB", "dead letters", ""), left=("table", ""))
     for row in report.tables:
         state = "would be written" if report.dry_run and not row.complete else ""
         table.add_row(
@@ -133,29 +133,37 @@ def show_job(report: JobReport, as_json: bool) -> None:
     _show_goals(report)
     if report.dry_run:
         OUT.print("dry run: nothing was written")
-    elif not report.slices_new:
+    elif not report.tables_new:
         OUT.print("nothing to do: every table is complete")
+    elif not report.slices_new:
+        OUT.print(f"every slice was there already; now complete: {', '.join(report.tables_new)}")
     else:
         OUT.print(
             f"{report.frames_new:,} frames in {report.elapsed_s:.1f} s, "
             f"{report.frames_per_s:,.0f} frames/s"
         )
-    OUT.print(f"\nnext:\n  vlm-relabel verify {escape(report.store)}")
+    if not report.dry_run:
+        OUT.print(f"\nnext:\n  vlm-relabel verify {escape(report.store)}")
 
 
 def _show_short_episodes(report: JobReport) -> None:
     if report.episodes_empty:
-        OUT.print(f"  {report.episodes_empty} empty episodes, kept with length 0")
+        OUT.print(f"  {_count(report.episodes_empty, 'empty episode')}, kept with length 0")
     if report.episodes_of_one_step:
-        OUT.print(f"  {report.episodes_of_one_step} episodes of one step, which hold no transition")
+        OUT.print(
+            f"  {_count(report.episodes_of_one_step, 'one-step episode')}, without transition"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _show_goals(report: JobReport) -> None:
     if not report.goals:
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("goal", "family", "highest score", "rewarded"):
-        table.add_column(column, justify="left" if column in ("goal", "family") else "right")
+    columns = ("goal", "family", "highest score", "rewarded")
+    table = table_of(columns, left=("goal", "family"))
     for goal in report.goals[:_GOALS_SHOWN]:
         top = "" if goal.max_score is None else f"{goal.max_score:.3f}"
         share = "" if goal.rewarded is None else f"{goal.rewarded:.1%}"
@@ -172,6 +180,31 @@ def _show_goals(report: JobReport) -> None:
             f"  [yellow]{never} of {len(report.goals)} goals are never rewarded[/]: absent from "
             "the source, or the threshold is too high for this encoder (--threshold)"
         )
+
+
+@contextmanager
+def counting(what: str, as_json: bool) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
+    """As `progress`, of anything that counts up to a total, with some figures beside it."""
+    if as_json:
+        yield lambda step, steps, figures: None
+        return
+    tenth = [-1]
+
+    def show(step: int, steps: int, figures: dict[str, float]) -> None:
+        if 10 * step // steps > tenth[0]:
+            tenth[0] = 10 * step // steps
+            told = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+            say(f"{step:,}/{steps:,} {what}{told}")
+
+    yield show
+
+
+def table_of(columns: Sequence[str], left: Sequence[str]) -> Table:
+    """An empty plain table; columns not in `left` are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right")
+    return table
 
 
 @contextmanager
@@ -226,7 +259,5 @@ class _Lines:
         if tenth > self._tenth:
             self._tenth = tenth
             left = "" if now.left_s is None else f", {now.left_s:,.0f} s left"
-            say(
-                f"{now.slices_done}/{now.slices} slices, {now.frames:,} frames, "
-                f"{now.frames_per_s:,.0f} frames/s{left}"
-            )
+            rate = f", {now.frames_per_s:,.0f} frames/s" if now.frames else ""
+            say(f"{now.slices_done}/{now.slices} slices, {now.frames:,} frames{rate}{left}")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated
 
 import typer
 
 from schemas.enums import Fusion, Timing
-from schemas.errors import RelabelError
-from vlm_relabel import console
-
-PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": False}
+from vlm_relabel import agent_commands, console, goals_command
+from vlm_relabel.arguments import (
+    PASS_THROUGH,
+    DryRun,
+    Json,
+    Overwrite,
+    Threads,
+    Workers,
+)
+from vlm_relabel.guard import guarded
 
 app = typer.Typer(
     name="vlm-relabel",
@@ -26,7 +31,6 @@ app = typer.Typer(
     "store, then **score** it again for other goals, which reads no frame.",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
 Split = Annotated[str, typer.Option(help="Split of the source.")]
 StorePath = Annotated[str, typer.Option("--store", help="Directory or URL (s3://, gs://).")]
@@ -85,19 +89,9 @@ LastStepOption = Annotated[
 PerSlice = Annotated[
     int | None, typer.Option(min=1, help="Episodes per slice; default from the stored size.")
 ]
-Workers = Annotated[
-    int, typer.Option(min=1, help="Local worker processes. Other runners: their option after --.")
-]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Native threads per worker; default cores / workers.")
-]
 MaxDead = Annotated[
     float, typer.Option(min=0, max=1, help="Share of records that may be dead letters.")
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace tables made of other inputs.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 
 
 @app.command()
@@ -107,7 +101,7 @@ def inspect(
     """Show what a source holds, and the command to type next."""
     from relabel.inspection import inspect_source
 
-    report = _guarded(lambda: inspect_source(source), json)
+    report = guarded(lambda: inspect_source(source), json)
     console.show_source(report, json)
 
 
@@ -152,7 +146,7 @@ def relabel(
     from vlm_relabel import commands
 
     values = dict(locals())
-    report = _guarded(lambda: commands.relabel(values), json)
+    report = guarded(lambda: commands.relabel(values), json)
     console.show_job(report, json)
 
 
@@ -183,7 +177,7 @@ def embed(
     from vlm_relabel import commands
 
     values = dict(locals())
-    report = _guarded(lambda: commands.embed(values), json)
+    report = guarded(lambda: commands.embed(values), json)
     console.show_job(report, json)
 
 
@@ -219,7 +213,7 @@ def score(
     from vlm_relabel import commands
 
     values = dict(locals())
-    report = _guarded(lambda: commands.score(values), json)
+    report = guarded(lambda: commands.score(values), json)
     console.show_job(report, json)
 
 
@@ -231,26 +225,15 @@ def verify(
     from schemas.store import Store
     from schemas.verify import verify_store
 
-    results = _guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
+    results = guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
     console.show_verification(store, results, json)
     if any(problems for _, problems in results):
         raise typer.Exit(1)
 
 
-def _guarded(run: Callable[[], Any], json: bool) -> Any:
-    """Runs a command; an error the user can mend is shown without a traceback."""
-    try:
-        return run()
-    except RelabelError as error:
-        _fail(error, json)
-    except KeyboardInterrupt:
-        console.say("interrupted; the same command resumes where it stopped")
-        raise typer.Exit(130) from None
-
-
-def _fail(error: RelabelError, json: bool) -> NoReturn:
-    console.show_error(error, json)
-    raise typer.Exit(2) from error
+app.command("build-goals", context_settings=PASS_THROUGH)(goals_command.build_goals)
+app.command("train")(agent_commands.train)
+app.command("evaluate")(agent_commands.evaluate)
 
 
 def main() -> None:

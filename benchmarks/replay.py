@@ -1,0 +1,104 @@
+"""Batches per second and memory of the goal-conditioned replay, beside d3rlpy's own.
+
+    python -m benchmarks.replay [--frames 100000] [--repeats 7]
+
+Both buffers hold the same transitions. d3rlpy's keeps the goal inside every observation, since it
+has no other place for one; it is filled for one goal only, or it would not fit in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from d3rlpy.dataset import Episode, create_infinite_replay_buffer
+from rich.console import Console
+from rich.table import Table
+
+from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
+
+LENGTH = 100  # transitions per episode
+GOAL_WIDTH = 64
+
+
+def ours(frames: np.ndarray, actions: np.ndarray, goals: int) -> GoalConditionedReplayBuffer:
+    """Every episode once per goal that it has a trajectory for: two of them, whatever `goals`."""
+    episodes = len(frames) // (LENGTH + 1)
+    first = np.arange(episodes) * (LENGTH + 1)
+    per_episode = min(goals, 2)
+    rng = np.random.default_rng(0)
+    count = np.full(episodes * per_episode, LENGTH)
+    rows = Trajectories(
+        first=np.repeat(first, per_episode),
+        count=count,
+        goal=rng.integers(goals, size=len(count)),
+        terminal=np.zeros(len(count), bool),
+        weight=np.ones(len(count)),
+        rewards=np.zeros(int(count.sum()), np.float32),
+    )
+    table = rng.normal(size=(goals, GOAL_WIDTH)).astype(np.float32)
+    return GoalConditionedReplayBuffer(frames, actions, rows, table, action_size=actions.shape[1])
+
+
+def theirs(buffer: GoalConditionedReplayBuffer) -> object:
+    """d3rlpy's buffer with the same episodes."""
+    episodes = [
+        Episode(e.observations, e.actions, e.rewards, e.terminated) for e in buffer.episodes
+    ]
+    return create_infinite_replay_buffer(episodes=episodes)
+
+
+def batches_per_s(sample: Callable[[], object], seconds: float) -> float:
+    """Rate of one repeat."""
+    done, began = 0, time.perf_counter()
+    while (now := time.perf_counter()) - began < seconds:
+        sample()
+        done += 1
+    return done / (now - began)
+
+
+def held_bytes(buffer: GoalConditionedReplayBuffer) -> int:
+    """Bytes of every array that the buffer holds."""
+    rows = buffer.trajectories
+    arrays = [buffer._frames, buffer._actions, buffer._goals, buffer._mass, buffer._offset]
+    arrays += [rows.first, rows.count, rows.goal, rows.terminal, rows.weight, rows.rewards]
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def main() -> None:
+    """Runs and prints the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=101_000)
+    parser.add_argument("--width", type=int, default=1024, help="values per observation")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="per repeat")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    frames = rng.normal(size=(options.frames, options.width - GOAL_WIDTH)).astype(np.float32)
+    actions = rng.normal(size=(options.frames, 7)).astype(np.float32)
+    few, many = ours(frames, actions, 1), ours(frames, actions, 1000)
+    small = ours(frames[:10_100], actions[:10_100], 1)
+    rival = theirs(small)
+    rates: dict[str, list[float]] = {"ours, 1 goal": [], "ours, 1,000 goals": [], "d3rlpy": []}
+    for _ in range(options.repeats):  # interleaved: noise hits all alike
+        for name, buffer in zip(rates, (few, many, rival), strict=True):
+            sample = lambda b=buffer: b.sample_transition_batch(options.batch)  # noqa: E731
+            rates[name].append(batches_per_s(sample, options.seconds))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    growth = held_bytes(many) / held_bytes(ours(frames, actions, 2))
+    table = Table("buffer", "batches/s", "ratio to d3rlpy")
+    for name, rate in medians.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rate / medians['d3rlpy']:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"memory, 1,000 goals / 2 goals with as many trajectories: {growth:.3f}")
+    console.print_json(json.dumps({**medians, "memory_growth": growth}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Offline algorithms of d3rlpy by name, with the action spaces they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, Final
+
+import d3rlpy
+import yaml
+from d3rlpy.constants import ActionSpace
+
+from schemas.errors import AlgorithmError
+
+CONTINUOUS, DISCRETE = ActionSpace.CONTINUOUS, ActionSpace.DISCRETE
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One entry of the registry."""
+
+    config: str  # name of d3rlpy's configuration class
+    action_space: ActionSpace
+    trajectories: bool = False  # learns from windows, not from transitions
+    values: bool = True  # has a Q function
+
+    @property
+    def clones(self) -> bool:
+        """Whether it looks at no reward."""
+        return not self.values and not self.trajectories
+
+
+ALGORITHMS: Final[Mapping[str, Algorithm]] = {
+    "iql": Algorithm("IQLConfig", CONTINUOUS),
+    "cql": Algorithm("CQLConfig", CONTINUOUS),
+    "cal-ql": Algorithm("CalQLConfig", CONTINUOUS),
+    "td3-bc": Algorithm("TD3PlusBCConfig", CONTINUOUS),
+    "rebrac": Algorithm("ReBRACConfig", CONTINUOUS),
+    "awac": Algorithm("AWACConfig", CONTINUOUS),
+    "crr": Algorithm("CRRConfig", CONTINUOUS),
+    "bcq": Algorithm("BCQConfig", CONTINUOUS),
+    "bear": Algorithm("BEARConfig", CONTINUOUS),
+    "plas": Algorithm("PLASConfig", CONTINUOUS),
+    "bc": Algorithm("BCConfig", CONTINUOUS, values=False),
+    "decision-transformer": Algorithm(
+        "DecisionTransformerConfig", CONTINUOUS, trajectories=True, values=False
+    ),
+    "discrete-cql": Algorithm("DiscreteCQLConfig", DISCRETE),
+    "discrete-bcq": Algorithm("DiscreteBCQConfig", DISCRETE),
+    "discrete-bc": Algorithm("DiscreteBCConfig", DISCRETE, values=False),
+    "discrete-decision-transformer": Algorithm(
+        "DiscreteDecisionTransformerConfig", DISCRETE, trajectories=True, values=False
+    ),
+}
+
+
+def find(name: str, action_space: ActionSpace) -> Algorithm:
+    """The algorithm of this name.
+
+    Raises:
+        AlgorithmError: unknown, or for the other action space; lists those that fit.
+    """
+    fitting = [n for n, a in ALGORITHMS.items() if a.action_space is action_space]
+    if name not in ALGORITHMS:
+        raise AlgorithmError(f"--algo {name}: unknown; for this dataset: {', '.join(fitting)}")
+    algorithm = ALGORITHMS[name]
+    if algorithm.action_space is not action_space:
+        kind = "discrete" if action_space is DISCRETE else "continuous"
+        raise AlgorithmError(
+            f"--algo {name}: does not fit the {kind} actions of this dataset; "
+            f"fitting are {', '.join(fitting)}"
+        )
+    return algorithm
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`key=value` pairs, values as in YAML, and numbers such as 1e-4.
+
+    Raises:
+        AlgorithmError: no `=`, or a value that YAML cannot read.
+    """
+    return parse_pairs("--set", settings)
+
+
+def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:
+    """As `parse_settings`, of any option."""
+    parsed = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise AlgorithmError(f"{option} {pair!r}: expected key=value")
+        try:
+            parsed[key.strip()] = _number(yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            problem = str(error).partition("\n")[0]
+            raise AlgorithmError(f"{option} {pair!r}: the value is not YAML: {problem}") from error
+    return parsed
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-4 for a text: it asks for a point before the exponent."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mapping[str, Any]) -> Any:
+    """d3rlpy's configuration object.
+
+    Args:
+        algorithm: of the registry.
+        settings: hyper-parameters by d3rlpy's names; lists of numbers for `hidden_units`.
+        scalers: observation and action scalers, already fitted.
+
+    Raises:
+        AlgorithmError: an unknown hyper-parameter, or a value of the wrong kind.
+    """
+    config = getattr(d3rlpy.algos, algorithm.config)
+    known = {f.name: f for f in fields(config)}
+    simple = sorted(n for n in known if not n.endswith(("_factory", "_scaler")))
+    settings = dict(settings)
+    hidden = settings.pop("hidden_units", None)
+    unknown = sorted(set(settings) - set(simple))
+    if unknown:
+        raise AlgorithmError(
+            f"--set: unknown hyper-parameter {unknown} of {config.__name__}; "
+            f"known are hidden_units, {', '.join(simple)}"
+        )
+    settings = _fitting_kinds(config, settings)
+    factories = {} if hidden is None else _encoders(known, hidden)
+    usable = {name: scaler for name, scaler in scalers.items() if name in known}
+    return config(**settings, **factories, **usable)
+
+
+def _fitting_kinds(config: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, each of the kind of its default."""
+    defaults = config()
+    return {name: _of_kind(name, getattr(defaults, name), v) for name, v in settings.items()}
+
+
+def _of_kind(name: str, default: Any, value: Any) -> Any:
+    if default is None:
+        return value
+    if isinstance(default, Enum):
+        return _choice(name, type(default), value)
+    expected = type(default)
+    fits = isinstance(value, (int, float)) if expected is float else isinstance(value, expected)
+    if not fits or isinstance(value, bool) != (expected is bool):
+        raise AlgorithmError(
+            f"--set {name}={value!r}: expected a {expected.__name__} like {default!r}"
+        )
+    return value
+
+
+def _choice(name: str, kind: type[Enum], value: Any) -> Enum:
+    found = [member for member in kind if value in (member.value, member.name)]
+    if not found:
+        known = ", ".join(str(member.value) for member in kind)
+        raise AlgorithmError(f"--set {name}={value!r}: expected one of {known}")
+    return found[0]
+
+
+def _encoders(known: Mapping[str, Any], hidden: Any) -> dict[str, Any]:
+    if not isinstance(hidden, list) or not all(isinstance(n, int) and n > 0 for n in hidden):
+        raise AlgorithmError(f"--set hidden_units={hidden!r}: expected a list such as [256,256]")
+    factory = d3rlpy.models.VectorEncoderFactory(hidden_units=hidden)
+    return {name: factory for name in known if name.endswith("encoder_factory")}

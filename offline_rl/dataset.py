@@ -1,0 +1,271 @@
+"""A goal-conditioned dataset of a store, opened for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
+from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
+from schemas import fields
+from schemas.enums import LastStep
+from schemas.errors import StoreError
+from schemas.goal_datasets import (
+    GOAL,
+    KIND,
+    REWARDS,
+    SPLIT,
+    START,
+    STOP,
+    SUCCESS,
+    TERMINAL,
+    GoalDatasetManifest,
+    Kind,
+    Split,
+)
+from schemas.store import Store
+
+
+class GoalEncoding(StrEnum):
+    """How a goal is put behind an observation."""
+
+    TEXT = "text"  # the text embedding of the reward set
+    ONE_HOT = "one-hot"  # its place on the goal axis
+    NONE = "none"  # not at all: for one goal
+
+
+@dataclass(frozen=True)
+class View:
+    """What an agent is trained on."""
+
+    observations: tuple[str, ...]  # columns: "observation.state", "embedding:small"
+    goals: GoalEncoding = GoalEncoding.TEXT
+    weights: Mapping[str, float] = field(default_factory=dict)  # by kind; 1 if not given
+    positive_share: float | None = None
+    action: str = fields.ACTION  # column
+
+
+class GoalDataset:
+    """The index, the actions and the goals of one goal-conditioned dataset.
+
+    Raises:
+        StoreError: it does not exist, is unfinished, or its reward set has changed.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        manifest = store.table_manifest(f"goal_datasets/{name}")
+        if not isinstance(manifest, GoalDatasetManifest):
+            raise StoreError(f"{store.location}/goal_datasets/{name}: another kind of manifest")
+        self.store = store
+        self.manifest = manifest
+        rewards = store.rewards(manifest.rewards)
+        if rewards.fingerprint != manifest.rewards_fingerprint:
+            raise StoreError(
+                f"{store.location}/goal_datasets/{name}: its reward set {manifest.rewards!r} was "
+                "made anew since; build it again with `vlm-relabel build-goals … --overwrite`"
+            )
+        self.goals = store.goals(manifest.rewards)
+        self.index = store.read(manifest.table)
+
+    @property
+    def goal_ids(self) -> list[str]:
+        """Of the goal axis."""
+        return [str(i) for i in self.goals.column(fields.GOAL_ID).to_pylist()]
+
+    @property
+    def families(self) -> list[str]:
+        """Of the goal axis."""
+        return [str(f) for f in self.goals.column(fields.FAMILY).to_pylist()]
+
+    def rows(self, split: Split, kinds: Sequence[str] = tuple(Kind)) -> pa.Table:
+        """Rows of the index of one split and some kinds."""
+        wanted = np.isin(self.index.column(KIND).to_pylist(), list(kinds))
+        own = np.array(self.index.column(SPLIT).to_pylist()) == split
+        return self.index.filter(pa.array(wanted & own))
+
+    def commanded_success(self) -> list[tuple[int, float]]:
+        """Goal and success of every commanded episode: how well the behaviour policy did."""
+        rows = self.index.filter(pc.equal(self.index.column(KIND), Kind.COMMANDED.value))
+        goals = rows.column(GOAL).to_pylist()
+        return [(g, float(s)) for g, s in zip(goals, rows.column(SUCCESS).to_pylist(), strict=True)]
+
+    def goal_table(self, encoding: GoalEncoding) -> Floats | None:
+        """(G, E) float32 vectors put behind observations.
+
+        Raises:
+            StoreError: no conditioning was asked for, with several goals.
+        """
+        if encoding is GoalEncoding.TEXT:
+            return as_matrix(self.goals.column(fields.TEXT_EMBEDDING))
+        if encoding is GoalEncoding.ONE_HOT:
+            return np.eye(self.goals.num_rows, dtype=np.float32)
+        used = set(self.index.column(GOAL).to_pylist())
+        if len(used) > 1:
+            raise StoreError(f"goals 'none': expected one goal, the dataset has {len(used)}")
+        return None
+
+    def widths(self, observations: Sequence[str], goals: GoalEncoding) -> list[tuple[str, int]]:
+        """Name and number of values of each part of what a policy sees, goal last."""
+        table = self.goal_table(goals)
+        parts = [(name, column_width(self.store, name)) for name in observations]
+        return parts if table is None else [*parts, ("goal", table.shape[1])]
+
+    def frames(self, view: View, cache: Path | None = None) -> FrameTable:
+        """The observations of every frame.
+
+        Args:
+            view: names the columns.
+            cache: folder of a memory-mapped copy; None keeps them in memory.
+        """
+        return FrameTable(FrameColumns(self.store, view.observations), self.store, cache)
+
+    def actions(self, column: str) -> NDArray[Any]:
+        """(F, A) float32, or (F, 1) int64 for a discrete action.
+
+        Raises:
+            StoreError: no such column, a NaN (with its episode and step), or a constant.
+        """
+        specs = {f.name: f for f in self.store.manifest.fields}
+        if column not in specs or specs[column].kind != "tensor":
+            known = [n for n, f in specs.items() if f.kind == "tensor"]
+            raise StoreError(f"no action column {column!r}; there are {known}")
+        content = self.store.read("steps", [fields.EPISODE_ID, fields.STEP, column])
+        discrete = specs[column].dtype.startswith(("int", "uint")) and not specs[column].shape
+        values: NDArray[Any] = as_matrix(content.column(column))
+        filler = self._fillers(content)
+        _check_actions(values, content, column, ~filler)
+        # d3rlpy looks at the action behind a last transition, if only to ignore it.
+        values = np.where(filler[:, None] & ~np.isfinite(values), np.float32(0), values)
+        return values.astype(np.int64) if discrete else values
+
+    def _fillers(self, content: pa.Table) -> NDArray[np.bool_]:
+        """(F,) whether a frame is a last step whose action means nothing."""
+        if self.store.manifest.last_step is LastStep.CARRIES_ACTION:
+            return np.zeros(content.num_rows, bool)
+        steps = content.column(fields.STEP).to_numpy()
+        return np.append(steps[1:] == 0, True)[: len(steps)]
+
+    def trajectories(self, rows: pa.Table, frames: FrameTable, view: View) -> Trajectories:
+        """The rows of an index as arrays over the frames."""
+        ids = rows.column(fields.EPISODE_ID).to_pylist()
+        start = rows.column(START).to_numpy().astype(np.int64)
+        weights = {kind.value: 1.0 for kind in Kind} | dict(view.weights)
+        rewards = rows.column(REWARDS).combine_chunks().flatten().to_numpy().astype(np.float32)
+        return Trajectories(
+            first=np.array([frames.start(i) for i in ids], np.int64) + start,
+            count=rows.column(STOP).to_numpy().astype(np.int64) - start,
+            goal=rows.column(GOAL).to_numpy().astype(np.int64),
+            terminal=rows.column(TERMINAL).to_numpy(),
+            weight=np.array([weights[kind] for kind in rows.column(KIND).to_pylist()]),
+            rewards=rewards,
+        )
+
+    def replay(
+        self,
+        split: Split,
+        view: View,
+        *,
+        seed: int = 0,
+        frames: FrameTable | None = None,
+        cache: Path | None = None,
+    ) -> GoalConditionedReplayBuffer:
+        """The replay buffer of one split.
+
+        Args:
+            split: train, validation or test.
+            view: observations, goals, weights.
+            seed: of the sampling.
+            frames: loaded earlier; None loads them.
+            cache: see `frames`.
+
+        Raises:
+            StoreError: nothing to sample.
+        """
+        frames = self.frames(view, cache) if frames is None else frames
+        kinds = [k for k in Kind if view.weights.get(k, 1.0) > 0]
+        rows = self.rows(split, kinds)
+        if not rows.num_rows:
+            raise StoreError(
+                f"{self.store.location}/{self.manifest.table}: no trajectory of kind "
+                f"{', '.join(kinds) or 'any (every weight is 0)'} in the {split} split; it has "
+                f"{self.manifest.counts}"
+            )
+        actions = self.actions(view.action)
+        trajectories = self.trajectories(rows, frames, view)
+        _check_frames(frames, rows, trajectories)
+        return GoalConditionedReplayBuffer(
+            frames.values,
+            actions,
+            trajectories,
+            self.goal_table(view.goals),
+            action_size=action_size(actions),
+            seed=seed,
+            positive_share=view.positive_share,
+            positive_reward=self._positive_reward,
+        )
+
+    @property
+    def _positive_reward(self) -> float:
+        """The least reward of a transition that reaches its goal."""
+        options = self.manifest.options
+        if (
+            self.manifest.source_column is None
+            and not self.store.rewards(self.manifest.rewards).binary
+        ):
+            return float(np.nextafter(np.float32(options.success_above), np.float32(np.inf)))
+        return 1.0 + options.step_reward
+
+    def best_return(self) -> float:
+        """The highest undiscounted sum of rewards of a trajectory of the training split."""
+        rows = self.rows(Split.TRAIN).column(REWARDS).to_pylist()
+        return max((float(np.sum(rewards)) for rewards in rows), default=0.0)
+
+
+def action_size(actions: NDArray[Any]) -> int:
+    """Dimensions of a continuous action, or number of discrete ones."""
+    return int(actions.max()) + 1 if actions.dtype.kind in "iu" else int(actions.shape[1])
+
+
+def _check_frames(frames: FrameTable, rows: pa.Table, trajectories: Trajectories) -> None:
+    """Refuses observations that are not finite, among those that an agent would be shown.
+
+    A frame that could not be decoded has no embedding; its rewards are missing too, but a
+    trajectory may begin with such a frame.
+    """
+    missing = np.append(0, np.cumsum(~frames.finite))
+    stop = trajectories.first + trajectories.count + ~trajectories.terminal
+    bad = np.flatnonzero(missing[stop] > missing[trajectories.first])
+    if len(bad):
+        ids = sorted({rows.column(fields.EPISODE_ID)[int(row)].as_py() for row in bad})
+        names = " ".join(f"--episode '!{i}'" for i in ids[:3])
+        raise StoreError(
+            f"{', '.join(frames.columns)}: not finite, or missing since a frame could not be "
+            f"decoded, in {len(bad)} trajectories of {len(ids)} episodes (such as {ids[0]}); build "
+            f"the dataset again without them: {names}{' …' if len(ids) > 3 else ''}"
+        )
+
+
+def _check_actions(values: Floats, content: pa.Table, column: str, real: NDArray[np.bool_]) -> None:
+    """Looks at the actions that were taken: the rows of `values` where `real`."""
+    missing = np.flatnonzero(~np.isfinite(values).all(axis=1) & real)
+    if len(missing):
+        row = int(missing[0])
+        where = f"{content.column(fields.EPISODE_ID)[row]} step {content.column(fields.STEP)[row]}"
+        raise StoreError(
+            f"{column}: {len(missing)} actions are not finite, the first of episode {where}; "
+            "mend the source or leave these episodes out"
+        )
+    taken = values[real]
+    if (taken == taken[:1]).all():
+        raise StoreError(
+            f"{column}: every action is {taken[:1].tolist()}; there is nothing to learn from a "
+            "constant action (is this the right column?)"
+        )

@@ -1,0 +1,205 @@
+"""What a policy sees: columns of a store's frames as one array, in memory or memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas import fields
+from schemas.errors import StoreError
+from schemas.manifests import EmbeddingManifest
+from schemas.slices import Slice
+from schemas.store import Store, check_same_rows
+from schemas.tables import matrix
+
+Floats = NDArray[np.float32]
+EMBEDDING_PREFIX: Final = "embedding:"
+
+
+class FrameColumns:
+    """Names of observation columns, resolved to tables of a store.
+
+    `observation.state` names a column of the steps table, `embedding:NAME` an embedding table,
+    by its whole name or any beginning of it that fits only one.
+
+    Args:
+        store: of the frames.
+        names: in the order in which they are put side by side.
+
+    Raises:
+        StoreError: a name that fits nothing, or several tables; lists what there is.
+    """
+
+    def __init__(self, store: Store, names: Sequence[str]) -> None:
+        if not names:
+            raise StoreError("observations: expected at least one column, got none")
+        self._store = store
+        self.names = tuple(names)
+        self._tables = [_resolve(store, name) for name in names]
+
+    @property
+    def key(self) -> str:
+        """Hash of the columns and of what their tables hold."""
+        tables = [
+            (table, column, self._store.table_manifest(table).fingerprint)
+            for table, column in self._tables
+        ]
+        content = json.dumps([self._store.manifest.source.fingerprint, tables])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def read(self, piece: Slice) -> tuple[pa.Table, Floats]:
+        """Keys and (T, D) float32 values of one slice; NaN where an embedding is missing."""
+        keys = self._store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
+        parts = []
+        for table, column in self._tables:
+            wanted = [fields.EPISODE_ID, fields.STEP, column]
+            content = self._store.read_slices(table, [piece], wanted)
+            check_same_rows(keys, content, f"steps and {table}, {piece.name}")
+            parts.append(as_matrix(content.column(column)))
+        return keys, np.concatenate(parts, axis=1)
+
+
+def _resolve(store: Store, name: str) -> tuple[str, str]:
+    if name.startswith(EMBEDDING_PREFIX):
+        return _embedding_table(store, name.removeprefix(EMBEDDING_PREFIX)), fields.EMBEDDING
+    columns = [
+        f.name
+        for f in store.manifest.fields
+        if f.kind == "tensor" and f.dtype != "object" and None not in f.shape
+    ]
+    if name not in columns:
+        known = [*columns, *(f"{EMBEDDING_PREFIX}{t}" for t in _embedding_names(store))]
+        raise StoreError(f"{store.location}: no observation column {name!r}; there are {known}")
+    return "steps", name
+
+
+def _embedding_names(store: Store) -> list[str]:
+    return [t.removeprefix("embeddings/") for t in store.tables() if t.startswith("embeddings/")]
+
+
+def _embedding_table(store: Store, beginning: str) -> str:
+    fitting = [name for name in _embedding_names(store) if name.startswith(beginning)]
+    if len(fitting) != 1:
+        problem = "fits several tables" if fitting else "fits no table"
+        raise StoreError(
+            f"{store.location}: {EMBEDDING_PREFIX}{beginning} {problem}; there are "
+            f"{fitting or _embedding_names(store)}"
+        )
+    table = f"embeddings/{fitting[0]}"
+    if not isinstance(store.table_manifest(table), EmbeddingManifest):
+        raise StoreError(f"{store.location}/{table}: its manifest is of another kind")
+    return table
+
+
+def as_matrix(column: pa.ChunkedArray) -> Floats:
+    """(T, N) float32 of a scalar or fixed-size list column."""
+    if pa.types.is_fixed_size_list(column.type):
+        return matrix(column)
+    values: Floats = column.to_numpy().astype(np.float32).reshape(-1, 1)
+    return values
+
+
+class FrameTable:
+    """All frames of a store as one array, with the place of each episode in it.
+
+    Memory is that of the frames once, or nothing but pages in use with a cache folder.
+    """
+
+    def __init__(self, columns: FrameColumns, store: Store, cache: Path | None = None) -> None:
+        self.columns = columns.names
+        self._starts: dict[str, int] = {}
+        self._lengths: dict[str, int] = {}
+        # (F,) whether every value of a frame is a finite number
+        self.finite: NDArray[np.bool_] = np.zeros(0, bool)
+        self.values = self._load(columns, store, cache)
+
+    @property
+    def width(self) -> int:
+        """D, values per frame."""
+        return int(self.values.shape[1])
+
+    def start(self, episode_id: str) -> int:
+        """Row of an episode's first frame."""
+        return self._starts[episode_id]
+
+    def length(self, episode_id: str) -> int:
+        """Frames of an episode."""
+        return self._lengths[episode_id]
+
+    def _load(self, columns: FrameColumns, store: Store, cache: Path | None) -> Floats:
+        rows = store.table_manifest("steps").rows
+        path = None if cache is None else cache / f"frames-{columns.key}.npy"
+        if path is not None and path.exists():
+            self._place_episodes(store)
+            self.finite = np.load(_finite_path(path), allow_pickle=False)
+            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        values, row = None, 0
+        finite: list[NDArray[Any]] = [self.finite]
+        for piece in store.slices:
+            keys, part = columns.read(piece)
+            self._note_episodes(keys, row)
+            if values is None:
+                values = _allocate(path, (rows, part.shape[1]))
+            values[row : row + len(part)] = part
+            whole: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(part), axis=1)
+            finite.append(whole)
+            row += len(part)
+        if values is None:
+            raise StoreError(f"{store.location}: holds no slice")
+        self.finite = np.concatenate(finite)
+        if path is not None:
+            np.save(_finite_path(path), self.finite)  # first: with the values, all is there
+        return _finished(values, path)
+
+    def _place_episodes(self, store: Store) -> None:
+        row = 0
+        for piece in store.slices:
+            keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
+            self._note_episodes(keys, row)
+            row += keys.num_rows
+
+    def _note_episodes(self, keys: pa.Table, row: int) -> None:
+        steps = keys.column(fields.STEP).to_numpy()
+        firsts = np.flatnonzero(steps == 0)
+        ids = keys.column(fields.EPISODE_ID).take(pa.array(firsts)).to_pylist()
+        lengths = np.diff(np.append(firsts, len(steps)))
+        for episode_id, first, length in zip(ids, firsts, lengths, strict=True):
+            self._starts[episode_id] = row + int(first)
+            self._lengths[episode_id] = int(length)
+
+
+def _finite_path(path: Path) -> Path:
+    return path.with_suffix(".finite.npy")
+
+
+def _allocate(path: Path | None, shape: tuple[int, int]) -> Floats:
+    if path is None:
+        return np.empty(shape, np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    return np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+
+
+def _finished(values: Floats, path: Path | None) -> Floats:
+    if path is None:
+        return values
+    values.flush()  # type: ignore[attr-defined]
+    path.with_suffix(".tmp").replace(path)
+    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def column_width(store: Store, name: str) -> int:
+    """Values per frame of one observation column."""
+    table, column = _resolve(store, name)
+    manifest = store.table_manifest(table)
+    if isinstance(manifest, EmbeddingManifest):
+        return manifest.encoder.dim
+    spec = next(f for f in store.manifest.fields if f.name == column)
+    return int(np.prod([d for d in spec.shape if d is not None]))

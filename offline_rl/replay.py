@@ -1,0 +1,389 @@
+"""`GoalConditionedReplayBuffer`: d3rlpy's replay over a goal-conditioned dataset.
+
+Frames are held once, whatever the number of goals; a batch is gathered by array indexing:
+
+    observation   = frames[row(t)]   ++ goal vector
+    next          = frames[row(t+1)] ++ goal vector, zeros after a terminal transition (as d3rlpy)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn, overload
+
+import numpy as np
+from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import (
+    BasicTrajectorySlicer,
+    BasicTransitionPicker,
+    DatasetInfo,
+    Episode,
+    PartialTrajectory,
+    ReplayBufferBase,
+    Signature,
+    TrajectoryMiniBatch,
+    Transition,
+    TransitionMiniBatch,
+)
+from numpy.typing import NDArray
+
+from schemas.errors import StoreError
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """R trajectories over F frames, as arrays; transitions are numbered 0 … N-1 row after row."""
+
+    first: Ints  # (R,) frame of each row's first transition
+    count: Ints  # (R,) transitions of each row, at least 1
+    goal: Ints  # (R,) row of the goal table
+    terminal: NDArray[np.bool_]  # (R,) whether the last transition ends the task
+    weight: NDArray[np.float64]  # (R,) of each transition of the row when sampling; 0: never
+    rewards: Floats  # (N,)
+
+    def __post_init__(self) -> None:
+        if not len(self.first):
+            raise StoreError("the dataset has no trajectory in this split, with these kinds")
+        if int(self.count.min()) < 1 or int(self.count.sum()) != len(self.rewards):
+            raise StoreError("trajectories and rewards do not fit each other")
+
+    @property
+    def offset(self) -> Ints:
+        """(R,) number of each row's first transition."""
+        return np.cumsum(self.count) - self.count
+
+
+class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
+    """Samples goal-conditioned transitions and trajectories without a loop over them.
+
+    Args:
+        frames: (F, D) float32, in memory or memory-mapped.
+        actions: (F, A) float32, or (F, 1) integers for a discrete action space.
+        trajectories: rows over the frames.
+        goals: (G, E) float32, put behind every observation; None for no goal conditioning.
+        action_size: A, or the number of discrete actions.
+        seed: of the sampling.
+        positive_share: share of each batch drawn from transitions with a reward of at least
+            `positive_reward`; None draws them as they come.
+        positive_reward: see `positive_share`.
+
+    Raises:
+        StoreError: nothing to sample, or a positive share without any positive.
+    """
+
+    def __init__(
+        self,
+        frames: Floats,
+        actions: NDArray[Any],
+        trajectories: Trajectories,
+        goals: Floats | None,
+        *,
+        action_size: int,
+        seed: int = 0,
+        positive_share: float | None = None,
+        positive_reward: float = 1.0,
+    ) -> None:
+        self._frames = frames
+        self._actions = actions
+        self.trajectories = self._rows = trajectories
+        self._goals = goals
+        self._gather_pool, self._batch_pool = _Pool(), _Pool()
+        self._goal_width = 0 if goals is None else goals.shape[1]
+        self._offset = trajectories.offset
+        self._mass = np.cumsum(trajectories.count * trajectories.weight)
+        if not self._mass[-1] > 0:
+            raise StoreError("every kind of trajectory has weight 0: nothing can be sampled")
+        self._positive_share = positive_share
+        self._positives = _positives(trajectories, positive_reward)
+        if positive_share and not len(self._positives):
+            raise StoreError(
+                f"--positive-share {positive_share:g}: no transition has a positive reward "
+                f"({positive_reward:g} or more), so none can be over-sampled"
+            )
+        self.rng = np.random.default_rng(seed)
+        self._picker = BasicTransitionPicker()
+        self._slicer = BasicTrajectorySlicer()
+        self._episodes = _Lazy(len(trajectories.first), self.episode)
+        self._info = self._describe(action_size)
+
+    # --- sampling
+
+    def sample_transition_batch(self, batch_size: int) -> TransitionMiniBatch:
+        """`batch_size` transitions; each observation is (D + E,) float32."""
+        row, step = self._draw(batch_size)
+        return self.transition_batch(row, step)
+
+    def transition_batch(self, row: Ints, step: Ints) -> TransitionMiniBatch:
+        """The transitions `step` of trajectories `row`.
+
+        Args:
+            row: (B,) trajectories.
+            step: (B,) transition within each, from 0.
+        """
+        rows = self._rows
+        frame, goal = rows.first[row] + step, rows.goal[row]
+        terminal = rows.terminal[row] & (step == rows.count[row] - 1)
+        # A terminal transition may be the very last frame: there is nothing behind it to read.
+        following = np.where(terminal, frame, frame + 1)
+        both = self._observe(np.concatenate([frame, following]), np.concatenate([goal, goal]))
+        observations, next_observations = both[: len(row)], both[len(row) :]
+        actions = self._actions[frame].astype(np.float32)
+        next_actions = self._actions[following].astype(np.float32)
+        next_observations[terminal] = 0
+        next_actions[terminal] = 0
+        return TransitionMiniBatch(
+            observations=observations,
+            actions=actions,
+            rewards=rows.rewards[self._offset[row] + step].reshape(-1, 1),
+            next_observations=next_observations,
+            next_actions=next_actions,
+            terminals=terminal.astype(np.float32).reshape(-1, 1),
+            intervals=np.ones((len(row), 1), np.float32),
+            transitions=_Lazy(len(row), lambda i: self._transition(int(row[i]), int(step[i]))),
+        )
+
+    def sample_trajectory_batch(self, batch_size: int, length: int) -> TrajectoryMiniBatch:
+        """`batch_size` windows of `length` steps, each ending at a sampled transition."""
+        row, end = self._draw(batch_size)
+        return self.trajectory_batch(row, end, length)
+
+    def trajectory_batch(self, row: Ints, end: Ints, length: int) -> TrajectoryMiniBatch:
+        """Windows of trajectories `row` that end with transition `end`, padded in front.
+
+        As d3rlpy's `BasicTrajectorySlicer` cuts them.
+        """
+        rows = self._rows
+        step = end[:, None] - length + 1 + np.arange(length)  # (B, L)
+        inside = step >= 0
+        known = np.maximum(step, 0)
+        frame = rows.first[row][:, None] + known
+        goal = np.broadcast_to(rows.goal[row][:, None], frame.shape)
+        transition = self._offset[row][:, None] + known
+        mask = inside[..., None]
+        flat = self._observe(frame.reshape(-1), goal.reshape(-1))
+        observations = flat.reshape(*frame.shape, -1) * mask
+        last = (step == rows.count[row][:, None] - 1) & rows.terminal[row][:, None]
+        return TrajectoryMiniBatch(
+            observations=observations.astype(np.float32),
+            actions=(self._actions[frame] * mask).astype(np.float32),
+            rewards=(rows.rewards[transition][..., None] * mask).astype(np.float32),
+            returns_to_go=(self._returns_to_go[transition][..., None] * mask).astype(np.float32),
+            terminals=(last & inside)[..., None].astype(np.float32),
+            timesteps=np.where(inside, step + 1, 0).astype(np.float32),
+            masks=inside.astype(np.float32),
+            length=length,
+        )
+
+    def _draw(self, size: int) -> tuple[Ints, Ints]:
+        """(B,) trajectories and (B,) transitions within them."""
+        position = self.rng.random(size) * self._mass[-1]
+        row = np.minimum(np.searchsorted(self._mass, position, "right"), len(self._mass) - 1)
+        before = np.where(row > 0, self._mass[row - 1], 0.0)
+        step = ((position - before) / self._rows.weight[row]).astype(np.int64)
+        step = np.minimum(step, self._rows.count[row] - 1)  # rounding at a row's very end
+        if self._positive_share:
+            chosen = round(self._positive_share * size)
+            flat = self._positives[self.rng.integers(len(self._positives), size=chosen)]
+            row[:chosen] = np.searchsorted(self._offset, flat, "right") - 1
+            step[:chosen] = flat - self._offset[row[:chosen]]
+        return row, step
+
+    def _observe(self, frame: Ints, goal: Ints) -> Floats:
+        """(n, D + E)."""
+        width = self._frames.shape[1]
+        gathered = self._gather_pool.array((len(frame), width))
+        np.take(self._frames, frame, axis=0, out=gathered, mode="clip")
+        observations = self._batch_pool.array((len(frame), width + self._goal_width))
+        observations[:, :width] = gathered
+        if self._goals is not None:
+            observations[:, width:] = self._goals[goal]
+        return observations
+
+    @property
+    def _returns_to_go(self) -> Floats:
+        if not hasattr(self, "_to_go"):
+            self._to_go = returns_to_go(self._rows)
+        return self._to_go
+
+    # --- one at a time, as d3rlpy's scalers and evaluators ask
+
+    def episode(self, row: int) -> Episode:
+        """One trajectory as a d3rlpy episode.
+
+        A terminal one has an observation per transition; another one has the frame behind its
+        last transition as well, with whatever action is stored there, which d3rlpy never uses
+        as a transition of its own.
+        """
+        rows = self._rows
+        terminal, count, offset = bool(rows.terminal[row]), int(rows.count[row]), self._offset[row]
+        frame = rows.first[row] + np.arange(count if terminal else count + 1)
+        rewards = rows.rewards[offset : offset + count]
+        if not terminal:
+            rewards = np.append(rewards, np.float32(0))
+        return Episode(
+            observations=self._observe(frame, np.full(len(frame), rows.goal[row])),
+            actions=self._actions[frame],
+            rewards=rewards.reshape(-1, 1),
+            terminated=terminal,
+        )
+
+    def _transition(self, row: int, step: int) -> Transition:
+        return self._picker(self.episode(row), step)
+
+    def sample_transition(self) -> Transition:
+        """One transition."""
+        row, step = self._draw(1)
+        return self._transition(int(row[0]), int(step[0]))
+
+    def sample_trajectory(self, length: int) -> PartialTrajectory:
+        """One window, padded in front."""
+        row, end = self._draw(1)
+        return self._slicer(self.episode(int(row[0])), int(end[0]), length)
+
+    # --- what d3rlpy asks of a dataset
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """The trajectories as d3rlpy episodes, made when looked at."""
+        return self._episodes
+
+    def size(self) -> int:
+        """Number of trajectories."""
+        return len(self._rows.first)
+
+    @property
+    def transition_count(self) -> int:
+        """Number of transitions of all trajectories."""
+        return len(self._rows.rewards)
+
+    @property
+    def transition_picker(self) -> BasicTransitionPicker:
+        """How d3rlpy cuts transitions out of `episodes`."""
+        return self._picker
+
+    @property
+    def trajectory_slicer(self) -> BasicTrajectorySlicer:
+        """How d3rlpy cuts windows out of `episodes`."""
+        return self._slicer
+
+    @property
+    def dataset_info(self) -> DatasetInfo:
+        """Shapes, types and the action space."""
+        return self._info
+
+    def _describe(self, action_size: int) -> DatasetInfo:
+        discrete = self._actions.dtype.kind in "iu"
+        width = self._frames.shape[1] + self._goal_width
+        return DatasetInfo(
+            observation_signature=Signature([np.dtype(np.float32)], [(width,)]),
+            action_signature=Signature([self._actions.dtype], [self._actions.shape[1:]]),
+            reward_signature=Signature([np.dtype(np.float32)], [(1,)]),
+            action_space=ActionSpace.DISCRETE if discrete else ActionSpace.CONTINUOUS,
+            action_size=action_size,
+        )
+
+    # --- what an offline dataset does not do
+
+    def append(self, observation: Any, action: Any, reward: Any) -> NoReturn:
+        """Not possible."""
+        _refuse("append")
+
+    def append_episode(self, episode: Any) -> NoReturn:
+        """Not possible."""
+        _refuse("append_episode")
+
+    def clip_episode(self, terminated: bool) -> NoReturn:
+        """Not possible."""
+        _refuse("clip_episode")
+
+    def dump(self, f: BinaryIO) -> NoReturn:
+        """Not possible: the store is the dump."""
+        _refuse("dump")
+
+    @classmethod
+    def from_episode_generator(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not possible."""
+        _refuse("from_episode_generator")
+
+    @classmethod
+    def load(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not possible."""
+        _refuse("load")
+
+    @property
+    def buffer(self) -> NoReturn:
+        """Not possible: there is no list of transitions."""
+        _refuse("buffer")
+
+
+def _refuse(method: str) -> NoReturn:
+    raise NotImplementedError(
+        f"GoalConditionedReplayBuffer.{method}: the dataset is read-only and lives in a store; "
+        "`vlm-relabel build-goals` makes another one"
+    )
+
+
+def _positives(rows: Trajectories, least: float) -> Ints:
+    """Numbers of the transitions that can be drawn and have at least this reward."""
+    drawable = np.repeat(rows.weight > 0, rows.count)
+    return np.flatnonzero((rows.rewards >= least) & drawable)
+
+
+def returns_to_go(rows: Trajectories) -> Floats:
+    """(N,) undiscounted sum of a row's rewards from each transition to its end."""
+    total = np.cumsum(rows.rewards.astype(np.float64))
+    end = np.repeat(total[rows.offset + rows.count - 1], rows.count)
+    to_go: Floats = (end - total + rows.rewards).astype(np.float32)
+    return to_go
+
+
+class _Pool:
+    """Arrays that are handed out again once nobody holds them or a view of them.
+
+    A batch of a megabyte in fresh memory costs three times as much as in pages that are mapped
+    already; the C library gives such blocks back to the system at every turn.
+    """
+
+    _MOST = 4  # arrays kept; a caller that holds more gets fresh ones
+    _UNUSED = 2  # references to an array that only the pool holds: the list's and the probe's
+
+    def __init__(self) -> None:
+        self._arrays: list[Floats] = []
+
+    def array(self, shape: tuple[int, int]) -> Floats:
+        """An uninitialised array that no one else sees."""
+        self._arrays = [array for array in self._arrays if array.shape == shape]
+        for place in range(len(self._arrays)):
+            if sys.getrefcount(self._arrays[place]) <= self._UNUSED:
+                return self._arrays[place]
+        fresh: Floats = np.empty(shape, np.float32)
+        if len(self._arrays) < self._MOST:
+            self._arrays.append(fresh)
+        return fresh
+
+
+class _Lazy(Sequence[Any]):
+    """A sequence whose items are made when they are looked at."""
+
+    def __init__(self, length: int, make: Callable[[int], Any]) -> None:
+        self._length = length
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._make(index % self._length)

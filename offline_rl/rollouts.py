@@ -1,0 +1,295 @@
+"""Rollouts of an agent in a Gymnasium environment, goal by goal, against the truth.
+
+The environment is goal-conditioned by its reset options and speaks of its own truth:
+
+    observation, info = env.reset(seed=…, options={"goal": "lift-red-ball"})
+    observation       dict; `observation.state` of the store is its key "state"
+    reward            true reward of the commanded goal; above 0 means reached
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from d3rlpy.algos import GreedyTransformerActionSampler, IdentityTransformerActionSampler
+from d3rlpy.constants import ActionSpace
+from numpy.typing import NDArray
+from PIL import Image
+
+from schemas.errors import RunError
+
+Floats = NDArray[np.float32]
+Frame = NDArray[np.uint8]
+ScoreEpisode = Callable[[Sequence[Frame], str], float]  # frames and goal id → return by the VLM
+EmbedFrames = Callable[[Sequence[Frame]], Floats]  # frames → (N, D)
+
+
+class Policy(Protocol):
+    """What is rolled out: a d3rlpy algorithm, or `RandomPolicy`."""
+
+    def predict(self, x: Floats) -> NDArray[Any]:
+        """(N,) or (N, A) actions for (N, D) observations."""
+        ...
+
+
+class Mind(Protocol):
+    """What decides through one episode, and remembers it."""
+
+    def predict(self, x: Floats, reward: float) -> Any:
+        """The action for one observation (D,), after the reward of the last one."""
+        ...
+
+
+@dataclass(frozen=True)
+class TransformerPolicy:
+    """A d3rlpy decision transformer: every episode has a memory of its own.
+
+    Args:
+        agent: d3rlpy transformer algorithm.
+        target_return: what it is asked to reach, in the rewards it was trained on.
+        step_reward: of the dataset: 0 for rewards of 0 and 1, -1 for rewards of -1 and 0.
+    """
+
+    agent: Any
+    target_return: float
+    step_reward: int = 0
+
+    def begin(self) -> Mind:
+        """The memory of a new episode."""
+        discrete = self.agent.get_action_type() is ActionSpace.DISCRETE
+        sampler = GreedyTransformerActionSampler if discrete else IdentityTransformerActionSampler
+        wrapper: Mind = self.agent.as_stateful_wrapper(self.target_return, sampler())
+        return wrapper
+
+    def reward(self, true_reward: float, length: int) -> float:
+        """What the transformer is told of the last step: nothing before the first."""
+        return float(true_reward > 0) + self.step_reward if length else 0.0
+
+
+class RandomPolicy:
+    """Actions drawn uniformly from an environment's action space."""
+
+    def __init__(self, action_space: Any, seed: int) -> None:
+        self.action_space = action_space
+        self.action_space.seed(seed)
+
+    def predict(self, x: Floats) -> NDArray[Any]:
+        """One action per observation."""
+        return np.stack([np.asarray(self.action_space.sample()) for _ in x])
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One rollout."""
+
+    goal: str
+    seed: int
+    success: bool  # by the environment's truth
+    true_return: float
+    vlm_return: float | None  # None: no encoder was given
+    length: int
+    frames: tuple[Frame, ...] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Turns an environment's observations into what the agent was trained on."""
+
+    columns: tuple[str, ...]  # "observation.state", "embedding:…"
+    goals: dict[str, Floats] | None  # vector by goal id; None: no goal conditioning
+    camera: str = "image"  # key of the frame in the observation
+    embed: EmbedFrames | None = None  # for embedding columns
+
+    def __call__(self, observations: Sequence[dict[str, Any]], goals: Sequence[str]) -> Floats:
+        """(N, D) float32."""
+        parts = [self._column(name, observations) for name in self.columns]
+        if self.goals is not None:
+            parts.append(np.stack([self.goals[goal] for goal in goals]))
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _column(self, name: str, observations: Sequence[dict[str, Any]]) -> Floats:
+        if name.startswith("embedding:"):
+            if self.embed is None:
+                raise RunError(f"the agent sees {name}: give its encoder with --encoder")
+            return self.embed([observation[self.camera] for observation in observations])
+        values = [np.ravel(_lookup(observation, name)) for observation in observations]
+        return np.stack(values).astype(np.float32)
+
+
+def _lookup(observation: Any, name: str) -> Any:
+    value = observation
+    for key in name.removeprefix("observation.").split("."):
+        if key not in value:
+            raise RunError(f"the environment's observations have no {name!r}, only {list(value)}")
+        value = value[key]
+    return value
+
+
+def make_factory(path: str) -> Callable[[], Any]:
+    """The environment factory named `module:function`.
+
+    Raises:
+        RunError: it cannot be imported.
+    """
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise RunError(f"--env {path!r}: expected module:factory")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # a module of the user's own lies where the command is typed
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RunError(f"--env {path}: {error}") from error
+    if not callable(found):
+        raise RunError(
+            f"--env {path}: expected a function that makes an environment, got a "
+            f"{type(found).__name__}"
+        )
+    make: Callable[[], Any] = found
+    return make
+
+
+def roll_out(
+    policy: Policy | TransformerPolicy,
+    make_env: Callable[[], Any],
+    observer: Observer,
+    goals: Sequence[str],
+    *,
+    episodes: int,
+    seed: int,
+    parallel: int = 16,
+    score: ScoreEpisode | None = None,
+    keep_frames: int = 0,
+    max_steps: int = 1000,
+) -> list[EpisodeResult]:
+    """Rolls out `episodes` episodes per goal, each in a room of its own.
+
+    Args:
+        policy: acts greedily; asked for the actions of all live episodes at once.
+        make_env: makes an environment.
+        observer: of the policy.
+        goals: ids.
+        episodes: per goal.
+        seed: of the first episode; all others follow from it.
+        parallel: environments stepped together, for larger batches.
+        score: return by the VLM of an episode's frames; None leaves it out.
+        keep_frames: of the first so many episodes, for pictures.
+        max_steps: an episode is cut there if the environment does not end it.
+    """
+    tasks = [
+        (goal, seed + 1000 * place + number)
+        for place, goal in enumerate(goals)
+        for number in range(episodes)
+    ]
+    envs = [make_env() for _ in range(min(parallel, len(tasks)))]
+    runner = _Runner(policy, observer, score, max_steps, keep_frames)
+    waiting = list(enumerate(tasks))[::-1]
+    try:
+        live = [runner.start(env, *waiting.pop()) for env in envs]
+        while live:
+            runner.step(live)
+            ended = [episode.env for episode in live if episode.done]
+            live = [episode for episode in live if not episode.done]
+            live += [runner.start(env, *waiting.pop()) for env in ended[: len(waiting)]]
+    finally:
+        for env in envs:
+            env.close()
+    return [runner.results[place] for place in range(len(tasks))]
+
+
+@dataclass
+class _Live:
+    env: Any
+    place: int
+    goal: str
+    seed: int
+    observation: dict[str, Any]
+    frames: list[Frame]
+    mind: Mind | None  # of a policy with a memory
+    reward: float = 0.0  # of the last step
+    total: float = 0.0
+    success: bool = False
+    length: int = 0
+    done: bool = False
+
+
+class _Runner:
+    """Steps several environments together and finishes episodes as they end."""
+
+    def __init__(
+        self,
+        policy: Policy | TransformerPolicy,
+        observer: Observer,
+        score: ScoreEpisode | None,
+        max_steps: int,
+        keep_frames: int,
+    ) -> None:
+        self._policy = policy
+        self._observer = observer
+        self._score = score
+        self._max_steps = max_steps
+        self._keep_frames = keep_frames
+        self.results: dict[int, EpisodeResult] = {}
+
+    def start(self, env: Any, place: int, task: tuple[str, int]) -> _Live:
+        goal, seed = task
+        observation, _ = env.reset(seed=seed, options={"goal": goal})
+        frames = [observation[self._observer.camera]] if self._wants_frames(place) else []
+        mind = self._policy.begin() if isinstance(self._policy, TransformerPolicy) else None
+        return _Live(env, place, goal, seed, observation, frames, mind)
+
+    def _wants_frames(self, place: int) -> bool:
+        return self._score is not None or place < self._keep_frames
+
+    def step(self, live: Sequence[_Live]) -> None:
+        batch = self._observer([e.observation for e in live], [e.goal for e in live])
+        for episode, action in zip(live, self._actions(live, batch), strict=True):
+            episode.observation, reward, terminated, truncated, _ = episode.env.step(action)
+            episode.reward = float(reward)
+            episode.total += float(reward)
+            episode.success |= reward > 0
+            episode.length += 1
+            if self._wants_frames(episode.place):
+                episode.frames.append(episode.observation[self._observer.camera])
+            if terminated or truncated or episode.length >= self._max_steps:
+                self._finish(episode)
+
+    def _actions(self, live: Sequence[_Live], batch: Floats) -> Iterable[Any]:
+        policy = self._policy
+        if not isinstance(policy, TransformerPolicy):
+            return policy.predict(batch)
+        rewards = [policy.reward(episode.reward, episode.length) for episode in live]
+        minds = [episode.mind for episode in live if episode.mind is not None]
+        return [m.predict(x, r) for m, x, r in zip(minds, batch, rewards, strict=True)]
+
+    def _finish(self, episode: _Live) -> None:
+        episode.done = True
+        kept = episode.frames if episode.place < self._keep_frames else []
+        self.results[episode.place] = EpisodeResult(
+            goal=episode.goal,
+            seed=episode.seed,
+            success=episode.success,
+            true_return=episode.total,
+            vlm_return=self._score(episode.frames, episode.goal) if self._score else None,
+            length=episode.length,
+            frames=tuple(kept),
+        )
+
+
+def write_gif(results: Sequence[EpisodeResult], path: Path, *, frame_ms: int = 150) -> None:
+    """The kept frames of some rollouts, one episode after the other, as an animation.
+
+    Raises:
+        RunError: no rollout kept its frames.
+    """
+    frames = [Image.fromarray(frame) for result in results for frame in result.frames]
+    if not frames:
+        raise RunError("no rollout kept its frames; roll out with keep_frames")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)

@@ -1,0 +1,21 @@
+"""Options that several subcommands take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": False}
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Local worker processes. Other runners: their option after --.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Native threads per worker; default cores / workers.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace tables made of other inputs.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]

@@ -1,0 +1,160 @@
+"""The subcommand `build-goals`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.errors import RelabelError
+from schemas.goal_datasets import IndexOptions, Kind
+from vlm_relabel import console
+from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Workers
+from vlm_relabel.guard import guarded
+
+if TYPE_CHECKING:
+    from pipelines.goal_jobs import GoalJobReport
+
+_OPTIONS = {  # of the command line, by field of IndexOptions, where the names differ
+    "kinds": "kind",
+    "goals": "goal",
+    "episodes": "episode",
+}
+_DEFAULT = IndexOptions()
+
+
+def build_goals(
+    context: typer.Context,
+    store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
+    rewards: Annotated[str, typer.Option(help="Reward set to make it from.")] = "v1",
+    name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
+    end_on_success: Annotated[
+        bool, typer.Option(help="End a trajectory, terminally, at its first success.")
+    ] = _DEFAULT.end_on_success,
+    step_reward: Annotated[
+        int, typer.Option(help="0: rewards are 0 and 1; -1: they are -1 and 0.")
+    ] = _DEFAULT.step_reward,
+    success_above: Annotated[
+        float, typer.Option(help="A reward above this is a success; of 0/1 rewards, 1 is.")
+    ] = _DEFAULT.success_above,
+    discount: Annotated[
+        float, typer.Option(help="Of the return column, in (0, 1].")
+    ] = _DEFAULT.discount,
+    min_length: Annotated[
+        int, typer.Option(help="Shortest trajectory, in transitions.")
+    ] = _DEFAULT.min_length,
+    failed_per_achieved: Annotated[
+        float, typer.Option(help="Goals failed per goal achieved in an episode, sampled.")
+    ] = _DEFAULT.failed_per_achieved,
+    failed_at_least: Annotated[
+        int, typer.Option(help="Goals failed per episode, however few it achieves.")
+    ] = _DEFAULT.failed_at_least,
+    hindsight_most: Annotated[
+        int, typer.Option(help="Later successes per episode and goal.")
+    ] = _DEFAULT.hindsight_most,
+    kind: Annotated[
+        list[Kind] | None, typer.Option(help="Kind of row; default all. Repeat for several.")
+    ] = None,
+    goal: Annotated[
+        list[str] | None, typer.Option(help="Goal id; default all. Repeat for several.")
+    ] = None,
+    episode: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of episode ids, such as train/0/*; !PATTERN for not."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of episodes, by a hash of their id.")
+    ] = _DEFAULT.validation,
+    test: Annotated[
+        float, typer.Option(help="Share of episodes, by a hash of their id.")
+    ] = _DEFAULT.test,
+    seed: Annotated[int, typer.Option(help="Of the failed goals.")] = _DEFAULT.seed,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="Steps column of the truth per goal: also makes NAME.true of it."),
+    ] = None,
+    materialize: Annotated[
+        bool, typer.Option("--materialize", help="Also write flat transitions.")
+    ] = False,
+    workers: Workers = 1,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Which trajectories towards which goals a reward set holds: a dataset to train on.
+
+    Beam options go after `--`, as with relabel.
+    """
+    values = dict(locals())
+    report = guarded(lambda: _run(values), json)
+    _show(report, json)
+
+
+def _run(values: Mapping[str, Any]) -> GoalJobReport:
+    from pipelines import goal_jobs
+    from pipelines.options import GoalDatasetOptions, JobOptions
+    from pipelines.runners import RunOptions, runner_arguments
+
+    what = GoalDatasetOptions(
+        name=values["name"],
+        rewards=values["rewards"],
+        index=_index_options(values),
+        truth=values["truth"],
+        materialize=values["materialize"],
+    )
+    with console.progress(values["json"]) as show:
+        options = JobOptions(
+            store=values["store"],
+            run=RunOptions(values["workers"], runner_arguments(values["context"].args)),
+            threads=values["threads"],
+            overwrite=values["overwrite"],
+            dry_run=values["dry_run"],
+            command=shlex.join(["vlm-relabel", *sys.argv[1:]]),
+            show=show,
+        )
+        return goal_jobs.build_goals(options, what)
+
+
+def _index_options(values: Mapping[str, Any]) -> IndexOptions:
+    given = {name: values[_OPTIONS.get(name, name)] for name in IndexOptions.model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return IndexOptions.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}, "
+            f"got {problem['input']}"
+            for problem in error.errors()
+        ]
+        raise RelabelError("; ".join(problems)) from error
+
+
+def _show(report: GoalJobReport, as_json: bool) -> None:
+    if not as_json:
+        for dataset in report.datasets:
+            made_of = f" of {dataset.source_column}" if dataset.source_column else ""
+            console.OUT.print(f"[bold]{escape(dataset.name)}[/]{escape(made_of)}")
+            console.OUT.print(_count_table(dataset.counts))
+        for warning in report.warnings:
+            console.OUT.print(f"  [yellow]note[/]: {escape(warning)}")
+    console.show_job(report, as_json)
+
+
+def _count_table(counts: Mapping[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    kinds = [kind.value for kind in Kind]
+    if any(name.endswith("/left_out") for name in counts):
+        kinds.append("left_out")
+    table.add_column("  rows")
+    for kind in kinds:
+        table.add_column(kind.replace("_", " "), justify="right")
+    for split in dict.fromkeys(name.split("/")[0] for name in counts):
+        table.add_row(f"  {split}", *(f"{counts.get(f'{split}/{kind}', 0):,}" for kind in kinds))
+    return table
