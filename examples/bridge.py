@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     run(
         *("relabel", "--source", data, "--split", "train", "--camera", "observation/image_0"),
         *("--encoder", options.encoder, "--goals", "field:language_instruction"),
-        *("--null-prompt", "an empty table", "--store", store),
+        *("--null-prompt", "an empty table", "--truncate-texts", "--store", store),
     )
     run("verify", store)
     if options.encoder == f"local-dir:{TINY}":

@@ -17,15 +17,17 @@ from schemas.goal_datasets import IndexOptions
 LoadEncoder = Callable[[], Encoder]
 
 
-def encoder_loader(name: str, device: str, precision: str) -> LoadEncoder:
+def encoder_loader(
+    name: str, device: str, precision: str, truncate_texts: bool = False
+) -> LoadEncoder:
     """A picklable function that loads an open_clip encoder."""
-    return partial(_load, name, device, precision)
+    return partial(_load, name, device, precision, truncate_texts)
 
 
-def _load(name: str, device: str, precision: str) -> Encoder:
+def _load(name: str, device: str, precision: str, truncate_texts: bool) -> Encoder:
     from relabel.encoder import load_encoder  # torch: only when an encoder is needed
 
-    return load_encoder(name, device=device, precision=precision)
+    return load_encoder(name, device=device, precision=precision, truncate_texts=truncate_texts)
 
 
 def _silent(progress: Progress) -> None:

@@ -44,7 +44,9 @@ _TEXT_BATCH = 256
 _CACHED_PIXELS = 1 << 16
 
 
-def load_encoder(name: str, *, device: str = "cpu", precision: str = "auto") -> OpenClipEncoder:
+def load_encoder(
+    name: str, *, device: str = "cpu", precision: str = "auto", truncate_texts: bool = False
+) -> OpenClipEncoder:
     """Load an open_clip model for inference.
 
     Args:
@@ -55,6 +57,8 @@ def load_encoder(name: str, *, device: str = "cpu", precision: str = "auto") -> 
             of NAME if they agree on one, else open_clip's default.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` (a GPU if torch sees one).
         precision: `auto` (see `choose_precision`), `float32`, `bfloat16` or `float16`.
+        truncate_texts: Cut texts that are longer than the model reads, as open_clip does,
+            instead of refusing them.
 
     Returns:
         The encoder, in eval mode on its device.
@@ -74,7 +78,7 @@ def load_encoder(name: str, *, device: str = "cpu", precision: str = "auto") -> 
     model = build_model(source, clip)
     tokenizer = load_tokenizer(source, model, clip)
     spec = describe(source, model, tokenizer, chosen)
-    return OpenClipEncoder(model, tokenizer, spec, place, reason)
+    return OpenClipEncoder(model, tokenizer, spec, place, reason, truncate_texts=truncate_texts)
 
 
 class OpenClipEncoder:
@@ -93,6 +97,8 @@ class OpenClipEncoder:
         spec: EncoderSpec,
         device: torch.device,
         precision_reason: str,
+        *,
+        truncate_texts: bool = False,
     ) -> None:
         """Take over a loaded float32 model: moves and casts it; see `load_encoder`."""
         self.spec = spec
@@ -102,6 +108,7 @@ class OpenClipEncoder:
         # open_clip has no types: its models are modules with methods of their own.
         self._model: Any = model.to(device, self._dtype).eval().requires_grad_(False)
         self._tokenizer = tokenizer
+        self._truncate_texts = truncate_texts
         self._transform = _Transform.from_config(spec.preprocess, device)
 
     def preprocess(self, frames: Sequence[Frame]) -> torch.Tensor:
@@ -168,9 +175,11 @@ class OpenClipEncoder:
 
         Raises:
             EncoderError: If a text has more tokens than the model reads (open_clip would
-                cut it, and two goals could become one), or an embedding is not finite.
+                cut it, and two goals could become one) unless `truncate_texts` was asked
+                for, or an embedding is not finite.
         """
-        _check_lengths(self._tokenizer, texts)
+        if not self._truncate_texts:
+            _check_lengths(self._tokenizer, texts)
         return self._collect([self._embed_texts(batch) for batch in _batches(texts, _TEXT_BATCH)])
 
     def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
@@ -431,5 +440,5 @@ def _check_lengths(tokenizer: Any, texts: Sequence[str]) -> None:
         if count > limit:
             raise EncoderError(
                 f"text {index} of {len(texts)}: the model reads {limit} tokens, got {count} in "
-                f"{text!r}; shorten it"
+                f"{text!r}; shorten it, or cut such texts with --truncate-texts"
             )

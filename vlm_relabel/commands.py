@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions, encoder_loader
+from pipelines.options import (
+    EmbedOptions,
+    JobOptions,
+    LoadEncoder,
+    ScoreOptions,
+    encoder_loader,
+)
 from pipelines.report import JobReport
 from pipelines.runners import RunOptions, runner_arguments
 from schemas.enums import LastStep
@@ -56,13 +62,22 @@ def _embedding(values: Values) -> EmbedOptions:
         source=values["source"],
         split=values["split"],
         cameras=tuple(values["camera"]),
-        encoder=encoder_loader(values["encoder"], values["device"], values["precision"]),
+        encoder=_encoder(values),
         batch_size=values["batch_size"],
         decode_threads=values["decode_threads"],
         dtype=values["dtype"],
         keep_frames=values["keep_frames"],
         last_step=_last_step(values["last_step"]),
         episodes_per_slice=values["episodes_per_slice"],
+    )
+
+
+def _encoder(values: Values) -> LoadEncoder:
+    return encoder_loader(
+        values["encoder"],
+        values["device"],
+        values["precision"],
+        values.get("truncate_texts", False),
     )
 
 
@@ -85,7 +100,7 @@ def _scoring(values: Values) -> ScoreOptions:
     }
     nulls = values["null_prompt"]
     return ScoreOptions(
-        encoder=encoder_loader(values["encoder"], values["device"], values["precision"]),
+        encoder=_encoder(values),
         goals=values["goals"],
         name=values["name"],
         reward=values["reward"],

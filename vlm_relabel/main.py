@@ -72,6 +72,10 @@ NullPrompts = Annotated[
     list[str] | None,
     typer.Option("--null-prompt", help="Of mined goals: caption of a frame that shows none."),
 ]
+TruncateTexts = Annotated[
+    bool,
+    typer.Option("--truncate-texts", help="Cut texts longer than the model reads; else an error."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto. Never a fallback.")]
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16; auto asks the hardware.")
@@ -124,6 +128,7 @@ def relabel(
     fuse: Fuse = Fusion.MEAN,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
+    truncate_texts: TruncateTexts = False,
     device: Device = "cpu",
     precision: Precision = "auto",
     batch_size: BatchSize = 64,
@@ -200,6 +205,7 @@ def score(
     fuse: Fuse = Fusion.MEAN,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
+    truncate_texts: TruncateTexts = False,
     device: Device = "cpu",
     precision: Precision = "auto",
     workers: Workers = 1,

@@ -282,6 +282,13 @@ def test_a_text_that_would_be_cut_is_an_error(encoder: OpenClipEncoder) -> None:
         encoder.encode_texts(["short", "a " * 23])
 
 
+def test_a_text_can_be_cut_on_request(tmp_path: Path) -> None:
+    encoder = load_encoder(_write_model(tmp_path / "model"), truncate_texts=True)
+    # open_clip keeps the beginning and puts the end-of-text token in the last place.
+    cut, whole = encoder.encode_texts(["a " * 30, "a " * 22])
+    np.testing.assert_array_equal(cut, whole)
+
+
 def test_embeddings_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     name = _write_model(tmp_path / "model")
     encoder = load_encoder(name)
