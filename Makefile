@@ -13,9 +13,9 @@ help:  ## Say what there is
 
 $(READY): setup.py requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
-	$(BIN)/pip install --quiet --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install -qq --upgrade pip setuptools wheel
+	$(BIN)/pip install -qq --requirement requirements.lock
+	$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
 demo: $(READY)  ## Collect playroom episodes, relabel them, measure the rewards against the truth

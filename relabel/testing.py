@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -124,13 +125,15 @@ def write_rlds(
     directory.mkdir(parents=True, exist_ok=True)
     written = sorted(directory.glob(f"{name}-{split}.{file_format}-*"))
     if written:
-        raise FileExistsError(f"{directory}: there is a split {split!r} already; remove {written}")
-    stream, size = iter(episodes), 0
+        raise FileExistsError(
+            f"{directory} has a split {split!r} already ({len(written)} files); choose another "
+            "directory or split, or remove them"
+        )
+    records, size = (serialize_episode(features, episode) for episode in episodes), 0
     for shard, length in enumerate(shard_lengths):
-        records = [serialize_episode(features, next(stream)) for _ in range(length)]
-        size += sum(map(len, records))
         suffix = f"{shard:05d}-of-{len(shard_lengths):05d}"
-        write_shard(directory / f"{name}-{split}.{file_format}-{suffix}", records, file_format)
+        path = directory / f"{name}-{split}.{file_format}-{suffix}"
+        size += write_shard(path, itertools.islice(records, length), file_format)
     _write_metadata(directory, features, name, split, shard_lengths, size, file_format)
     return directory
 
@@ -150,17 +153,23 @@ def _with_streams(value: Any) -> Any:
     return io.BytesIO(value) if is_image else value
 
 
-def write_shard(path: Path, records: Sequence[bytes], file_format: FileFormat) -> None:
-    """Writes serialized episodes to one shard file."""
+def write_shard(path: Path, records: Iterable[bytes], file_format: FileFormat) -> int:
+    """Writes serialized episodes to one shard file; their length in bytes, without framing."""
+    size = 0
     if file_format == "tfrecord":
-        path.write_bytes(b"".join(map(_framed, records)))
-        return
+        with path.open("wb") as stream:
+            for record in records:
+                stream.write(_framed(record))
+                size += len(record)
+        return size
     from array_record.python.array_record_module import ArrayRecordWriter
 
     writer = ArrayRecordWriter(str(path), "group_size:1")
     for record in records:
         writer.write(record)
+        size += len(record)
     writer.close()
+    return size
 
 
 def _framed(record: bytes) -> bytes:
