@@ -143,7 +143,12 @@ class GoalDataset:
         filler = self._fillers(content)
         _check_actions(values, content, column, ~filler)
         # d3rlpy looks at the action behind a last transition, if only to ignore it.
-        values = np.where(filler[:, None] & ~np.isfinite(values), np.float32(0), values)
+        unusable = ~np.isfinite(values) | (discrete & (values < 0))
+        values = np.where(filler[:, None] & unusable, np.float32(0), values)
+        if discrete and values.min() < 0:
+            raise StoreError(
+                f"{column}: discrete actions are numbered from 0, the lowest is {int(values.min())}"
+            )
         return values.astype(np.int64) if discrete else values
 
     def _fillers(self, content: pa.Table) -> NDArray[np.bool_]:

@@ -113,11 +113,16 @@ class Observer:
             parts.append(np.stack([self.goals[goal] for goal in goals]))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
+    def frame(self, observation: dict[str, Any]) -> Frame:
+        """What the camera shows."""
+        shown: Frame = _lookup(observation, self.camera)
+        return shown
+
     def _column(self, name: str, observations: Sequence[dict[str, Any]]) -> Floats:
         if name.startswith("embedding:"):
             if self.embed is None:
                 raise RunError(f"the agent sees {name}: give its encoder with --encoder")
-            return self.embed([observation[self.camera] for observation in observations])
+            return self.embed([self.frame(observation) for observation in observations])
         values = [np.ravel(_lookup(observation, name)) for observation in observations]
         return np.stack(values).astype(np.float32)
 
@@ -240,7 +245,7 @@ class _Runner:
     def start(self, env: Any, place: int, task: tuple[str, int]) -> _Live:
         goal, seed = task
         observation, _ = env.reset(seed=seed, options={"goal": goal})
-        frames = [observation[self._observer.camera]] if self._wants_frames(place) else []
+        frames = [self._observer.frame(observation)] if self._wants_frames(place) else []
         mind = self._policy.begin() if isinstance(self._policy, TransformerPolicy) else None
         return _Live(env, place, goal, seed, observation, frames, mind)
 
@@ -256,7 +261,7 @@ class _Runner:
             episode.success |= reward > 0
             episode.length += 1
             if self._wants_frames(episode.place):
-                episode.frames.append(episode.observation[self._observer.camera])
+                episode.frames.append(self._observer.frame(episode.observation))
             if terminated or truncated or episode.length >= self._max_steps:
                 self._finish(episode)
 

@@ -109,9 +109,15 @@ def train(config: TrainConfig, out: Path, *, cache: Path | None = None, show: Sh
     d3rlpy.seed(config.seed)
     agent = build_agent(config, algorithm, dataset, replay)
     _check_lengths(config, agent, replay)
-    _begin(config, agent, out)  # last: a refused option leaves no run behind
-    step, losses = _restore(out, agent, replay)
-    return _loop(config, algorithm, agent, replay, out, step, losses, show)
+    _check_run(config, out)
+    logger = _logger(config, agent, out)
+    try:
+        _record(config, agent, out)  # not before: a refused option leaves no run behind
+        step, losses = _restore(out, agent, replay)
+        return _loop(config, algorithm, agent, replay, out, step, losses, logger, show)
+    finally:
+        if logger is not None:
+            logger.close()
 
 
 def _check_loggers(config: TrainConfig) -> None:
@@ -166,12 +172,15 @@ def open_dataset(config: TrainConfig) -> GoalDataset:
     try:
         return GoalDataset(store, config.dataset_name)
     except StoreError as error:
-        if config.rewards != "true":
-            raise
-        raise StoreError(
-            f"{error}\n--rewards true needs the truth: "
-            f"`vlm-relabel build-goals {config.store} … --name {config.dataset} --truth COLUMN`"
-        ) from error
+        table = f"goal_datasets/{config.dataset_name}"
+        if store.is_complete(table) or table in store.unfinished():
+            raise  # it says what to do
+        how = f"vlm-relabel build-goals {config.store} --rewards NAME --name {config.dataset}"
+        if config.rewards == "true":
+            raise StoreError(
+                f"{error}\n--rewards true needs the truth: `{how} --truth COLUMN`"
+            ) from error
+        raise StoreError(f"{error}\nbuild it: `{how}`") from error
 
 
 def build_agent(
@@ -191,14 +200,21 @@ def build_agent(
 def _scalers(config: TrainConfig, algorithm: Algorithm, dataset: GoalDataset) -> dict[str, Any]:
     """Standardised observations and actions in [-1, 1], by the dataset's own statistics.
 
-    Columns without statistics (embeddings, goals) are left as they are.
+    Goals are scaled by one factor, to a mean square of 1 over their components: a text embedding
+    of length 1 is lost beside hundreds of standardised values. Other columns without statistics
+    (embeddings) are left as they are.
     """
     mean: list[float] = []
     std: list[float] = []
-    for name, width in dataset.widths(config.observations, config.goals):
+    parts = dataset.widths(config.observations, config.goals)
+    for name, width in parts[: len(config.observations)]:
         known = dataset.manifest.statistics.get(name)
         mean += list(known.mean) if known else [0.0] * width
         std += [s if s > _LEAST_STD else 1.0 for s in known.std] if known else [1.0] * width
+    goals = dataset.goal_table(config.goals)
+    if goals is not None:
+        mean += [0.0] * goals.shape[1]
+        std += [max(float(np.sqrt((goals**2).mean())), _LEAST_STD)] * goals.shape[1]
     scalers: dict[str, Any] = {
         "observation_scaler": d3rlpy.preprocessing.StandardObservationScaler(
             mean=np.array(mean, np.float32), std=np.array(std, np.float32)
@@ -222,9 +238,8 @@ def _action_scaler(statistics: ColumnStatistics) -> Any:
     )
 
 
-def _begin(config: TrainConfig, agent: Any, out: Path) -> None:
-    path = out / CONFIG
-    if path.exists():
+def _check_run(config: TrainConfig, out: Path) -> None:
+    if (out / CONFIG).exists():
         stored = load_config(out)
         # More steps, or other places to log to, are the same run.
         free = {"steps", "loggers", "device", "store", "log_every", "checkpoint_every"}
@@ -234,9 +249,12 @@ def _begin(config: TrainConfig, agent: Any, out: Path) -> None:
             raise RunError(
                 f"{out}: holds another run:\n  " + "\n  ".join(differing) + "\nchoose another --out"
             )
+
+
+def _record(config: TrainConfig, agent: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / ALGORITHM).write_text(agent.config.serialize())
-    path.write_text(config.model_dump_json(indent=1))
+    (out / CONFIG).write_text(config.model_dump_json(indent=1))
 
 
 def load_config(out: Path) -> TrainConfig:
@@ -262,9 +280,9 @@ def _loop(
     out: Path,
     step: int,
     losses: defaultdict[str, list[float]],
+    logger: D3RLPyLogger | None,
     show: Show,
 ) -> Path:
-    logger = _logger(config, agent, out)
     _drop_metrics_after(out / METRICS, step)
     while step < config.steps:
         for name, value in agent.update(_batch(algorithm, agent, replay)).items():
@@ -277,8 +295,6 @@ def _loop(
             losses.clear()
         if step % config.checkpoint_every == 0 or step == config.steps:
             _save(out, agent, replay, step, losses)
-    if logger is not None:
-        logger.close()
     return checkpoint_folder(out, step)
 
 
@@ -398,7 +414,7 @@ def _restore(
     replay.rng.bit_generator.state = state["replay"]
     saved = torch.load(found[-1] / "rng.pt", weights_only=True)
     torch.set_rng_state(saved["torch"])
-    if saved["cuda"]:
+    if saved["cuda"] and torch.cuda.is_available():  # a run may go on without a GPU
         torch.cuda.set_rng_state_all(saved["cuda"])
     key = saved["numpy_key"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", key, saved["numpy_pos"], 0, 0.0))

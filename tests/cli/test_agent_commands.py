@@ -1,0 +1,367 @@
+"""`train` and `evaluate` as typed: what people see, what machines read, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from offline_rl import training
+from relabel.testing import PixelMeanEncoder
+from schemas.enums import LastStep, Timing
+from tests.cli.cli_outcomes import Run, refusal
+from tests.offline_rl import playground
+
+ROOT = Path(__file__).parents[2]
+ENCODER = ROOT / "examples" / "playroom" / "encoders" / "small"
+BRIDGE_GOALS = """\
+name: bridge
+goals:
+  - {id: carrot, texts: [put carrot on plate]}
+  - {id: lever, texts: [turn lever vertical to front]}
+"""
+ROOM = "tests.offline_rl.rooms:Colours"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with `gc1` and `gc1.true`; read-only."""
+    folder = tmp_path_factory.mktemp("agents")
+    source = playground.write_source(folder / "playground" / "1.0.0")
+    store = folder / "store"
+    playground.embed(source, store, LastStep.FINAL_OBSERVATION)
+    playground.score(store, "v1", timing=Timing.NEXT_FRAME)
+    playground.index(store, "gc1", "v1", playground.SPLITS, truth="truth")
+    return store
+
+
+def training_words(store: Path, out: Path, **changes: Any) -> list[str]:
+    options: dict[str, Any] = {
+        "dataset": "gc1",
+        "algo": "discrete-cql",
+        "out": out,
+        "steps": 20,
+        "observation": "observation.state",
+        "action": "choice",
+        "log-every": 10,
+        "checkpoint-every": 10,
+        "device": "cpu",
+        **{name.replace("_", "-"): value for name, value in changes.items()},
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return ["train", str(store), *words, "--set", "hidden_units=[16]", "--set", "batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def _trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from typer.testing import CliRunner
+
+    from vlm_relabel.main import app
+
+    out = tmp_path_factory.mktemp("runs") / "agent"
+    assert CliRunner().invoke(app, training_words(made, out)).exit_code == 0
+    return out
+
+
+@pytest.fixture
+def agent(_trained: Path, tmp_path: Path) -> Path:
+    """A finished run of its own."""
+    return Path(shutil.copytree(_trained, tmp_path / "agent"))
+
+
+# --- train
+
+
+def test_training_tells_people_and_goes_on(run: Run, made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "agent"
+    first = run(*training_words(made, out))
+    assert first.exit_code == 0, first.output
+    assert "discrete-cql: 20 steps; " in first.stdout
+    assert f"checkpoint {out}/checkpoints/step-00000020" in first.stdout
+    assert f"next:\n  vlm-relabel evaluate {out}" in first.stdout
+    assert "10/20 steps, " in first.stderr
+    assert "goes on" not in first.stderr
+    second = run(*training_words(made, out, steps=30))
+    assert second.exit_code == 0, second.output
+    assert f"{out}: goes on from its checkpoint after 20 steps" in second.stderr
+    assert "30/30 steps, " in second.stderr
+
+
+def test_training_tells_machines(run: Run, made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "agent"
+    for resumed_from, steps in ((0, 10), (10, 20)):
+        result = run(*training_words(made, out, steps=steps), "--json")
+        assert result.exit_code == 0, result.output
+        told = strict(result.stdout)
+        assert told == {
+            "run": str(out),
+            "checkpoint": str(training.checkpoint_folder(out, steps)),
+            "algo": "discrete-cql",
+            "steps": steps,
+            "resumed_from": resumed_from,
+            "losses": {k: v for k, v in training.metrics(out)[-1].items() if k != "step"},
+        }
+        assert result.stderr == ""
+
+
+def strict(text: str) -> Any:
+    """JSON as everybody reads it, without NaN."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_options_reach_the_run(run: Run, made: Path, tmp_path: Path) -> None:
+    words = training_words(
+        *(made, tmp_path / "a"), seed=4, goals="one-hot", kind_weight="hindsight=0.5", steps=1,
+        positive_share=0.25, rewards="true", logger="file", cache=tmp_path / "cache",
+    )  # fmt: skip
+    result = run(*words, "--observation", "embedding:pixel", "--set", "alpha=5e-2")
+    assert result.exit_code == 0, result.output
+    config = training.load_config(tmp_path / "a")
+    assert config.settings == {"hidden_units": [16], "batch_size": 8, "alpha": 0.05}
+    assert config.observations == ("observation.state", "embedding:pixel")
+    assert (config.seed, config.goals, config.positive_share) == (4, "one-hot", 0.25)
+    assert (config.rewards, config.loggers) == ("true", ("file",))
+    assert config.weights == {"hindsight": 0.5}
+    assert list((tmp_path / "cache").glob("*.npy"))
+    assert list((tmp_path / "a" / "logs").rglob("loss.csv"))
+
+
+def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Path) -> None:
+    words = training_words(made, tmp_path / "a", steps=1)
+    place = words.index("--observation")
+    assert run(*words[:place], *words[place + 2 :]).exit_code == 0
+    found = training.load_config(tmp_path / "a").observations
+    assert set(found) == {"observation.state", "observation.flat"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"algo": "iql"}, ("--algo iql", "discrete actions", "discrete-bcq")),
+        ({"algo": "dqn"}, ("--algo dqn: unknown",)),
+        ({"rewards": "best"}, ("--rewards: expected one of vlm, true, none, got 'best'",)),
+        ({"goals": "image"}, ("--goals: expected one of text, one-hot, none, got 'image'",)),
+        ({"goals": "none"}, ("expected one goal, the dataset has 3",)),
+        ({"kind_weight": "won=1"}, ("--kind-weight: unknown ['won']", "achieved", "hindsight")),
+        ({"kind_weight": "failed=few"}, ("--kind-weight failed='few'", "at least 0")),
+        ({"kind_weight": "failed=-1"}, ("--kind-weight failed=-1", "at least 0")),
+        ({"kind_weight": "failed"}, ("--kind-weight 'failed': expected key=value",)),
+        ({"device": "cuda:77"}, ("--device cuda:77",)),
+        ({"logger": "paper"}, ("--logger paper", "wandb")),
+        ({"observation": "observation.smell"}, ("'observation.smell'", "'observation.state'")),
+        ({"action": "motion"}, ("no action column 'motion'", "'choice'")),
+        ({"dataset": "gc9"}, ("goal_datasets/gc9", "vlm-relabel build-goals")),
+        ({"rewards": "none"}, ("--rewards none: discrete-cql", "discrete-bc")),
+    ],
+)
+def test_training_refuses(
+    run: Run, made: Path, tmp_path: Path, changes: dict[str, str], parts: tuple[str, ...]
+) -> None:
+    message = refusal(run(*training_words(made, tmp_path / "a", **changes), "--json"))
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "a").exists()
+
+
+def test_store_that_is_none(run: Run, tmp_path: Path) -> None:
+    refusal(run(*training_words(tmp_path / "nothing", tmp_path / "a"), "--json"))
+
+
+def test_interruption_says_that_it_can_go_on(
+    run: Run, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_loop", interrupted)
+    result = run(*training_words(made, tmp_path / "a"))
+    assert result.exit_code == 130
+    assert "the same command resumes where it stopped" in result.stderr
+
+
+# --- evaluate
+
+
+def test_off_policy_table(run: Run, agent: Path) -> None:
+    result = run("evaluate", agent, "--fqe-steps", 3)
+    assert result.exit_code == 0, result.output
+    heading, columns, *rows = result.stdout.splitlines()
+    assert heading == f"{agent} after 20 steps, validation split"
+    for column in ("goal", "trajectories", "initial value", "FQE initial value", "TD error"):
+        assert column in columns
+    assert [row.split()[0] for row in rows] == ["red", "green", "blue"]
+    assert all(len(row.split()) == 5 for row in rows)
+    assert "3/3 FQE steps" in result.stderr
+
+
+def test_off_policy_for_machines(run: Run, agent: Path) -> None:
+    whole, part = (
+        strict(run("evaluate", agent, "--fqe-steps", 0, "--json", *more).stdout)
+        for more in ((), ("--step", 10, "--split", "train"))
+    )
+    assert (whole["step"], whole["split"]) == (20, "validation")
+    assert (part["step"], part["split"]) == (10, "train")
+    assert all(value["fqe_initial_value"] is None for value in whole["values"])
+    assert all(value["td_error"] >= 0 for value in whole["values"])
+    assert whole["outcomes"] == []
+    count = sum(value["trajectories"] for value in part["values"])
+    assert count > sum(value["trajectories"] for value in whole["values"]) > 0
+
+
+def test_rollouts_with_the_vlm_beside_the_truth(
+    run: Run, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The colours say what is true, so the return by `PixelMeanEncoder` is the true one."""
+    monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: PixelMeanEncoder())
+    words = (
+        *("evaluate", agent, "--fqe-steps", 0, "--env", ROOM, "--episodes", 5),
+        *("--encoder", "fake", "--gif", tmp_path / "a.gif"),
+    )
+    told = strict(run(*words, "--json").stdout)
+    outcomes = {(o["policy"], o["family"]): o for o in told["outcomes"]}
+    assert {policy for policy, _ in outcomes} == {"agent", "random"}
+    assert [family for policy, family in outcomes if policy == "agent"] == ["warm", "cold", "all"]
+    assert [o["success"]["count"] for o in outcomes.values()] == [5, 10, 15] * 2
+    assert outcomes["random", "all"]["success"]["mean"] > 0
+    for outcome in outcomes.values():
+        assert outcome["vlm_return"]["mean"] == pytest.approx(outcome["true_return"]["mean"])
+        assert 0 <= outcome["success"]["low"] <= outcome["success"]["high"] <= 1
+    assert set(told["behaviour"]) == {"warm", "cold", "all"}
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames >= 6
+    table = run(*words).stdout
+    for word in ("policy", "95 %", "VLM return", "random", "in the data", "warm", "cold"):
+        assert word in table
+
+
+def test_rollouts_of_one_goal_without_baselines(run: Run, agent: Path) -> None:
+    words = ("--fqe-steps", 0, "--env", ROOM, "--goal", "blue", "--episodes", 2)
+    result = run("evaluate", agent, *words, "--no-baselines", "--json")
+    told = strict(result.stdout)
+    assert [(o["policy"], o["family"]) for o in told["outcomes"]] == [
+        ("agent", "cold"),
+        ("agent", "all"),
+    ]
+    assert told["outcomes"][0]["vlm_return"] is None
+
+
+def test_behaviour_is_that_of_families_that_were_commanded(
+    run: Run, made: Path, tmp_path: Path
+) -> None:
+    """A family that no episode was told of has no success rate, and JSON has no NaN."""
+    store = Path(shutil.copytree(made, tmp_path / "store"))
+    red = playground.SPLITS.model_copy(update={"goals": ("red",), "episodes": ("train/0/*",)})
+    playground.index(store, "red", "v1", red)
+    out = tmp_path / "agent"
+    assert run(*training_words(store, out, steps=1, dataset="red", goals="none")).exit_code == 0
+    words = ("--fqe-steps", 0, "--env", ROOM, "--goal", "red", "--episodes", 1)
+    result = run("evaluate", out, *words, "--json")
+    assert set(strict(result.stdout)["behaviour"]) == {"warm", "all"}
+
+
+@pytest.mark.parametrize(
+    ("algo", "action", "room"),
+    [
+        ("discrete-decision-transformer", "choice", ROOM),
+        ("decision-transformer", "action", "tests.offline_rl.rooms:Painted"),
+    ],
+)
+def test_transformers_are_rolled_out(
+    run: Run, made: Path, tmp_path: Path, algo: str, action: str, room: str
+) -> None:
+    out = tmp_path / "agent"
+    small = [
+        word
+        for setting in ("context_size=4", "num_layers=1", "num_heads=1", "max_timestep=10")
+        for word in ("--set", setting)
+    ]
+    result = run(*training_words(made, out, algo=algo, action=action, steps=3), *small)
+    assert result.exit_code == 0, result.output
+    result = run("evaluate", out, "--env", room, "--episodes", 2, "--json")
+    assert result.exit_code == 0, result.output
+    told = strict(result.stdout)
+    assert told["values"] == []
+    assert [o["success"]["count"] for o in told["outcomes"]] == [2, 4, 6] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--step", 7), ("no checkpoint of step 7; there are those of 10, 20",)),
+        (("--step", 0), ("no checkpoint of step 0",)),
+        (("--split", "all"), ("--split: expected one of train, validation, test, got 'all'",)),
+        (("--split", "test"), ("no trajectory", "in the test split")),
+        (("--env", "rooms"), ("--env 'rooms': expected module:factory",)),
+        (("--env", ROOM, "--goal", "pink"), ("--goal: unknown ['pink']", "red, green, blue")),
+        (("--env", ROOM, "--camera", "wrist", "--gif", "a.gif"), ("'wrist'", "only", "image")),
+        (("--device", "cuda:77"), ("--device cuda:77",)),
+    ],
+)
+def test_evaluation_refuses(
+    run: Run, agent: Path, words: tuple[Any, ...], parts: tuple[str, ...]
+) -> None:
+    message = refusal(run("evaluate", agent, "--fqe-steps", 0, *words, "--json"))
+    for part in parts:
+        assert part in message
+
+
+def test_evaluation_of_no_run(run: Run, tmp_path: Path) -> None:
+    assert "not a run" in refusal(run("evaluate", tmp_path, "--json"))
+
+
+def test_evaluation_on_a_dataset_built_anew(run: Run, made: Path, tmp_path: Path) -> None:
+    store, out = Path(shutil.copytree(made, tmp_path / "store")), tmp_path / "agent"
+    assert run(*training_words(store, out, steps=1)).exit_code == 0
+    words = ("build-goals", store, "--name", "gc1", "--goal", "red", "--overwrite", "--threads", 1)
+    assert run(*words).exit_code == 0
+    message = refusal(run("evaluate", out, "--fqe-steps", 0, "--json"))
+    assert "trained on another gc1" in message
+    assert "another --out" in message
+
+
+# --- a real robot
+
+
+@pytest.mark.slow
+def test_iql_on_the_bridge_sample(run: Run, bridge_dir: Path, tmp_path: Path) -> None:
+    """Continuous actions of a real robot: relabel, build-goals, train, evaluate off-policy.
+
+    The playroom's encoder has never seen a robot, so its rewards mean nothing here.
+    """
+    if not ENCODER.is_dir():
+        pytest.skip(f"no encoder at {ENCODER}")
+    store, out = tmp_path / "bridge.store", tmp_path / "agent"
+    goals = tmp_path / "goals.yaml"
+    goals.write_text(BRIDGE_GOALS)
+    done = run(
+        *("relabel", "--source", bridge_dir, "--camera", "observation/image_0"),
+        *("--encoder", f"local-dir:{ENCODER}", "--goals", goals, "--store", store),
+        *("--precision", "float32", "--threshold", 0.2, "--threads", 1, "--json"),
+    )
+    assert done.exit_code == 0, done.output
+    done = run("build-goals", store, "--validation", 0.3, "--test", 0, "--threads", 1, "--json")
+    assert done.exit_code == 0, done.output
+    counts = strict(done.stdout)["datasets"][0]["counts"]
+    assert counts["train/achieved"] + counts["train/commanded"] > 0
+    done = run(
+        *("train", store, "--dataset", "gc1", "--algo", "iql", "--out", out, "--steps", 30),
+        *("--observation", "observation.state", "--observation", "embedding:"),
+        *("--set", "hidden_units=[16]", "--set", "batch_size=32", "--log-every", 10, "--json"),
+    )
+    assert done.exit_code == 0, done.output
+    assert all(abs(loss) < 1e6 for loss in strict(done.stdout)["losses"].values())
+    done = run("evaluate", out, "--fqe-steps", 10, "--json")
+    assert done.exit_code == 0, done.output
+    values = strict(done.stdout)["values"]
+    assert {value["goal"] for value in values} <= {"carrot", "lever"}
+    for value in values:
+        for name in ("initial_value", "td_error", "fqe_initial_value"):
+            assert abs(value[name]) < 1e6

@@ -1,0 +1,379 @@
+"""What training, evaluation and datasets refuse, and the words that say how to go on."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offline_rl import training
+from offline_rl.algorithms import ALGORITHMS, configure, find, parse_settings
+from offline_rl.dataset import GoalDataset, GoalEncoding, View
+from offline_rl.frames import FrameColumns
+from schemas.enums import LastStep, Timing
+from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
+from schemas.goal_datasets import Kind, Split
+from schemas.store import Store
+from tests.offline_rl import playground
+from tests.offline_rl.runs import config_of, run
+
+
+def refused(store: Path, out: Path, algo: str = "iql", **changes: Any) -> str:
+    """The message; nothing was written."""
+    with pytest.raises(RelabelError) as caught:
+        run(config_of(store, algo, 5, **changes), out)
+    assert not out.exists()
+    return str(caught.value)
+
+
+def has(message: str, *parts: str) -> None:
+    for part in parts:
+        assert part in message
+
+
+# --- the dataset
+
+
+def test_dataset_without_its_manifest(own_store: Path, tmp_path: Path) -> None:
+    folder = own_store / "goal_datasets" / "gc1"
+    (folder / "manifest.json").rename(folder / "plan.json")  # as a killed job leaves it
+    message = refused(own_store, tmp_path / "run")
+    has(message, "goal_datasets/gc1", "unfinished", "vlm-relabel build-goals … the same again")
+
+
+def test_dataset_that_was_never_built(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", dataset="gc7")
+    has(message, "no table 'goal_datasets/gc7'", "goal_datasets/gc1", "build it: `vlm-relabel")
+    has(message, "build-goals", "--name gc7`")
+
+
+def test_reward_set_made_anew_since(own_store: Path, tmp_path: Path) -> None:
+    job = replace(playground.job_of(own_store), overwrite=True)
+    playground.score(own_store, Timing.NEXT_FRAME, job=job, parameters={"threshold": 0.8})
+    message = refused(own_store, tmp_path / "run")
+    has(message, "gc1", "'next-frame'", "made anew", "build-goals", "--overwrite")
+
+
+def test_no_positive_anywhere(own_store: Path) -> None:
+    playground.score(own_store, "strict", parameters={"threshold": 0.99999})
+    with pytest.raises(StoreError) as caught:
+        playground.index(own_store, "none", "strict")
+    has(
+        str(caught.value),
+        "transitions reaches any of 3 goals",
+        "threshold 0.99999",
+        "the highest is",
+        "calibrate the threshold",
+        "--threshold X",
+    )
+    assert not (own_store / "goal_datasets" / "none").exists()
+
+
+def test_true_rewards_without_the_truths_dataset(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", rewards="true", dataset="next-frame")
+    has(message, "next-frame.true", "vlm-relabel build-goals", "--name next-frame --truth COLUMN")
+
+
+def test_no_trajectory_in_the_split(playground_store: Path) -> None:
+    dataset = GoalDataset(Store.open(str(playground_store)), "next-frame")
+    with pytest.raises(StoreError, match=r"no trajectory of kind .* in the validation split"):
+        dataset.replay(Split.VALIDATION, View(("observation.state",)))
+
+
+def test_every_kind_has_weight_nought(playground_store: Path, tmp_path: Path) -> None:
+    weights = dict.fromkeys(("achieved", "failed", "commanded", "hindsight"), 0.0)
+    message = refused(playground_store, tmp_path / "run", weights=weights)
+    has(message, "every weight is 0", "train split")
+
+
+def test_several_goals_without_a_goal_in_the_observation(
+    playground_store: Path, tmp_path: Path
+) -> None:
+    message = refused(playground_store, tmp_path / "run", goals=GoalEncoding.NONE)
+    has(message, "goals 'none'", "expected one goal", "3")
+
+
+def test_positive_share_without_positives(own_store: Path, tmp_path: Path) -> None:
+    playground.index(
+        own_store,
+        "bad",
+        Timing.NEXT_FRAME,
+        playground.ALL.model_copy(update={"kinds": (Kind.FAILED,)}),
+    )
+    message = refused(own_store, tmp_path / "run", dataset="bad", positive_share=0.3)
+    has(message, "--positive-share 0.3", "no transition has a positive reward")
+
+
+# --- observations
+
+
+@pytest.mark.parametrize("name", ["observation.stat", "embedding:clip", "language_instruction"])
+def test_unknown_observation_column(name: str, playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", observations=(name,))
+    has(message, name, "there are", "pixel-mean")
+    assert ("observation.state" in message) == (not name.startswith("embedding:"))
+
+
+def test_no_observation_column(playground_store: Path) -> None:
+    with pytest.raises(StoreError, match="expected at least one column"):
+        FrameColumns(Store.open(str(playground_store)), [])
+
+
+def test_embedding_name_that_fits_several(own_store: Path) -> None:
+    store = Store.open(str(own_store))
+    one = next(t for t in store.tables() if t.startswith("embeddings/"))
+    (own_store / f"{one}-more").mkdir()
+    (own_store / f"{one}-more" / "manifest.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"embedding:pixel fits several tables; there are \["):
+        FrameColumns(Store.open(str(own_store)), ["embedding:pixel"])
+
+
+def test_trajectory_that_begins_with_a_missing_embedding(
+    playground_store: Path,
+) -> None:
+    dataset = GoalDataset(Store.open(str(playground_store)), "next-frame")
+    view = View(("observation.state",))
+    frames = dataset.frames(view)
+    rows = dataset.rows(Split.TRAIN).to_pylist()
+    starts = {row["episode_id"] for row in rows if row["start"] == 0}
+    episode = sorted(starts)[0]
+    frames.finite[frames.start(episode)] = False
+    with pytest.raises(StoreError) as caught:
+        dataset.replay(Split.TRAIN, view, frames=frames)
+    has(str(caught.value), "observation.state", episode, f"--episode '!{episode}'", "1 episodes")
+    # Behind the last transition of a terminal row nothing is looked at.
+    frames = dataset.frames(view)
+    last = {frames.start(r["episode_id"]) + frames.length(r["episode_id"]) - 1 for r in rows}
+    shown = {
+        frames.start(r["episode_id"]) + t
+        for r in rows
+        for t in range(r["start"], r["stop"] + (not r["terminal"]))
+    }
+    assert last - shown
+    frames.finite[list(last - shown)] = False
+    dataset.replay(Split.TRAIN, view, frames=frames)
+
+
+# --- actions
+
+
+def with_actions(
+    folder: Path, change: Any, last_step: LastStep = LastStep.FINAL_OBSERVATION
+) -> GoalDataset:
+    """A dataset of a source whose actions were changed, indexed by another column's name."""
+    items = playground.episodes()
+    for number, item in enumerate(items):
+        change(number, item["steps"])
+    source = playground.write_source(folder / "source" / "1.0.0", items)
+    store = folder / "store"
+    playground.embed(source, store, last_step)
+    playground.score(store, "v1")
+    playground.index(store, "gc1", "v1")
+    return GoalDataset(Store.open(str(store)), "gc1")
+
+
+def test_nan_action_is_named_and_filler_is_not_one(tmp_path: Path) -> None:
+    def spoil(number: int, steps: list[Any]) -> None:
+        steps[-1]["action"] = np.full(2, np.nan, np.float32)  # RLDS: it means nothing
+        for step in steps:
+            step["observation"]["state"] = np.ones(3, np.float32)
+        if number == 40:
+            steps[1]["observation"]["state"] = np.full(3, np.nan, np.float32)
+
+    dataset = with_actions(tmp_path, spoil)
+    actions = dataset.actions("action")
+    assert np.isfinite(actions).all()
+    # As an action column, the state has one bad row: episode 40 is the 17th of shard 1.
+    with pytest.raises(StoreError, match=r"1 actions are not finite.* train/1/16 step 1;"):
+        dataset.actions("observation.state")
+    replay = dataset.replay(Split.TRAIN, View(("observation.flat",)))
+    assert np.isfinite(replay.sample_transition_batch(256).next_actions).all()
+
+
+def test_nan_action_at_build_goals(tmp_path: Path) -> None:
+    def spoil(number: int, steps: list[Any]) -> None:
+        if number == 45:
+            steps[2]["action"] = np.array([0, np.nan], np.float32)
+
+    with pytest.raises(
+        Exception, match=r"episode train/1/21, column 'action'.*\(step 2\)"
+    ) as caught:
+        with_actions(tmp_path, spoil)
+    assert "--episode '!train/1/21'" in str(caught.value)
+
+
+def test_constant_action_beside_its_filler(tmp_path: Path) -> None:
+    def spoil(number: int, steps: list[Any]) -> None:
+        for step in steps[:-1]:
+            step["action"] = np.array([0.5, -1], np.float32)
+
+    dataset = with_actions(tmp_path, spoil)
+    with pytest.raises(StoreError, match=r"action: every action is .*0\.5, -1\.0.*right column"):
+        dataset.actions("action")
+
+
+def test_negative_choice_is_refused_unless_it_is_filler(
+    playground_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = GoalDataset(Store.open(str(playground_store)), "gc1")
+    choice = dataset.store.read("steps", ["choice"]).column("choice").to_numpy()
+    steps = dataset.store.read("steps", ["step"]).column("step").to_numpy()
+    last = np.append(steps[1:] == 0, True)
+
+    def read(values: Any) -> Any:
+        monkeypatch.setattr("offline_rl.dataset.as_matrix", lambda _: values.reshape(-1, 1))
+        return dataset.actions("choice")[:, 0]
+
+    filled = read(np.where(last, -1, choice).astype(np.float32))
+    np.testing.assert_array_equal(filled, np.where(last, 0, choice))
+    with pytest.raises(StoreError, match="numbered from 0, the lowest is -1"):
+        read(choice.astype(np.float32) - 1)
+
+
+@pytest.mark.parametrize("column", ["acton", "language_instruction"])
+def test_unknown_action_column(column: str, playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", action=column)
+    has(message, f"no action column {column!r}", "'action'", "'choice'")
+
+
+# --- algorithms
+
+
+def test_algorithm_for_the_other_action_space(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", "iql", action="choice")
+    has(message, "--algo iql", "discrete actions", "discrete-cql, discrete-bcq, discrete-bc")
+    assert "td3-bc" not in message
+    message = refused(playground_store, tmp_path / "run", "discrete-bc", action="action")
+    has(message, "--algo discrete-bc", "continuous actions", "iql, cql", "td3-bc")
+    message = refused(playground_store, tmp_path / "run", "sac", settings={})
+    has(message, "--algo sac: unknown", "iql")
+
+
+def test_unknown_hyper_parameter(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", settings={"expectil": 0.5})
+    has(message, "'expectil'", "IQLConfig", "hidden_units", "expectile", "batch_size")
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("batch_size=many", "batch_size='many': expected a int like 256"),
+        ("batch_size=2.5", "batch_size=2.5: expected a int like 256"),
+        ("batch_size=true", "batch_size=True: expected a int like 256"),
+        ("expectile=high", "expectile='high': expected a float like 0.7"),
+        ("expectile=false", "expectile=False: expected a float like 0.7"),
+        ("compile_graph=1", "compile_graph=1: expected a bool like False"),
+        ("hidden_units=16", "hidden_units=16: expected a list such as [256,256]"),
+        ("hidden_units=[16,-1]", "expected a list such as [256,256]"),
+        ("expectile", "'expectile': expected key=value"),
+        ("expectile=[1", "'expectile=[1': the value is not YAML"),
+    ],
+)
+def test_wrong_kind_of_value(setting: str, problem: str) -> None:
+    with pytest.raises(AlgorithmError, match=re.escape(problem)) as caught:
+        configure(ALGORITHMS["iql"], parse_settings([setting]), {})
+    assert str(caught.value).startswith("--set ")
+
+
+def test_numbers_are_read_as_they_are_written() -> None:
+    read = parse_settings(["a=1e-4", "b=3", "c=0.5", "d=[8,8]", "e=true", "f = -2E3", "g=x=y"])
+    assert read == {"a": 1e-4, "b": 3, "c": 0.5, "d": [8, 8], "e": True, "f": -2000.0, "g": "x=y"}
+    config = configure(ALGORITHMS["iql"], parse_settings(["actor_learning_rate=1e-5"]), {})
+    assert config.actor_learning_rate == 1e-5
+
+
+def test_choices_are_listed() -> None:
+    algorithm = find("decision-transformer", ALGORITHMS["decision-transformer"].action_space)
+    config = configure(algorithm, {"position_encoding_type": "global"}, {})
+    assert config.position_encoding_type.value == "global"
+    with pytest.raises(AlgorithmError, match="expected one of simple, global"):
+        configure(algorithm, {"position_encoding_type": "local"}, {})
+
+
+def test_algorithm_that_needs_rewards_without_any(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", rewards="none")
+    has(message, "--rewards none: iql learns from rewards; fitting is bc")
+    assert "discrete" not in message
+
+
+def test_trajectory_longer_than_a_transformer_can_count(
+    playground_store: Path, tmp_path: Path
+) -> None:
+    settings = {"hidden_units": [16], "max_timestep": 3, "context_size": 2}
+    message = refused(playground_store, tmp_path / "run", "decision-transformer", settings=settings)
+    has(message, "longest trajectory has 4 transitions", "--set max_timestep=4")
+
+
+# --- runs
+
+
+def test_another_run_in_the_folder(playground_store: Path, tmp_path: Path) -> None:
+    run(config_of(playground_store, "discrete-bc", 5), tmp_path)
+    before = (tmp_path / training.CONFIG).read_text()
+    with pytest.raises(RunError) as caught:
+        run(config_of(playground_store, "discrete-bc", 5, seed=3), tmp_path)
+    message = str(caught.value)
+    has(message, str(tmp_path), "another run", "seed: stored 0, asked for 3", "another --out")
+    assert message.count(": stored ") == 1
+    assert (tmp_path / training.CONFIG).read_text() == before
+
+
+def test_refused_option_does_not_occupy_the_folder(playground_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refused(playground_store, out, "discrete-bc", settings={"bath_size": 8})
+    run(config_of(playground_store, "discrete-bc", 5), out)
+
+
+def test_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run .*vlm-relabel train"):
+        training.load_config(tmp_path)
+    (tmp_path / training.CONFIG).write_text('{"algo": 3}')
+    with pytest.raises(RunError, match="not the configuration of a run"):
+        training.load_config(tmp_path)
+
+
+def test_unknown_checkpoint(playground_store: Path, tmp_path: Path) -> None:
+    config = config_of(playground_store, "discrete-bc", 20)
+    run(config, tmp_path)
+    with pytest.raises(RunError, match="no checkpoint of step 7; there are those of 10, 20"):
+        training.load_agent(tmp_path, 7)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        training.load_agent(tmp_path / "new")
+
+
+def test_checkpoint_that_was_not_finished_is_none(playground_store: Path, tmp_path: Path) -> None:
+    run(config_of(playground_store, "discrete-bc", 10), tmp_path)
+    (tmp_path / "checkpoints" / ".tmp-step-00000020").mkdir()
+    assert training.last_step(tmp_path) == 10
+
+
+def test_unknown_logger(playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", loggers=("file", "mlflow"))
+    has(message, "--logger mlflow", "tensorboard, wandb, file")
+
+
+def test_logger_that_is_not_installed(
+    playground_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    message = refused(playground_store, tmp_path / "run", loggers=("tensorboard",))
+    has(message, "--logger tensorboard: not installed", "tensorboardX")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_device_that_is_not_there(device: str, playground_store: Path, tmp_path: Path) -> None:
+    message = refused(playground_store, tmp_path / "run", device=device)
+    has(message, f"--device {device}: cannot be used")
+
+
+def test_losses_of_the_run_are_plain_numbers(playground_store: Path, tmp_path: Path) -> None:
+    run(config_of(playground_store, "discrete-bc", 5), tmp_path)
+    for line in (tmp_path / training.METRICS).read_text().splitlines():
+        assert all(isinstance(v, int | float) for v in json.loads(line).values())
