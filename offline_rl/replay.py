@@ -9,11 +9,13 @@ Frames are held once, whatever the number of goals; a batch is gathered by array
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, overload
 
 import numpy as np
+import torch
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
     BasicTrajectorySlicer,
@@ -92,7 +94,8 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         self._actions = actions
         self.trajectories = self._rows = trajectories
         self._goals = goals
-        self._gather_pool, self._batch_pool = _Pool(), _Pool()
+        self._frame_tensor = _tensor(frames)
+        self._pool = _Pool()
         self._goal_width = 0 if goals is None else goals.shape[1]
         self._offset = trajectories.offset
         self._mass = np.cumsum(trajectories.count * trajectories.weight)
@@ -130,8 +133,7 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         terminal = rows.terminal[row] & (step == rows.count[row] - 1)
         # A terminal transition may be the very last frame: there is nothing behind it to read.
         following = np.where(terminal, frame, frame + 1)
-        both = self._observe(np.concatenate([frame, following]), np.concatenate([goal, goal]))
-        observations, next_observations = both[: len(row)], both[len(row) :]
+        observations, next_observations = self._observe(np.stack([frame, following]), goal)
         actions = self._actions[frame].astype(np.float32)
         next_actions = self._actions[following].astype(np.float32)
         next_observations[terminal] = 0
@@ -194,14 +196,13 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         return row, step
 
     def _observe(self, frame: Ints, goal: Ints) -> Floats:
-        """(n, D + E)."""
+        """(…, n, D + E) for frames (…, n) of goals (n,)."""
         width = self._frames.shape[1]
-        gathered = self._gather_pool.array((len(frame), width))
-        np.take(self._frames, frame, axis=0, out=gathered, mode="clip")
-        observations = self._batch_pool.array((len(frame), width + self._goal_width))
-        observations[:, :width] = gathered
+        flat = self._pool.array((frame.size, width + self._goal_width))
+        _gather(self._frame_tensor, frame.reshape(-1), flat[:, :width])
+        observations = flat.reshape(*frame.shape, -1)
         if self._goals is not None:
-            observations[:, width:] = self._goals[goal]
+            observations[..., width:] = self._goals[goal]
         return observations
 
     @property
@@ -340,6 +341,26 @@ def returns_to_go(rows: Trajectories) -> Floats:
     end = np.repeat(total[rows.offset + rows.count - 1], rows.count)
     to_go: Floats = (end - total + rows.rewards).astype(np.float32)
     return to_go
+
+
+def _tensor(frames: Floats) -> torch.Tensor:
+    """The same memory for torch, which is only ever read; a memory map may not be written."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(frames)
+
+
+def _gather(frames: torch.Tensor, rows: Ints, out: Floats) -> None:
+    """`out[:] = frames[rows]` in one pass; NumPy needs a second one where `out` has gaps.
+
+    On one thread: the rows are memory traffic, and waking another core costs more.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.index_select(frames, 0, torch.from_numpy(rows), out=torch.from_numpy(out))
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Pool:

@@ -77,7 +77,7 @@ def test_encoded_images(kind: str) -> None:
 
 def test_a_split_is_written_once(tmp_path: Path) -> None:
     small.write_source(tmp_path / "src")
-    with pytest.raises(FileExistsError, match="has a split .train. already"):
+    with pytest.raises(FileExistsError, match=r"has a split .train. already"):
         small.write_source(tmp_path / "src")
 
 
