@@ -2,6 +2,7 @@
 
 Above a block, an HTML comment may say `not run: reason` (it is only checked for commands and
 options that do not exist) or `fails: text` (its last command must end with code 2 and that text).
+A python block whose first line is `# NAME.py` is also written to that file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 from vlm_relabel.main import app
 
 _MARK: Final = re.compile(r"^<!--\s*(not run|fails):\s*(.+?)\s*-->$")
+_FILE: Final = re.compile(r"# (\w+\.py)\n")
 _FENCE: Final = re.compile(r"^```(\w*)\s*$")
 _SHELL: Final = ("console", "sh")
 _NUMBER: Final = re.compile(r"-[0-9a-f]{8}\b|\d[\d,.]*")  # digests and figures differ by machine
@@ -105,6 +107,9 @@ def run_page(page: Path) -> int:
 
 
 def _run_python(block: Block, names: dict[str, Any]) -> None:
+    named = _FILE.match(block.text)
+    if named:
+        Path(named[1]).write_text(block.text + "\n", "utf-8")
     padding = "\n" * block.line  # so that a traceback names the page's own line
     try:
         exec(compile(padding + block.text, str(block.page), "exec"), names)

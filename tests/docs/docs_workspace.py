@@ -1,6 +1,7 @@
 """The files that the examples of README and docs name, small enough to run in seconds.
 
-my_dataset/1.0.0    8 episodes of 3 to 6 steps in 2 shards, two JPEG cameras
+my_dataset/1.0.0    20 episodes of 3 to 6 steps in 2 shards, two JPEG cameras; enough that the
+                    default shares leave an episode to validate on
 my_encoder          an open_clip model of some 30,000 random weights
 goals.yaml          three goals in two families
 """
@@ -17,8 +18,8 @@ from typing import Any, Final
 
 import numpy as np
 
-EPISODES: Final = 8
-SHARDS: Final = (5, 3)  # episodes of each
+EPISODES: Final = 20
+SHARDS: Final = (12, 8)  # episodes of each
 INSTRUCTIONS: Final = ("open the drawer", "close the drawer", "put the pot on the stove")
 _SIDE: Final = 32  # pixels
 _MERGES: Final = 100  # of the BPE vocabulary that are kept
@@ -85,6 +86,7 @@ def _write_dataset(directory: Path) -> None:
             "is_first": np.bool_,
             "is_last": np.bool_,
             "is_terminal": np.bool_,
+            "truth": tfds.features.Tensor(shape=(len(INSTRUCTIONS),), dtype=np.bool_),
             "language_instruction": tfds.features.Text(),
         }
     )
@@ -108,6 +110,7 @@ def _step(t: int, length: int, instruction: str, random: np.random.Generator) ->
     from relabel.testing import encoded_image
 
     last = t == length - 1
+    reached = np.array([last and instruction == other for other in INSTRUCTIONS])
     cameras = random.integers(0, 256, (2, _SIDE, _SIDE, 3), dtype=np.uint8)
     return {
         "observation": {
@@ -122,6 +125,7 @@ def _step(t: int, length: int, instruction: str, random: np.random.Generator) ->
         "is_first": t == 0,
         "is_last": last,
         "is_terminal": last,
+        "truth": reached,  # per goal of goals.yaml, in its order
         "language_instruction": instruction,
     }
 

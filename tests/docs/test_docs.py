@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from offline_rl.algorithms import ALGORITHMS
+from offline_rl.dataset import GoalEncoding
+from offline_rl.training import LOGGERS
 from relabel.reward_functions import REWARD_FUNCTIONS
-from schemas import fields, manifests
+from schemas import fields, goal_datasets, manifests
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goals import Family, Goal, GoalSet
@@ -157,6 +160,8 @@ def test_every_manifest_key_is_documented() -> None:
         *(manifests.StoreManifest, manifests.SourceSpec, manifests.SliceSpec),
         *(manifests.StepsManifest, manifests.EpisodesManifest, manifests.EmbeddingManifest),
         *(manifests.RewardManifest, EncoderSpec),
+        *(goal_datasets.GoalDatasetManifest, goal_datasets.IndexOptions),
+        goal_datasets.ColumnStatistics,
     ]
     keys = {key for model in models for key in model.model_fields}
     assert _documented("format.md", keys) == set()
@@ -170,7 +175,9 @@ def test_every_column_and_enum_is_documented() -> None:
         *(fields.NEGATIVES, fields.TEMPERATURE, fields.THRESHOLD, fields.TEXT_EMBEDDING),
         *(fields.SLICE, fields.STAGE, fields.CAMERA, fields.REASON),
         *(fields.SHAPE.decode(), fields.DTYPE.decode(), fields.FINGERPRINT.decode()),
+        *goal_datasets.INDEX_SCHEMA.names,
         *(value.value for enum in (Timing, LastStep) for value in enum),
+        *(value.value for enum in (goal_datasets.Kind, goal_datasets.Split) for value in enum),
     }
     assert _documented("format.md", columns) == set()
     text = (ROOT / "docs/rewards.md").read_text("utf-8")
@@ -181,6 +188,21 @@ def test_every_option_is_documented() -> None:
     text = " ".join(page.read_text("utf-8") for page in PAGES)
     options = {option for known in cli_options().values() for option in known}
     assert sorted(o for o in options if not re.search(rf"{o}(?![\w-])", text)) == ["--help"]
+
+
+@pytest.mark.parametrize(
+    ("command", "page"),
+    [("build-goals", "goal_datasets.md"), ("train", "agents.md"), ("evaluate", "agents.md")],
+)
+def test_every_option_of_a_command_is_on_its_page(command: str, page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    options = cli_options()[command] - {"--help"}
+    assert sorted(o for o in options if not re.search(rf"{o}(?![\w-])", text)) == []
+
+
+def test_every_algorithm_and_choice_of_train_is_documented() -> None:
+    assert _documented("agents.md", {*ALGORITHMS, *GoalEncoding, *LOGGERS}) == set()
+    assert _documented("goal_datasets.md", set(goal_datasets.Kind)) == set()
 
 
 def test_changelog_has_the_fixed_headings() -> None:
@@ -217,6 +239,14 @@ def test_a_broken_block_is_noticed(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BlockError, match=re.escape(expected)):
         run_page(_page(tmp_path, text))
+
+
+def test_a_block_with_a_file_name_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_page(_page(tmp_path, "'''python\n# own_module.py\nx = 1\n'''"))
+    assert (tmp_path / "own_module.py").read_text() == "# own_module.py\nx = 1\n"
 
 
 @pytest.mark.parametrize(
