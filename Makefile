@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 DATA ?= ../shared/data/bridge_dataset/1.0.0
 
-.PHONY: help demo bridge test lint docs clean
+.PHONY: help demo playroom bridge test lint docs clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,8 +18,19 @@ $(READY): setup.py requirements.lock
 	$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-demo: $(READY)  ## Collect playroom episodes, relabel them, measure the rewards against the truth
+demo: $(READY)  ## Collect playroom episodes, relabel them, check the rewards, train an agent
 	$(BIN)/python -m examples.playroom.demo --out $(DEMO)
+
+playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, three seeds each, and figure 3
+	$(BIN)/python -m examples.playroom.collect --out $(DEMO)/free/1.0.0 --episodes 2400 --seed 11 \
+		--mixture free-play
+	$(BIN)/vlm-relabel relabel --source $(DEMO)/free/1.0.0 --camera image --threshold 0.95 \
+		--encoder local-dir:examples/playroom/encoders/small \
+		--goals examples/playroom/goals.yaml --store $(DEMO)/free.store
+	$(BIN)/vlm-relabel build-goals $(DEMO)/free.store --name gc1 --truth truth --discount 0.95
+	$(BIN)/python -m examples.playroom.recipe --store $(DEMO)/free.store --out $(DEMO)/recipe --seeds 3
+	$(BIN)/python -m examples.playroom.figure3 --out $(DEMO)/figure3.png \
+		--runs $(DEMO)/recipe/vlm-0 $(DEMO)/recipe/vlm-1 $(DEMO)/recipe/vlm-2
 
 bridge: $(READY)  ## Inspect and relabel a BridgeData directory: make bridge DATA=DIR ENCODER=NAME
 	$(BIN)/python -m examples.bridge --data $(DATA) --out $(DEMO)/bridge.store $(if $(ENCODER),--encoder $(ENCODER))

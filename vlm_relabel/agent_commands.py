@@ -9,6 +9,7 @@ import typer
 from vlm_relabel import agent_console
 from vlm_relabel.arguments import Json
 from vlm_relabel.guard import guarded
+from vlm_relabel.quiet import quiet
 
 
 def train(
@@ -64,9 +65,10 @@ def train(
     json: Json = False,
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset, with d3rlpy."""
+    values = dict(locals())
+    quiet()
     from vlm_relabel import agents
 
-    values = dict(locals())
     report = guarded(lambda: agents.train(values), json)
     agent_console.show_training(report, json)
 
@@ -100,8 +102,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Evaluate an agent: off-policy on held-out episodes, and by rollouts against the truth."""
+    values = dict(locals())
+    quiet()
     from vlm_relabel import agents
 
-    values = dict(locals())
     report = guarded(lambda: agents.evaluate(values), json)
     agent_console.show_evaluation(report, json)

@@ -5,7 +5,7 @@
 Four policies take turns by chance, each commanded by a random goal: `random`; `noisy-expert` and
 `expert`, whose episodes are terminated when the goal holds; and `play`, an expert that goes on to
 another goal and whose episodes are always truncated. One in ten commanded goals speaks of a thing
-that is not in the room.
+that is not in the room. With --mixture free-play most episodes are play that heeds no command.
 
 The same options give the same bytes. Another split can be added to the same directory later.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from examples.playroom import rlds_writer
-from examples.playroom.episodes import ABSENT_PROBABILITY, Episode, collect_episode
+from examples.playroom.episodes import ABSENT_PROBABILITY, MIXTURES, Episode, collect_episode
 from examples.playroom.room import make_env
 
 
@@ -32,14 +32,16 @@ def episode_seeds(seed: int, split: str, count: int) -> list[int]:
     return [int(value) for value in np.random.default_rng(entropy).integers(2**62, size=count)]
 
 
-def episodes(seeds: list[int]) -> Iterator[Episode]:
+def episodes(seeds: list[int], mixture: str = "mixed") -> Iterator[Episode]:
     """Yields one episode per seed, in order."""
     room = make_env(absent_probability=ABSENT_PROBABILITY)
     for seed in seeds:
-        yield collect_episode(room, seed)
+        yield collect_episode(room, seed, mixture)
 
 
-def collect(out: Path, *, count: int, seed: int, split: str, shards: int) -> int:
+def collect(
+    out: Path, *, count: int, seed: int, split: str, shards: int, mixture: str = "mixed"
+) -> int:
     """Writes `count` episodes to the dataset directory `out` and returns the number of frames.
 
     Raises:
@@ -52,7 +54,7 @@ def collect(out: Path, *, count: int, seed: int, split: str, shards: int) -> int
     frames = rlds_writer.write_split(
         out,
         split,
-        (progress.see(e) for e in episodes(episode_seeds(seed, split, count))),
+        (progress.see(e) for e in episodes(episode_seeds(seed, split, count), mixture)),
         count=count,
         shards=shards,
     )
@@ -97,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="of rooms, goals and noise (default: 0)"
     )
+    parser.add_argument(
+        "--mixture", choices=list(MIXTURES), default="mixed", help="of policies (default: mixed)"
+    )
     parser.add_argument("--split", default="train", help="TFDS split name (default: train)")
     parser.add_argument("--shards", type=int, default=4, help="TFRecord files (default: 4)")
     return parser
@@ -112,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
             seed=options.seed,
             split=options.split,
             shards=options.shards,
+            mixture=options.mixture,
         )
     except (ValueError, FileExistsError) as error:
         raise SystemExit(f"collect: {error}") from error

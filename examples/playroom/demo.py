@@ -1,9 +1,10 @@
-"""The whole path on the playroom: collect, relabel, measure the rewards against the truth.
+"""The whole path on the playroom: collect, relabel, check the rewards, train an agent on them.
 
     python -m examples.playroom.demo --out demo
 
 Episodes come from seeds that no encoder was trained on, and only frames whose pixels no encoder was
 trained on are counted. Goals over things that are absent from a room are scored like all others.
+The agent learns for about a minute only, from few episodes; `recipe` is the long version.
 """
 
 from __future__ import annotations
@@ -22,28 +23,65 @@ from rich.table import Table
 
 from examples.playroom.collect import collect
 from examples.playroom.evaluate import Result, evaluate
+from examples.playroom.goals import FAMILIES
+from examples.playroom.room import make_env
 from schemas import fields
 from schemas.store import Store
 from schemas.tables import matrix
+from vlm_relabel.quiet import quiet
 
 HERE = Path(__file__).parent
 GOALS = HERE / "goals.yaml"
+DATASET = "goals"
+THRESHOLD = "0.95"  # of the probability that a goal is true
+PER_FAMILY = 108  # evaluation rooms
 DEMO_SEED = 20_260_101  # the encoders' training scenes and this seed's episodes never meet
 
 
-def relabel(source: Path, store: Path, encoder: Path, name: str) -> dict[str, object]:
-    """Runs the command line as a user would; what it reports as JSON."""
-    command = [
-        *("vlm-relabel", "relabel", "--source", str(source), "--split", "train"),
-        *("--camera", "observation/image", "--encoder", f"local-dir:{encoder}"),
-        *("--goals", str(GOALS), "--store", str(store), "--name", name),
-    ]
-    sys.stdout.write(f"$ {shlex.join(command)}\n")
-    program = Path(sys.executable).with_name(command[0])
+def command(*words: str) -> dict[str, object]:
+    """Runs `vlm-relabel` as a user would; what it reports as JSON."""
+    sys.stdout.write(f"$ {shlex.join(('vlm-relabel', *words))}\n")
+    sys.stdout.flush()
+    program = Path(sys.executable).with_name("vlm-relabel")
     done = subprocess.run(
-        [str(program), *command[1:], "--json"], check=True, stdout=subprocess.PIPE, text=True
+        [str(program), *words, "--json"], check=True, stdout=subprocess.PIPE, text=True
     )
     return dict(json.loads(done.stdout))
+
+
+def relabel(source: Path, store: Path, encoder: Path, name: str) -> dict[str, object]:
+    """Rewards of one encoder; 0 or 1, so that an agent can be trained on them."""
+    return command(
+        *("relabel", "--source", str(source), "--split", "train"),
+        *("--camera", "observation/image", "--encoder", f"local-dir:{encoder}"),
+        *("--goals", str(GOALS), "--store", str(store), "--name", name),
+        *("--threshold", THRESHOLD),
+    )
+
+
+def learn(store: Path, rewards: str, out: Path, steps: int) -> None:
+    """Builds a goal-conditioned dataset, trains an agent on it and shows its success by family."""
+    command("build-goals", str(store), "--rewards", rewards, "--name", DATASET)
+    quiet()
+    from examples.playroom import recipe  # d3rlpy takes seconds to import
+    from offline_rl import rollouts, training
+
+    config = recipe.config_of(store, "vlm", seed=0, steps=steps, dataset=DATASET)
+    recipe.train(config, out)
+    dataset, rooms = training.open_dataset(config), recipe.Rooms(PER_FAMILY)
+    observer = recipe.observer_of(dataset, config)
+    luck = rollouts.RandomPolicy(make_env().action_space, 0)
+    agent = training.load_agent(out)
+    played = {name: rooms.play(p, observer) for name, p in (("agent", agent), ("random", luck))}
+    commanded = [(dataset.families[goal], success) for goal, success in dataset.commanded_success()]
+    table = Table(title=f"Success after {steps:,} updates, in fresh rooms", title_justify="left")
+    for column in ("policy", *FAMILIES):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for name, success in played.items():
+        table.add_row(name, *(f"{success[family].mean():.2f}" for family in FAMILIES))
+    shares = [float(np.mean([s for f, s in commanded if f == family])) for family in FAMILIES]
+    table.add_row("commanded, in the data", *(f"{share:.2f}" for share in shares))
+    Console(soft_wrap=True, highlight=False).print(table)
 
 
 def measure(location: Path, name: str) -> Result:
@@ -57,7 +95,7 @@ def measure(location: Path, name: str) -> Result:
     return evaluate(truth, scores, families)
 
 
-def show(results: dict[str, Result], reports: dict[str, dict[str, object]], store: Path) -> None:
+def show(results: dict[str, Result], reports: dict[str, dict[str, object]]) -> None:
     """Prints one row per encoder and family."""
     table = Table(title="Rewards against the truth, on held-out frames", title_justify="left")
     for column in ("encoder", "family", "average precision", "base rate", "goals", "frames"):
@@ -85,6 +123,11 @@ def show(results: dict[str, Result], reports: dict[str, dict[str, object]], stor
             f"{encoder}: {report['frames_new']:,} frames relabeled at "
             f"{report['frames_per_s']:,.0f} frames/s for {len(list(report['goals']))} goals"  # type: ignore[call-overload]
         )
+
+
+def show_next(store: Path) -> None:
+    """Prints what can be tried on the demo's store."""
+    console = Console(soft_wrap=True, highlight=False)
     console.print(f"\nthe store is {store}; next:")
     console.print(f"  vlm-relabel verify {store}")
     console.print(
@@ -99,18 +142,22 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder; made anew")
-    parser.add_argument("--episodes", type=int, default=150, help="to collect")
+    parser.add_argument("--episodes", type=int, default=600, help="to collect")
     parser.add_argument("--encoders", nargs="+", default=["small", "smaller"], help="shipped ones")
+    parser.add_argument("--steps", type=int, default=5000, help="updates of the agent")
     options = parser.parse_args(argv)
     source, store = options.out / "playroom" / "1.0.0", options.out / "playroom.store"
-    for folder in (source, store):
+    run = options.out / "playroom.run"
+    for folder in (source, store, run):
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(f"collecting {options.episodes} playroom episodes into {source}\n")
     collect(source, count=options.episodes, seed=DEMO_SEED, split="train", shards=2)
     reports = {
         name: relabel(source, store, HERE / "encoders" / name, name) for name in options.encoders
     }
-    show({name: measure(store, name) for name in options.encoders}, reports, store)
+    show({name: measure(store, name) for name in options.encoders}, reports)
+    learn(store, options.encoders[0], run, options.steps)
+    show_next(store)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,15 @@ from examples.playroom.goals import GOALS, Goal
 from examples.playroom.room import ACTIONS, Playroom
 from examples.playroom.view import is_held_out
 
-POLICIES = {"random": 0.2, "noisy-expert": 0.3, "expert": 0.2, "play": 0.3}
-"""Behaviour policies and how often each acts."""
-NOISE = {"random": 1.0, "noisy-expert": 0.3, "expert": 0.0, "play": 0.1}
+MIXTURES = {
+    "mixed": {"random": 0.2, "noisy-expert": 0.3, "expert": 0.2, "play": 0.3},
+    "free-play": {"random": 0.2, "noisy-expert": 0.1, "free-play": 0.7},
+}
+"""Behaviour policies and how often each acts, by the name of the mixture."""
+NOISE = {"random": 1.0, "noisy-expert": 0.3, "expert": 0.0, "play": 0.1, "free-play": 0.1}
 """Chance of a uniformly random action at each step."""
+ENDLESS = ("play", "free-play")
+"""Policies that go on after the commanded goal; their episodes are always truncated."""
 ABSENT_PROBABILITY = 0.1
 
 Step = dict[str, Any]
@@ -25,18 +30,21 @@ Episode = dict[str, Any]
 
 
 class Behaviour:
-    """A policy that heads for the commanded goal, with noise; `play` then picks further goals."""
+    """A policy that heads for the commanded goal, with noise; `play` then picks further goals.
+
+    `free-play` never heeds the command, as data that were recorded before anybody asked for it.
+    """
 
     def __init__(self, policy: str, room: Playroom, rng: np.random.Generator) -> None:
         self._policy, self._room, self._rng = policy, room, rng
-        self._goal = room.goal
+        self._goal = self._another_goal() if policy == "free-play" else room.goal
 
     def __call__(self) -> int:
         """Returns the next action."""
         if self._rng.random() < NOISE[self._policy]:
             return self._random_action()
         action = expert_action(self._room, self._goal)
-        if action is None and self._policy == "play":
+        if action is None and self._policy in ENDLESS:
             self._goal = self._another_goal()
             action = expert_action(self._room, self._goal)
         return self._random_action() if action is None else action
@@ -50,15 +58,16 @@ class Behaviour:
         return choice[int(self._rng.integers(len(choice)))]
 
 
-def collect_episode(room: Playroom, seed: int) -> Episode:
+def collect_episode(room: Playroom, seed: int, mixture: str = "mixed") -> Episode:
     """Plays one episode and returns it in RLDS form.
 
     The last step is RLDS's final observation: its action, reward and discount are 0 and say
     nothing.
     """
     rng = np.random.default_rng(seed)
-    policy = str(rng.choice(list(POLICIES), p=list(POLICIES.values())))
-    room.end_on_success = policy != "play"
+    policies = MIXTURES[mixture]
+    policy = str(rng.choice(list(policies), p=list(policies.values())))
+    room.end_on_success = policy not in ENDLESS
     observation, info = room.reset(seed=seed)
     behave = Behaviour(policy, room, rng)
     steps: list[Step] = []

@@ -1,0 +1,273 @@
+"""Agents from VLM rewards, from true rewards and from none, on one store, several seeds each.
+
+    python -m examples.playroom.recipe --store DIR --out DIR --seeds 3
+
+The store needs the goal-conditioned datasets gc1 (of the VLM's rewards) and gc1.true (of the
+truth). All agents play the same fresh rooms, at least 100 for each family, and so does a random
+policy. The agents with rewards clone hindsight trajectories; the one without clones what was done
+on command, so it is strong where commands were obeyed and weak on `collect --mixture free-play`,
+the data this recipe is for. A finished run in --out is not trained again. Intervals (95 %) are
+two-level bootstraps: seeds are drawn with replacement, then rooms within each family, the same for
+all agents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from examples.playroom.goals import FAMILIES, GOALS
+from examples.playroom.room import make_env
+from offline_rl import rollouts, training
+from offline_rl.dataset import GoalDataset, GoalEncoding
+from offline_rl.training import TrainConfig
+
+Floats = npt.NDArray[np.float64]
+Rewards = Literal["vlm", "true", "none"]
+
+AGENTS: Final[tuple[Rewards, ...]] = ("vlm", "true", "none")
+OBSERVATION: Final = "observation.state"
+STEPS: Final = 3000
+ALGO: Final = "discrete-bc"
+SETTINGS: Final[Mapping[str, Any]] = {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01}
+WEIGHTS: Final[Mapping[str, float]] = {"failed": 0, "commanded": 0}
+"""Hindsight cloning (Ghosh et al. 2021, arXiv 1912.06088): rewards say which goals were reached."""
+ROOM_SEED: Final = 50_000_000  # of evaluation rooms; collect's seeds are drawn below 2**62
+_RESAMPLES: Final = 4000
+
+
+def config_of(store: Path, rewards: Rewards, seed: int, steps: int, dataset: str) -> TrainConfig:
+    """The run of one agent; without rewards it clones what was done on each command."""
+    return TrainConfig(
+        store=str(store),
+        dataset=dataset,
+        algo=ALGO,
+        settings=dict(SETTINGS),
+        rewards=rewards,
+        observations=(OBSERVATION,),
+        goals=GoalEncoding.ONE_HOT,
+        weights={} if rewards == "none" else dict(WEIGHTS),
+        steps=steps,
+        seed=seed,
+        checkpoint_every=max(1, steps // 6),
+    )
+
+
+def train(config: TrainConfig, out: Path) -> Path:
+    """Trains, or goes on where an interrupted run stopped; a line of progress on stderr."""
+
+    def show(step: int, steps: int, losses: dict[str, float]) -> None:
+        if step % 500 == 0 or step == steps:
+            told = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            sys.stderr.write(f"{out.name}: {step}/{steps} updates, {told}\n")
+
+    training.train(config, out, show=show)
+    return out
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The evaluation rooms, a number per goal that makes up `per_family` of each family."""
+
+    per_family: int
+    seed: int = ROOM_SEED
+
+    def play(self, policy: rollouts.Policy, observer: rollouts.Observer) -> dict[str, Floats]:
+        """Success, 0 or 1, in each room of each family; the order never changes."""
+        return {family: self._play(policy, observer, family) for family in FAMILIES}
+
+    def _play(self, policy: rollouts.Policy, observer: rollouts.Observer, family: str) -> Floats:
+        goals = [goal.id for goal in GOALS if goal.family == family]
+        each = math.ceil(self.per_family / len(goals))
+        seed = self.seed + 1_000_000 * FAMILIES.index(family)
+        results = rollouts.roll_out(
+            policy, make_env, observer, goals, episodes=each, seed=seed, parallel=64
+        )
+        return np.array([float(result.success) for result in results])
+
+
+def observer_of(dataset: GoalDataset, config: TrainConfig) -> rollouts.Observer:
+    """What the agents of a run see in a room."""
+    table = dataset.goal_table(config.goals)
+    goals = None if table is None else dict(zip(dataset.goal_ids, table, strict=True))
+    return rollouts.Observer(config.observations, goals)
+
+
+# --- intervals
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """`0.43 [0.38, 0.48]`."""
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+Played = Mapping[str, Mapping[str, Floats]]  # policy → family → (seeds, rooms) success
+
+
+Means = Mapping[str, Mapping[str, float]]  # policy → family → mean success
+Figure = Callable[[Means], float]
+
+
+class Bootstrap:
+    """Two-level bootstrap: seeds are drawn, then rooms, the same rooms for every policy.
+
+    Args:
+        played: success of every policy in the same rooms.
+        seed: of the resampling.
+    """
+
+    def __init__(self, played: Played, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self._mean = {p: {f: float(s.mean()) for f, s in r.items()} for p, r in played.items()}
+        self._drawn = [_resampled(played, rng) for _ in range(_RESAMPLES)]
+
+    def __call__(self, figure: Figure) -> Estimate:
+        """A figure of the means, with its interval."""
+        low, high = np.percentile([figure(means) for means in self._drawn], [2.5, 97.5])
+        return Estimate(figure(self._mean), float(low), float(high))
+
+
+def _resampled(played: Played, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    first = next(iter(played.values()))
+    rooms = {f: rng.integers(s.shape[1], size=s.shape[1]) for f, s in first.items()}
+    means: dict[str, dict[str, float]] = {}
+    for policy, rows in played.items():
+        count = len(next(iter(rows.values())))
+        runs = rng.integers(count, size=count)
+        means[policy] = {f: float(s[runs].mean(axis=0)[rooms[f]].mean()) for f, s in rows.items()}
+    return means
+
+
+def mean_of(policy: str, family: str = "all") -> Figure:
+    """The success of a policy on one family, or on the mean over families."""
+
+    def figure(means: Means) -> float:
+        rows = means[policy]
+        return float(np.mean(list(rows.values()))) if family == "all" else rows[family]
+
+    return figure
+
+
+def comparisons(bootstrap: Bootstrap) -> dict[str, Estimate]:
+    """What the recipe is meant to show, as figures with intervals."""
+    vlm, true, none, luck = (mean_of(name) for name in (*AGENTS, "random"))
+    place, luck_place = mean_of("vlm", "place"), mean_of("random", "place")
+    tiny = 1e-9  # a resampled baseline may never succeed
+    return {
+        "vlm / true": bootstrap(lambda m: vlm(m) / max(true(m), tiny)),
+        "vlm / random": bootstrap(lambda m: vlm(m) / max(luck(m), tiny)),
+        "vlm - none": bootstrap(lambda m: vlm(m) - none(m)),
+        "place: vlm - random": bootstrap(lambda m: place(m) - luck_place(m)),
+    }
+
+
+# --- the whole
+
+
+def run(
+    store: Path, out: Path, *, seeds: int, steps: int, per_family: int, dataset: str = "gc1"
+) -> dict[str, dict[str, Floats]]:
+    """Trains and plays every agent and a random policy.
+
+    Returns:
+        Policy → family → ``(seeds, rooms)`` success; one row for `random`.
+    """
+    rooms = Rooms(per_family)
+    results: dict[str, list[dict[str, Floats]]] = {rewards: [] for rewards in AGENTS}
+    for seed, rewards in itertools.product(range(seeds), AGENTS):
+        config = config_of(store, rewards, seed, steps, dataset)
+        folder = train(config, out / f"{rewards}-{seed}")
+        observer = observer_of(training.open_dataset(config), config)
+        results[rewards].append(rooms.play(training.load_agent(folder), observer))
+        means = ", ".join(f"{f} {s.mean():.2f}" for f, s in results[rewards][-1].items())
+        sys.stderr.write(f"{folder.name}: success {means}\n")
+    played = {
+        rewards: {f: np.stack([run[f] for run in runs]) for f in FAMILIES}
+        for rewards, runs in results.items()
+    }
+    policy = rollouts.RandomPolicy(make_env().action_space, ROOM_SEED)
+    played["random"] = {f: s[None] for f, s in rooms.play(policy, observer).items()}
+    return played
+
+
+def report(played: Played) -> dict[str, Any]:
+    """The results as plain values, for JSON."""
+    names = [*FAMILIES, "all"]
+    bootstrap = Bootstrap(played)
+    return {
+        "rooms": {f: int(s.shape[1]) for f, s in played["random"].items()},
+        "seeds": {p: len(rows["find"]) for p, rows in played.items()},
+        "success": {p: {f: vars(bootstrap(mean_of(p, f))) for f in names} for p in played},
+        "success_by_seed": {
+            p: {f: s.mean(axis=1).round(4).tolist() for f, s in rows.items()}
+            for p, rows in played.items()
+        },
+        "comparisons": {name: vars(e) for name, e in comparisons(bootstrap).items()},
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Prints success by policy and family, then the comparisons."""
+    table = Table(title="Success in fresh rooms, 95 % intervals", title_justify="left")
+    for column in ("rewards", *FAMILIES, "mean over families", "by seed"):
+        table.add_column(column, justify="left" if column == "rewards" else "right")
+    for policy, rows in found["success"].items():
+        by_seed = np.mean(list(found["success_by_seed"][policy].values()), axis=0)
+        cells = [str(Estimate(**rows[family])) for family in (*FAMILIES, "all")]
+        table.add_row(policy, *cells, " ".join(f"{value:.2f}" for value in by_seed))
+    console = Console(width=140, soft_wrap=True, highlight=False)
+    console.print(table)
+    for name, values in found["comparisons"].items():
+        console.print(f"{name}: {Estimate(**values)}", markup=False)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parses the command line, trains, plays, prints, and writes OUT/recipe.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", type=Path, required=True, help="with gc1 and gc1.true")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--dataset", default="gc1", help="default: gc1")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per agent (default: 3)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"updates (default: {STEPS})")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    parser.add_argument("--rooms", type=int, default=108, help="per family, at least")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    played = run(
+        options.store,
+        options.out,
+        seeds=options.seeds,
+        steps=options.steps,
+        per_family=options.rooms,
+        dataset=options.dataset,
+    )
+    found = report(played)
+    (options.out / "recipe.json").write_text(json.dumps(found, indent=1) + "\n")
+    show(found)
+
+
+if __name__ == "__main__":
+    main()
