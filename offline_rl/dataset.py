@@ -201,7 +201,8 @@ class GoalDataset:
             raise StoreError(
                 f"{self.store.location}/{self.manifest.table}: no trajectory of kind "
                 f"{', '.join(kinds) or 'any (every weight is 0)'} in the {split} split; it has "
-                f"{self.manifest.counts}"
+                + ", ".join(f"{count} {name}" for name, count in self.manifest.counts.items())
+                + "; `vlm-relabel build-goals` says how it is cut (--validation, --test, --kind)"
             )
         actions = self.actions(view.action)
         trajectories = self.trajectories(rows, frames, view)

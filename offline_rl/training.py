@@ -249,6 +249,11 @@ def _check_run(config: TrainConfig, out: Path) -> None:
             raise RunError(
                 f"{out}: holds another run:\n  " + "\n  ".join(differing) + "\nchoose another --out"
             )
+    if (done := last_step(out)) > config.steps:
+        raise RunError(
+            f"{out}: has {done} steps already, more than --steps {config.steps}; choose another "
+            "--out, or evaluate an earlier checkpoint with `vlm-relabel evaluate --step`"
+        )
 
 
 def _record(config: TrainConfig, agent: Any, out: Path) -> None:

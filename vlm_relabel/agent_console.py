@@ -58,7 +58,7 @@ def _outcomes(report: EvaluationReport) -> Table:
     for family, found in report.behaviour.items():
         interval = f"{found.low:.3f}–{found.high:.3f}"
         shown = (f"{found.mean:.3f}", interval, "", "", str(found.count))
-        table.add_row("in the data", escape(family), *shown)
+        table.add_row("in the data, by its rewards", escape(family), *shown)
     return table
 
 

@@ -324,6 +324,14 @@ def test_another_run_in_the_folder(playground_store: Path, tmp_path: Path) -> No
     assert (tmp_path / training.CONFIG).read_text() == before
 
 
+def test_fewer_steps_than_there_are(playground_store: Path, tmp_path: Path) -> None:
+    run(config_of(playground_store, "discrete-bc", 5), tmp_path)
+    before = (tmp_path / training.CONFIG).read_text()
+    with pytest.raises(RunError, match="has 5 steps already, more than --steps 3"):
+        run(config_of(playground_store, "discrete-bc", 3), tmp_path)
+    assert (tmp_path / training.CONFIG).read_text() == before
+
+
 def test_refused_option_does_not_occupy_the_folder(playground_store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     refused(playground_store, out, "discrete-bc", settings={"bath_size": 8})
