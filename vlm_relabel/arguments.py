@@ -10,10 +10,14 @@ PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": False
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Local worker processes. Other runners: their option after --.")
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Local worker processes. Other runners: their option after --."
+    ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Native threads per worker; default cores / workers.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Native threads per worker; default cores / workers."),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace tables made of other inputs.")

@@ -35,7 +35,10 @@ def build_goals(
     rewards: Annotated[str, typer.Option(help="Reward set to make it from.")] = "v1",
     name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
     end_on_success: Annotated[
-        bool, typer.Option(help="End a trajectory, terminally, at its first success.")
+        bool,
+        typer.Option(
+            " /--no-end-on-success", help="Go on after the first success; else it is terminal."
+        ),
     ] = _DEFAULT.end_on_success,
     step_reward: Annotated[
         int, typer.Option(help="0: rewards are 0 and 1; -1: they are -1 and 0.")
@@ -59,7 +62,8 @@ def build_goals(
         int, typer.Option(help="Later successes per episode and goal.")
     ] = _DEFAULT.hindsight_most,
     kind: Annotated[
-        list[Kind] | None, typer.Option(help="Kind of row; default all. Repeat for several.")
+        list[Kind] | None,
+        typer.Option(metavar="KIND", help=f"{', '.join(Kind)}; default all. Repeat for several."),
     ] = None,
     goal: Annotated[
         list[str] | None, typer.Option(help="Goal id; default all. Repeat for several.")

@@ -64,10 +64,15 @@ Threshold = Annotated[float | None, typer.Option(help="Reward is 1 above this sc
 Alpha = Annotated[float | None, typer.Option(help="Of goal-baseline: 0 to 1, default 0.5.")]
 Window = Annotated[int | None, typer.Option(help="Of window-mean: how many frames.")]
 TimingOption = Annotated[
-    Timing, typer.Option(help="Frame that the reward of the action at t looks at.")
+    Timing,
+    typer.Option(
+        metavar="FRAME", help="That the reward of an action looks at: next-frame or same-frame."
+    ),
 ]
-Fuse = Annotated[Fusion, typer.Option(help="How the scores of several cameras become one.")]
-Scores = Annotated[bool, typer.Option(help="Keep the raw score beside the reward.")]
+Fuse = Annotated[
+    Fusion, typer.Option(metavar="HOW", help="Scores of several cameras become one: mean or max.")
+]
+Scores = Annotated[bool, typer.Option(" /--no-scores", help="Leave the raw score out.")]
 NullPrompts = Annotated[
     list[str] | None,
     typer.Option("--null-prompt", help="Of mined goals: caption of a frame that shows none."),
@@ -80,8 +85,10 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto. Never
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16; auto asks the hardware.")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Frames per forward pass.")]
-DecodeThreads = Annotated[int, typer.Option(min=1, help="Threads that decode images, per worker.")]
+BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Frames per forward pass.")]
+DecodeThreads = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Threads that decode images, per worker.")
+]
 Dtype = Annotated[str, typer.Option(help="Embeddings as stored: float16 or float32.")]
 KeepFrames = Annotated[
     bool, typer.Option("--keep-frames", help="Keep the encoded images in the steps table.")
@@ -91,10 +98,11 @@ LastStepOption = Annotated[
     typer.Option(help="final-observation, carries-action, or auto: look and say why."),
 ]
 PerSlice = Annotated[
-    int | None, typer.Option(min=1, help="Episodes per slice; default from the stored size.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Episodes per slice; default from the stored size."),
 ]
 MaxDead = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of records that may be dead letters.")
+    float, typer.Option(min=0, max=1, metavar="SHARE", help="Of records that may be dead letters.")
 ]
 
 

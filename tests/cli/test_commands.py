@@ -27,7 +27,7 @@ EMBED = (
 )
 SCORE = (
     *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
-    *("--timing", "--fuse", "--scores", "--null-prompt"),
+    *("--timing", "--fuse", "--no-scores", "--null-prompt", "--truncate-texts"),
 )
 OPTIONS = {
     "inspect": ("--json",),
