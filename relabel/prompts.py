@@ -89,7 +89,7 @@ def _own_prompts(goals: GoalSet, book: _Book) -> dict[str, int]:
         templates = goals.family_templates(family)
         members = [goal for goal in goals.goals if goal.family == family]
         own.update({goal.id: book.add(goal.texts, templates) for goal in members})
-        if any(goal.negatives == "auto" for goal in members):
+        if any(goals.negatives_of(goal) == "auto" for goal in members):
             for null in goals.family_null_prompts(family):
                 book.add((null,), templates)
     return own
@@ -121,8 +121,9 @@ class _Rivals:
 
 def _negatives(goals: GoalSet, goal: Goal, rivals: _Rivals, book: _Book) -> NDArray[np.int64]:
     templates = goals.family_templates(goal.family)
-    if goal.negatives != "auto":
-        return _sorted({book.add((text,), templates) for text in goal.negatives})
+    texts = goals.negatives_of(goal)
+    if texts != "auto":
+        return _sorted({book.add((text,), templates) for text in texts})
     said = {normalised(text) for text in goal.texts}
     nulls = [n for n in goals.family_null_prompts(goal.family) if normalised(n) not in said]
     others = _sample(rivals.of(goal), goals.max_negatives, f"{goals.seed}:{goal.id}")

@@ -59,6 +59,7 @@ class Family(_Strict):
 
     null_prompts: tuple[Text, ...] | None = None
     templates: Texts | None = None
+    negatives: Texts | None = None  # of its goals without own ones, in place of automatic ones
 
 
 class GoalSet(_Strict):
@@ -74,6 +75,7 @@ class GoalSet(_Strict):
     goals: Annotated[tuple[Goal, ...], Field(min_length=1)]
     templates: Texts = ("{}",)  # each phrasing is put into each template
     null_prompts: tuple[Text, ...] = DEFAULT_NULL_PROMPTS  # true of frames that show no goal
+    negatives: Texts | None = None  # of goals without own ones, in place of automatic ones
     baseline: Text | None = None
     families: Mapping[str, Family] = Field(default_factory=dict)
     may_be_true_together: tuple[tuple[GoalId, ...], ...] = ()
@@ -106,6 +108,9 @@ class GoalSet(_Strict):
     def content_hash(self) -> str:
         """sha256 of everything that can change a reward (so not of `name`)."""
         content = self.model_dump(mode="json", exclude={"name"})
+        for sharing in (content, *content["families"].values()):
+            if sharing["negatives"] is None:
+                del sharing["negatives"]  # as in goal sets written before it could be given
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def family_templates(self, family: str) -> tuple[str, ...]:
@@ -117,6 +122,20 @@ class GoalSet(_Strict):
         """Null prompts of `family`: captions true of frames that show none of its goals."""
         own = self.families.get(family, Family()).null_prompts
         return self.null_prompts if own is None else own
+
+    def negatives_of(self, goal: Goal) -> Literal["auto"] | tuple[str, ...]:
+        """Texts that `goal` is scored against: its own, its family's, the set's, or "auto".
+
+        Shared ones that say the same as one of the goal's texts are left out for that goal.
+        """
+        if goal.negatives != "auto":
+            return goal.negatives
+        family = self.families.get(goal.family, Family()).negatives
+        shared = self.negatives if family is None else family
+        if shared is None:
+            return "auto"
+        own = {normalised(text) for text in goal.texts}
+        return tuple(text for text in shared if normalised(text) not in own)
 
     @classmethod
     def from_texts(

@@ -221,3 +221,21 @@ def test_a_text_encoder_that_misbehaves_is_refused() -> None:
         embed_prompts(prompts, lambda strings: np.array([[0.0], [1.0], [1.0]]))
     with pytest.raises(EncoderError, match="norm nan"):
         embed_prompts(prompts, lambda strings: np.full((3, 4), np.nan))
+
+
+def test_shared_negatives_replace_the_automatic_ones_and_null_prompts() -> None:
+    goals = GoalSet.from_yaml(
+        """
+        templates: ["a photo of {}"]
+        null_prompts: [nothing]
+        negatives: [a wall, a cup]
+        goals:
+          - {id: cup, texts: [a cup]}
+          - {id: lamp, texts: [a lamp]}
+        """
+    )
+    prompts = resolve_prompts(goals)
+    told = [[prompts.texts[n] for n in own] for own in prompts.negatives]
+    assert told[0] == [("a photo of a wall",)]
+    assert sorted(told[1]) == [("a photo of a cup",), ("a photo of a wall",)]
+    assert ("a photo of nothing",) not in prompts.texts

@@ -156,6 +156,29 @@ def test_a_goal_set_cannot_be_changed() -> None:
         GoalSet.from_yaml(FILE).seed = 3  # type: ignore[misc]
 
 
+# --- shared negatives
+
+
+def test_a_goal_takes_its_own_negatives_then_its_familys_then_the_sets() -> None:
+    text = """
+      negatives: [a wall, Lift  the LAMP]
+      families: {kitchen: {negatives: [a sink]}}
+      goals:
+        - {id: own, texts: [t], negatives: [mine], family: kitchen}
+        - {id: family, texts: [u], family: kitchen}
+        - {id: shared, texts: [lift the lamp]}
+    """
+    goals = GoalSet.from_yaml(text)
+    told = {goal.id: goals.negatives_of(goal) for goal in goals.goals}
+    # A shared text that says the same as the goal's own is left out, for that goal only.
+    assert told == {"own": ("mine",), "family": ("a sink",), "shared": ("a wall",)}
+
+
+def test_without_any_list_negatives_are_automatic() -> None:
+    goals = GoalSet.from_texts(["lift the cup"])
+    assert goals.negatives_of(goals.goals[0]) == "auto"
+
+
 # --- content hash
 
 
@@ -163,6 +186,8 @@ def test_hash_is_the_sha256_of_the_content_in_any_process() -> None:
     goals = GoalSet.from_yaml(FILE)
     content = goals.model_dump(mode="json")
     del content["name"]
+    for sharing in (content, *content["families"].values()):
+        assert sharing.pop("negatives") is None  # left out of the hash when not given
     text = json.dumps(content, sort_keys=True)
     assert goals.content_hash == hashlib.sha256(text.encode()).hexdigest()
     code = f"from schemas.goals import GoalSet; print(GoalSet.from_yaml({FILE!r}).content_hash)"
@@ -209,6 +234,8 @@ def changed(path: tuple[str | int, ...], value: Any) -> str:
         (("goals", 2, "baseline"), None),
         (("templates",), ["{}"]),
         (("null_prompts",), []),
+        (("negatives",), ["a wall"]),
+        (("families", "open", "negatives"), ["a wall"]),
         (("baseline",), None),
         (("families", "open", "null_prompts"), None),
         (("families", "open", "templates"), None),
