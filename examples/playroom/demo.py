@@ -151,6 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     for folder in (source, store, run):
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(f"collecting {options.episodes} playroom episodes into {source}\n")
+    sys.stdout.flush()  # before the progress on standard error
     collect(source, count=options.episodes, seed=DEMO_SEED, split="train", shards=2)
     reports = {
         name: relabel(source, store, HERE / "encoders" / name, name) for name in options.encoders
