@@ -94,11 +94,12 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         self._actions = actions
         self.trajectories = self._rows = trajectories
         self._goals = goals
-        self._frame_tensor = _tensor(frames)
+        self._pairs = _pairs(frames)
         self._pool = _Pool()
         self._goal_width = 0 if goals is None else goals.shape[1]
         self._offset = trajectories.offset
         self._mass = np.cumsum(trajectories.count * trajectories.weight)
+        self._mass_before = np.concatenate([[0.0], self._mass[:-1]])
         if not self._mass[-1] > 0:
             raise StoreError("every kind of trajectory has weight 0: nothing can be sampled")
         self._positive_share = positive_share
@@ -129,20 +130,20 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
             step: (B,) transition within each, from 0.
         """
         rows = self._rows
-        frame, goal = rows.first[row] + step, rows.goal[row]
-        terminal = rows.terminal[row] & (step == rows.count[row] - 1)
+        frame = rows.first.take(row) + step
+        terminal = rows.terminal.take(row) & (step == rows.count.take(row) - 1)
+        observations = self._observe_pairs(frame, rows.goal.take(row))
+        actions = self._actions.take(frame, axis=0).astype(np.float32, copy=False)
         # A terminal transition may be the very last frame: there is nothing behind it to read.
-        following = np.where(terminal, frame, frame + 1)
-        observations, next_observations = self._observe(np.stack([frame, following]), goal)
-        actions = self._actions[frame].astype(np.float32)
-        next_actions = self._actions[following].astype(np.float32)
-        next_observations[terminal] = 0
-        next_actions[terminal] = 0
+        next_actions = self._actions.take(frame + ~terminal, axis=0).astype(np.float32, copy=False)
+        if len(ends := terminal.nonzero()[0]):
+            observations[ends, 1] = 0
+            next_actions[ends] = 0
         return TransitionMiniBatch(
-            observations=observations,
+            observations=observations[:, 0],
             actions=actions,
-            rewards=rows.rewards[self._offset[row] + step].reshape(-1, 1),
-            next_observations=next_observations,
+            rewards=rows.rewards.take(self._offset.take(row) + step).reshape(-1, 1),
+            next_observations=observations[:, 1],
             next_actions=next_actions,
             terminals=terminal.astype(np.float32).reshape(-1, 1),
             intervals=np.ones((len(row), 1), np.float32),
@@ -184,10 +185,10 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
     def _draw(self, size: int) -> tuple[Ints, Ints]:
         """(B,) trajectories and (B,) transitions within them."""
         position = self.rng.random(size) * self._mass[-1]
-        row = np.minimum(np.searchsorted(self._mass, position, "right"), len(self._mass) - 1)
-        before = np.where(row > 0, self._mass[row - 1], 0.0)
-        step = ((position - before) / self._rows.weight[row]).astype(np.int64)
-        step = np.minimum(step, self._rows.count[row] - 1)  # rounding at a row's very end
+        row = np.minimum(self._mass.searchsorted(position, "right"), len(self._mass) - 1)
+        before, weight = self._mass_before.take(row), self._rows.weight.take(row)
+        step = ((position - before) / weight).astype(np.int64)
+        step = np.minimum(step, self._rows.count.take(row) - 1)  # rounding at a row's very end
         if self._positive_share:
             chosen = round(self._positive_share * size)
             flat = self._positives[self.rng.integers(len(self._positives), size=chosen)]
@@ -196,14 +197,21 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         return row, step
 
     def _observe(self, frame: Ints, goal: Ints) -> Floats:
-        """(…, n, D + E) for frames (…, n) of goals (n,)."""
+        """(n, D + E) for frames (n,) of goals (n,)."""
+        values = self._frames[frame]
+        return values if self._goals is None else np.hstack([values, self._goals[goal]])
+
+    def _observe_pairs(self, frame: Ints, goal: Ints) -> Floats:
+        """(n, 2, D + E) for frames (n,) and whatever frames follow them, of goals (n,)."""
         width = self._frames.shape[1]
-        flat = self._pool.array((frame.size, width + self._goal_width))
-        _gather(self._frame_tensor, frame.reshape(-1), flat[:, :width])
-        observations = flat.reshape(*frame.shape, -1)
+        pairs = self._pool.array((len(frame), 2, width + self._goal_width))
+        # The very last frame is the second one of the last pair.
+        _gather(self._pairs, np.minimum(frame, len(self._pairs) - 1), pairs[..., :width])
+        if len(last := (frame == len(self._pairs)).nonzero()[0]):
+            pairs[last, 0, :width] = self._frames[-1]
         if self._goals is not None:
-            observations[..., width:] = self._goals[goal]
-        return observations
+            pairs[..., width:] = self._goals.take(goal, axis=0)[:, None]
+        return pairs
 
     @property
     def _returns_to_go(self) -> Floats:
@@ -343,22 +351,25 @@ def returns_to_go(rows: Trajectories) -> Floats:
     return to_go
 
 
-def _tensor(frames: Floats) -> torch.Tensor:
-    """The same memory for torch, which is only ever read; a memory map may not be written."""
-    with warnings.catch_warnings():
+def _pairs(frames: Floats) -> torch.Tensor:
+    """(F - 1, 2, D): every frame with the one behind it, in the same memory, for reading only."""
+    frames = np.ascontiguousarray(frames if len(frames) > 1 else np.repeat(frames, 2, axis=0))
+    with warnings.catch_warnings():  # a memory map may not be written, which torch warns of
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(frames)
+        tensor = torch.from_numpy(frames)
+    count, width = tensor.shape
+    return tensor.as_strided((count - 1, 2, width), (width, width, 1))
 
 
-def _gather(frames: torch.Tensor, rows: Ints, out: Floats) -> None:
-    """`out[:] = frames[rows]` in one pass; NumPy needs a second one where `out` has gaps.
+def _gather(pairs: torch.Tensor, rows: Ints, out: Floats) -> None:
+    """`out[:] = pairs[rows]` in one pass; NumPy needs a second one where `out` has gaps.
 
     On one thread: the rows are memory traffic, and waking another core costs more.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        torch.index_select(frames, 0, torch.from_numpy(rows), out=torch.from_numpy(out))
+        torch.index_select(pairs, 0, torch.from_numpy(rows), out=torch.from_numpy(out))
     finally:
         torch.set_num_threads(threads)
 
@@ -376,7 +387,7 @@ class _Pool:
     def __init__(self) -> None:
         self._arrays: list[Floats] = []
 
-    def array(self, shape: tuple[int, int]) -> Floats:
+    def array(self, shape: tuple[int, ...]) -> Floats:
         """An uninitialised array that no one else sees."""
         self._arrays = [array for array in self._arrays if array.shape == shape]
         for place in range(len(self._arrays)):
