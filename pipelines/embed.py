@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.profiles import count_profile
 from pipelines.workers import SharedEncoder, limit_threads
 from relabel.embedding import SourceTable, embed_slice
+from relabel.profile import Profile
 from relabel.source import Source
 from schemas.slices import Slice
 from schemas.store import Store
@@ -54,6 +56,7 @@ class _EmbedSlice(beam.DoFn):  # type: ignore[misc]
 
     def process(self, piece: Slice) -> Iterator[Slice]:
         limit_threads(self._job.threads)
+        profile = Profile()
         result = embed_slice(
             piece,
             source=self._source,
@@ -62,7 +65,9 @@ class _EmbedSlice(beam.DoFn):  # type: ignore[misc]
             encoder=self._encoder,
             batch_size=self._job.batch_size,
             decode_threads=self._job.decode_threads,
+            profile=profile,
         )
+        count_profile(profile)
         self._slices.inc()
         self._rows.inc(max((file.rows for file in result.files), default=0))
         yield result

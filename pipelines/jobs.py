@@ -5,8 +5,9 @@ Create(slices) → Reshuffle → EmbedSlices → ScoreSlices → FinishTables
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import apache_beam as beam
 
@@ -14,13 +15,15 @@ from pipelines.embed import EmbedJob, EmbedSlices
 from pipelines.finish import FinishJob, FinishTables
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
 from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
-from pipelines.progress import Watch, watched
-from pipelines.report import JobReport, report
+from pipelines.profiles import job_profile
+from pipelines.progress import Progress, Watch, watched
+from pipelines.report import PROFILE, JobReport, ProfileReport, report
 from pipelines.runners import run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
 from schemas.errors import DeadLetterError
+from schemas.files import Folder
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
 from schemas.slices import Slice
 from schemas.store import Store
@@ -35,7 +38,7 @@ def embed(options: JobOptions, what: EmbedOptions) -> JobReport:
     encoder = SharedEncoder(what.encoder)
     loaded = encoder.acquire()
     plan = plan_embedding(options, what, loaded.spec)
-    return _Run(options, plan.store, encoder, what, plan).execute()
+    return _profiled(_Run(options, plan.store, encoder, what, plan).execute(), options)
 
 
 def score(options: JobOptions, what: ScoreOptions) -> JobReport:
@@ -48,7 +51,7 @@ def score(options: JobOptions, what: ScoreOptions) -> JobReport:
     encoder = what.encoder()
     limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
     plan = plan_scoring(options, what, store, encoder)
-    return _Run(options, store, scoring=plan).execute()
+    return _profiled(_Run(options, store, scoring=plan).execute(), options)
 
 
 def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions) -> JobReport:
@@ -67,12 +70,21 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     scoring = replace(scoring, cameras=plan.cameras)
     if not scoring.goals.startswith(FIELD_PREFIX):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
-        return _Run(options, plan.store, encoder, embedding, plan, rewards).execute()
+        run = _Run(options, plan.store, encoder, embedding, plan, rewards)
+        return _profiled(run.execute(), options)
     first = _Run(options, plan.store, encoder, embedding, plan).execute()
     if options.dry_run:
         return first
     rewards = plan_scoring(options, scoring, plan.store, loaded)
-    return first.then(_Run(options, plan.store, scoring=rewards).execute())
+    second = _Run(options, plan.store, scoring=rewards).execute()
+    return _profiled(first.then(second), options)
+
+
+def _profiled(done: JobReport, options: JobOptions) -> JobReport:
+    """The report; if it has a profile, it is kept in the store."""
+    if done.profile is not None:
+        Folder.at(options.store).write(PROFILE, done.model_dump_json(indent=1).encode())
+    return done
 
 
 class _Run:
@@ -103,12 +115,25 @@ class _Run:
             return report(self._store, tables, None)
         pending = self._begin(tables)
         watch = Watch(self._store, [table.table for table in pending])
+        seconds: Mapping[str, float] = {}
         if pending:
             with watched(watch, self._options.show):
-                run_pipeline(lambda pipeline: self._build(pipeline, pending), self._options.run)
-        done = report(self._store, tables, watch.look(), [table.table for table in pending])
+                build = partial(self._build, pending)
+                seconds = job_profile(run_pipeline(build, self._options.run))
+        progress = watch.look()
+        profile = self._profile(seconds, progress) if self._options.profile else None
+        begun = [table.table for table in pending]
+        done = report(self._store, tables, progress, begun, profile)
         _refuse_dead_letters(done, self._options)
         return done
+
+    def _profile(self, seconds: Mapping[str, float], progress: Progress) -> ProfileReport:
+        return ProfileReport.of(
+            seconds,
+            workers=self._options.run.workers,
+            elapsed_s=progress.elapsed_s,
+            frames=progress.frames,
+        )
 
     def _tables(self) -> list[AnyTableManifest]:
         source = list(self._embedding.tables) if self._embedding else []
@@ -125,7 +150,7 @@ class _Run:
             return pending
         return [*pending[:-1], scoring.write_goals(self._store)]
 
-    def _build(self, pipeline: beam.Pipeline, pending: Sequence[AnyTableManifest]) -> None:
+    def _build(self, pending: Sequence[AnyTableManifest], pipeline: beam.Pipeline) -> None:
         slices = (
             pipeline
             | "Slices" >> beam.Create(self._store.slices).with_output_types(Slice)

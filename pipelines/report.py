@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.progress import Progress
+from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.manifests import AnyTableManifest, RewardManifest
@@ -17,6 +19,7 @@ from schemas.slices import TableFile
 from schemas.store import Store
 from schemas.tables import matrix
 
+PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
 _LOOKED_AT_SLICES: Final = 64  # for the goals' figures; a report is no second pass
 _EXAMPLES: Final = 3
 
@@ -46,6 +49,50 @@ class GoalReport(_Model):
     rewarded: float | None  # share of transitions with a reward above 0
 
 
+class StageReport(_Model):
+    """Where time went: one stage of the slices, summed over slices and workers."""
+
+    stage: str
+    background: bool  # of another thread than the one that runs the slice, hidden behind it
+    seconds: float
+    ms_per_frame: float | None
+
+
+class ProfileReport(_Model):
+    """Where the time of a job went."""
+
+    workers: int
+    elapsed_s: float  # of the whole job
+    stages: tuple[StageReport, ...]
+
+    @classmethod
+    def of(
+        cls, seconds: Mapping[str, float], *, workers: int, elapsed_s: float, frames: int
+    ) -> ProfileReport:
+        """From busy seconds by stage."""
+        stages = tuple(
+            StageReport(
+                stage=stage,
+                background=stage in BACKGROUND,
+                seconds=seconds[stage],
+                ms_per_frame=1000 * seconds[stage] / frames if frames else None,
+            )
+            for stage in (*BACKGROUND, *FOREGROUND)
+            if stage in seconds
+        )
+        return cls(workers=workers, elapsed_s=elapsed_s, stages=stages)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Busy seconds by stage."""
+        return {stage.stage: stage.seconds for stage in self.stages}
+
+    @property
+    def slices_s(self) -> float:
+        """Seconds inside slices: the sum of all stages that are not in the background."""
+        return sum(stage.seconds for stage in self.stages if not stage.background)
+
+
 class JobReport(_Model):
     """One run of a job."""
 
@@ -65,6 +112,7 @@ class JobReport(_Model):
     tables: tuple[TableReport, ...]
     goals: tuple[GoalReport, ...] = ()
     goals_looked_at_slices: int = 0
+    profile: ProfileReport | None = None  # with --profile
 
     @property
     def dead_letters(self) -> int:
@@ -88,8 +136,19 @@ class JobReport(_Model):
                 "frames_per_s": frames / elapsed if elapsed else 0.0,
                 "tables": (*self.tables, *later.tables),
                 "tables_new": (*self.tables_new, *later.tables_new),
+                "profile": self._joined_profile(later, elapsed, frames),
             }
         )
+
+    def _joined_profile(
+        self, later: JobReport, elapsed_s: float, frames: int
+    ) -> ProfileReport | None:
+        if self.profile is None or later.profile is None:
+            return None
+        seconds = Counter(self.profile.seconds)
+        seconds.update(later.profile.seconds)
+        workers = later.profile.workers
+        return ProfileReport.of(seconds, workers=workers, elapsed_s=elapsed_s, frames=frames)
 
 
 def report(
@@ -97,6 +156,7 @@ def report(
     tables: Sequence[AnyTableManifest],
     progress: Progress | None,
     begun: Sequence[str] = (),
+    profile: ProfileReport | None = None,
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
@@ -119,6 +179,7 @@ def report(
         tables=tuple(_table_report(store, table) for table in tables),
         goals=goals,
         goals_looked_at_slices=min(len(store.slices), _LOOKED_AT_SLICES) if goals else 0,
+        profile=profile,
     )
 
 

@@ -33,8 +33,8 @@ class RunOptions:
     beam_args: tuple[str, ...] = ()  # what the user wrote after `--`
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> None:
-    """Builds a pipeline and runs it to its end.
+def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> Any:
+    """Builds a pipeline and runs it to its end; Beam's result, with its metrics.
 
     Without a `--runner` among the Beam arguments, the in-process FnApiRunner is used.
     `DirectRunner` is not: it now means Prism, which fetches a binary and ignores the worker
@@ -50,9 +50,11 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
     pipeline = beam.Pipeline(runner=runner, options=beam_options)
     build(pipeline)
     try:
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
     except Exception as error:  # runners wrap what a worker raised in kinds of their own
         raise _unwrapped(error) from error
+    return result
 
 
 def _beam_options(options: RunOptions) -> PipelineOptions:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.profiles import count_profile
 from pipelines.workers import limit_threads
+from relabel.profile import Profile
 from relabel.rewards import Scorer
 from relabel.scoring import score_slice
 from schemas.manifests import RewardManifest
@@ -48,7 +50,10 @@ class _ScoreSlice(beam.DoFn):  # type: ignore[misc]
 
     def process(self, piece: Slice) -> Iterator[Slice]:
         limit_threads(self._job.threads)
-        job = self._job
-        result = score_slice(piece, store=self._store, rewards=job.rewards, scorer=job.scorer)
+        job, profile = self._job, Profile()
+        result = score_slice(
+            piece, store=self._store, rewards=job.rewards, scorer=job.scorer, profile=profile
+        )
+        count_profile(profile)
         self._slices.inc()
         yield result

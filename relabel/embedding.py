@@ -1,23 +1,27 @@
 """`embed_slice`: one slice of a source becomes steps, episodes and embeddings.
 
-    reader thread ──episodes──▶ decode pool ──frames──▶ batches ──▶ encoder ──▶ writers
+    reader thread ──episodes──▶ pool: decode, resize ──chunks──▶ batches ──▶ encoder ──▶ writers
 
 Every queue is bounded, so memory does not grow with the slice. Batches of one fixed size run
-across episode borders, never across slices.
+across episode borders, never across slices; a chunk is a part of a batch, small enough that the
+threads of the pool share even the first one.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from relabel.frames import decode_frame
+from relabel.profile import Profile
 from relabel.source import Episode, Source
 from relabel.streams import ordered_map, prefetch
 from schemas import fields
@@ -41,6 +45,7 @@ from schemas.tables import (
 
 _EPISODES_AHEAD = 4  # read while the encoder works
 _BATCHES_AHEAD = 2  # decoded while the encoder works
+_CHUNK_FRAMES = 16
 
 
 SourceTable = StepsManifest | EpisodesManifest | EmbeddingManifest
@@ -55,6 +60,7 @@ def embed_slice(
     encoder: ImageEncoder | None,
     batch_size: int,
     decode_threads: int,
+    profile: Profile | None = None,
 ) -> Slice:
     """Writes the tables of one slice that are not committed yet.
 
@@ -66,7 +72,8 @@ def embed_slice(
             complete already.
         encoder: of the frames; None if `tables` asks for no embeddings.
         batch_size: frames per forward pass.
-        decode_threads: threads that turn JPEG and PNG into pixels.
+        decode_threads: threads that turn JPEG and PNG into the encoder's input.
+        profile: told where the time goes.
 
     Returns:
         The slice with the files of all its tables, old and new, dead letters included.
@@ -79,16 +86,19 @@ def embed_slice(
     missing = [table for table in tables if table.table not in done]
     if not missing:
         return piece.with_files(*kept)
-    with ExitStack() as stack:
-        job = _SliceJob(piece, store, missing, stack)
+    profile = Profile() if profile is None else profile
+    with profile.stage("other"), ExitStack() as stack:
+        job = _SliceJob(piece, store, missing, encoder, profile, stack)
         pool = stack.enter_context(ThreadPoolExecutor(decode_threads))
-        episodes = stack.enter_context(
-            closing(prefetch(source.read(piece, job.source_columns(source)), _EPISODES_AHEAD))
-        )
-        rows = ordered_map(decode_row, job.rows(episodes), pool, ahead=_BATCHES_AHEAD * batch_size)
-        for batch in batched(rows, batch_size):
-            job.embed(batch, encoder)
-        return piece.with_files(*kept, *job.commit())
+        read = profile.each("read", source.read(piece, job.source_columns(source)))
+        episodes = stack.enter_context(closing(prefetch(read, _EPISODES_AHEAD)))
+        chunks = chunked(job.rows(episodes), batch_size, _CHUNK_FRAMES)
+        ahead = _BATCHES_AHEAD * math.ceil(batch_size / _CHUNK_FRAMES) + decode_threads
+        prepared = ordered_map(job.prepare, chunks, pool, ahead=ahead)
+        for batch in profile.each("wait for frames", rebatched(prepared, batch_size)):
+            job.embed(batch)
+        with profile.stage("commit"):
+            return piece.with_files(*kept, *job.commit())
 
 
 def committed_files(store: Store, piece: Slice, table: SourceTable) -> list[TableFile]:
@@ -110,17 +120,40 @@ class Row:
 
 
 @dataclass(frozen=True)
-class DecodedRow:
-    """As `Row`; what could not be decoded is the error that says why."""
+class Chunk:
+    """Rows on their way to one batch, decoded and resized."""
 
-    episode_id: str
-    step: int
-    frames: tuple[Array | FrameError, ...]  # (H, W, 3) uint8
+    rows: Sequence[Row]
+    cameras: tuple[Prepared, ...]
 
 
-def decode_row(row: Row) -> DecodedRow:
-    """Decodes every camera's image of one frame."""
-    return DecodedRow(row.episode_id, row.step, tuple(map(_decode, row.images)))
+@dataclass(frozen=True)
+class Prepared:
+    """One camera's images of some rows."""
+
+    errors: dict[int, FrameError]  # row → why its image could not be decoded
+    frames: Any  # the others, as the encoder's `prepare` made them; None if there are none
+
+
+def chunked(rows: Iterable[Row], batch: int, chunk: int) -> Iterator[list[Row]]:
+    """Lists of at most `chunk` rows, none of which belongs to two batches of `batch` rows."""
+    iterator = iter(rows)
+    for size in itertools.cycle(min(chunk, batch - start) for start in range(0, batch, chunk)):
+        if not (part := list(itertools.islice(iterator, size))):
+            return
+        yield part
+
+
+def rebatched(chunks: Iterable[Chunk], batch: int) -> Iterator[list[Chunk]]:
+    """Chunks of `batch` rows together; the last batch may be shorter."""
+    together: list[Chunk] = []
+    for chunk in chunks:
+        together.append(chunk)
+        if sum(len(part.rows) for part in together) >= batch:
+            yield together
+            together = []
+    if together:
+        yield together
 
 
 def _decode(image: bytes) -> Array | FrameError:
@@ -130,21 +163,22 @@ def _decode(image: bytes) -> Array | FrameError:
         return error
 
 
-def batched(rows: Iterable[DecodedRow], size: int) -> Iterator[list[DecodedRow]]:
-    """Lists of `size` rows; the last may be shorter."""
-    iterator = iter(rows)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
 class _SliceJob:
     """The open writers of one slice, and what came by so far."""
 
     def __init__(
-        self, piece: Slice, store: Store, missing: Sequence[SourceTable], stack: ExitStack
+        self,
+        piece: Slice,
+        store: Store,
+        missing: Sequence[SourceTable],
+        encoder: ImageEncoder | None,
+        profile: Profile,
+        stack: ExitStack,
     ) -> None:
         self._piece = piece
         self._store = store
+        self._encoder = encoder
+        self._profile = profile
         self._missing = missing
         self._embeddings = [t for t in missing if isinstance(t, EmbeddingManifest)]
         self._letters: dict[str, list[DeadLetter]] = {t.table: [] for t in missing}
@@ -170,7 +204,8 @@ class _SliceJob:
                 for letters in self._letters.values():
                     letters.append(item)
                 continue
-            self._write_low_dimensional(item)
+            with self._profile.stage("write steps"):
+                self._write_low_dimensional(item)
             images = [item.steps[e.camera] for e in self._embeddings]
             if images:
                 for step, encoded in enumerate(zip(*images, strict=True)):
@@ -189,34 +224,45 @@ class _SliceJob:
             row = [episode.id, episode.length, language, *metadata.values()]
             writer.write([pa.array([v], f.type) for v, f in zip(row, writer.schema, strict=True)])
 
-    def embed(self, batch: Sequence[DecodedRow], encoder: ImageEncoder | None) -> None:
-        """Embeds one batch of every camera and writes it."""
-        if encoder is None:
+    def prepare(self, rows: Sequence[Row]) -> Chunk:
+        """Decodes and resizes every camera's images of some rows; called by the pool."""
+        cameras = range(len(self._embeddings))
+        return Chunk(rows, tuple(self._prepare([row.images[i] for row in rows]) for i in cameras))
+
+    def _prepare(self, images: Sequence[bytes]) -> Prepared:
+        with self._profile.stage("decode"):
+            decoded = [_decode(image) for image in images]
+        errors = {i: found for i, found in enumerate(decoded) if isinstance(found, FrameError)}
+        frames = [found for found in decoded if not isinstance(found, FrameError)]
+        with self._profile.stage("resize"):
+            return Prepared(errors, self._image_encoder.prepare(frames) if frames else None)
+
+    @property
+    def _image_encoder(self) -> ImageEncoder:
+        if self._encoder is None:
             raise ValueError("embeddings were asked for without an encoder")
+        return self._encoder
+
+    def embed(self, batch: Sequence[Chunk]) -> None:
+        """Embeds one batch of every camera and writes it."""
+        rows = [row for chunk in batch for row in chunk.rows]
         keys = [
-            pa.array([row.episode_id for row in batch], pa.string()),
-            pa.array([row.step for row in batch], pa.int32()),
+            pa.array([row.episode_id for row in rows], pa.string()),
+            pa.array([row.step for row in rows], pa.int32()),
         ]
         for position, table in enumerate(self._embeddings):
-            frames = [row.frames[position] for row in batch]
-            self._note_undecodable(table.table, table.camera, batch, frames)
-            embeddings = embed_frames(frames, encoder)
-            writer = self._writers[table.table]
-            value_type = writer.schema.field(fields.EMBEDDING).type.value_type
-            writer.write([*keys, vectors(embeddings, value_type)])
-
-    def _note_undecodable(
-        self,
-        table: str,
-        camera: str,
-        batch: Sequence[DecodedRow],
-        frames: Sequence[Array | FrameError],
-    ) -> None:
-        self._letters[table].extend(
-            DeadLetter(row.episode_id, str(frame), row.step, camera)
-            for row, frame in zip(batch, frames, strict=True)
-            if isinstance(frame, FrameError)
-        )
+            parts = [chunk.cameras[position] for chunk in batch]
+            errors = _joined_errors(parts, [len(chunk.rows) for chunk in batch])
+            self._letters[table.table].extend(
+                DeadLetter(rows[i].episode_id, str(error), rows[i].step, table.camera)
+                for i, error in errors.items()
+            )
+            with self._profile.stage("embed"):
+                embeddings = embed_prepared(parts, list(errors), len(rows), self._image_encoder)
+            with self._profile.stage("write embeddings"):
+                writer = self._writers[table.table]
+                value_type = writer.schema.field(fields.EMBEDDING).type.value_type
+                writer.write([*keys, vectors(embeddings, value_type)])
 
     def commit(self) -> list[TableFile]:
         """Commits every table of the slice, its dead letters before the table itself."""
@@ -248,21 +294,38 @@ def _schema(table: SourceTable, store: Store) -> pa.Schema:
     return episodes_schema(store.manifest.metadata)
 
 
-def embed_frames(frames: Sequence[Array | FrameError], encoder: ImageEncoder) -> Array:
-    """Embeddings of the decodable frames, NaN in place of the others.
+def _joined_errors(parts: Sequence[Prepared], lengths: Sequence[int]) -> dict[int, FrameError]:
+    """Errors of a batch by their row in it."""
+    starts = itertools.accumulate(lengths, initial=0)
+    return {
+        start + row: error
+        for start, part in zip(starts, parts, strict=False)
+        for row, error in part.errors.items()
+    }
+
+
+def embed_prepared(
+    parts: Sequence[Prepared], missing: Sequence[int], count: int, encoder: ImageEncoder
+) -> Array:
+    """Embeddings of the frames that were decoded, NaN in place of the others.
 
     Args:
-        frames: (H, W, 3) uint8 each, or the error of one that could not be decoded.
-        encoder: called once, with the decodable ones.
+        parts: one camera's part of every chunk of a batch.
+        missing: rows of the batch that could not be decoded.
+        count: N, rows of the batch.
+        encoder: called once, with the decoded ones.
 
     Returns:
         (N, D) float32.
     """
-    decoded = [frame for frame in frames if not isinstance(frame, FrameError)]
-    embeddings = np.full((len(frames), encoder.spec.dim), np.nan, np.float32)
-    if decoded:
-        intact = [not isinstance(frame, FrameError) for frame in frames]
-        embeddings[intact] = encoder.encode_images(decoded)
+    frames = [part.frames for part in parts if part.frames is not None]
+    if frames and not missing:
+        return encoder.embed(frames)
+    embeddings = np.full((count, encoder.spec.dim), np.nan, np.float32)
+    if frames:
+        intact = np.ones(count, bool)
+        intact[list(missing)] = False
+        embeddings[intact] = encoder.embed(frames)
     return embeddings
 
 

@@ -7,14 +7,15 @@ would go on:
     name ──▶ weights file ──▶ model (strict, float32) ──▶ fingerprint ──▶ device, precision
              none: error      random weights: error                      missing: error
 
-Frames then pass through two public stages, `preprocess` and `forward`, which a pipelined
-caller may overlap; `encode_images` is both.
+Frames then pass through two stages, `prepare` and `embed`, which a pipelined caller overlaps;
+`encode_images` is both.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -109,15 +110,46 @@ class OpenClipEncoder:
         self._model: Any = model.to(device, self._dtype).eval().requires_grad_(False)
         self._tokenizer = tokenizer
         self._truncate_texts = truncate_texts
+        self._held = threading.local()  # memory of a batch, per thread
         self._transform = _Transform.from_config(spec.preprocess, device)
+
+    def prepare(self, frames: Sequence[Frame]) -> torch.Tensor:
+        """Resize, pad and crop frames as open_clip's inference transform does.
+
+        May be called by several threads at once; it uses one core.
+
+        Args:
+            frames: N frames, each (H, W, 3) uint8 RGB; sizes may differ.
+
+        Returns:
+            (N, 3, height, width) uint8, on a GPU if the encoder is on one.
+
+        Raises:
+            FrameError: If a frame has another shape or type; the text names its index.
+        """
+        _check_frames(frames)
+        with torch.inference_mode():
+            groups = _rows_by_shape(frames)
+            fitted = [
+                self._transform.fit(torch.from_numpy(np.stack([frames[row] for row in rows])))
+                for rows in groups
+            ]
+            if len(groups) == 1:
+                return fitted[0]
+            together = torch.empty(
+                (len(frames), 3, *self._transform.size),
+                dtype=torch.uint8,
+                device=fitted[0].device if fitted else "cpu",
+            )
+            for rows, pixels in zip(groups, fitted, strict=True):
+                together[rows] = pixels
+            return together
 
     def preprocess(self, frames: Sequence[Frame]) -> torch.Tensor:
         """Resize, crop and normalise frames as open_clip's inference transform does.
 
-        Frames of one size are handled as one tensor; sizes may differ.
-
         Args:
-            frames: N frames, each (H, W, 3) uint8 RGB.
+            frames: as `prepare` takes them.
 
         Returns:
             (N, 3, height, width) on the encoder's device, in its precision.
@@ -125,15 +157,40 @@ class OpenClipEncoder:
         Raises:
             FrameError: If a frame has another shape or type; the text names its index.
         """
-        _check_frames(frames)
+        pixels = self._empty(len(frames))
+        self._normalise([self.prepare(frames)], pixels)
+        return pixels
+
+    def embed(self, parts: Sequence[torch.Tensor]) -> Embeddings:
+        """Embed prepared frames as one batch.
+
+        Args:
+            parts: results of `prepare`, N frames in all; N is at least 1.
+
+        Returns:
+            (N, D) float32, unit norm, in the order given.
+
+        Raises:
+            EncoderError: If an embedding is not finite.
+        """
+        # Fresh memory would cost more than the arithmetic that fills it.
+        count = sum(len(part) for part in parts)
+        held = getattr(self._held, "pixels", None)
+        if held is None or len(held) < count:
+            held = self._held.pixels = self._empty(count)
+        self._normalise(parts, held[:count])
+        return self._collect([self.forward(held[:count])])
+
+    def _empty(self, count: int) -> torch.Tensor:
+        size = (count, 3, *self._transform.size)
+        return torch.empty(size, dtype=self._dtype, device=self.device)
+
+    def _normalise(self, parts: Sequence[torch.Tensor], out: torch.Tensor) -> None:
+        start = 0
         with torch.inference_mode():
-            size = (len(frames), 3, *self._transform.size)
-            pixels = torch.empty(size, dtype=self._dtype, device=self.device)
-            for rows in _rows_by_shape(frames):
-                stack = np.stack([frames[row] for row in rows])
-                fitted = self._transform.fit(torch.from_numpy(stack))
-                self._transform.normalise(fitted, pixels, rows)
-            return pixels
+            for part in parts:
+                self._transform.normalise(part, out[start : start + len(part)])
+                start += len(part)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embed preprocessed frames.
@@ -162,7 +219,8 @@ class OpenClipEncoder:
             EncoderError: If an embedding is not finite.
         """
         batches = _batches(frames, _IMAGE_BATCH)
-        return self._collect([self.forward(self.preprocess(batch)) for batch in batches])
+        parts = [self.embed([self.prepare(batch)]) for batch in batches]
+        return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts.
@@ -338,7 +396,7 @@ class _Transform:
             stack: (N, H, W, 3) uint8 on the CPU.
 
         Returns:
-            (N, 3, height, width), whole numbers in 0..255, uint8 or float32.
+            (N, 3, height, width) uint8, where it was resized.
         """
         height, width = stack.shape[1:3]
         fit = fit_frame((height, width), self.size, self.mode)
@@ -351,20 +409,16 @@ class _Transform:
         (top, left), (rows, columns) = fit.crop, self.size
         return pixels[:, :, top : top + rows, left : left + columns]
 
-    def normalise(self, fitted: torch.Tensor, out: torch.Tensor, rows: Sequence[int]) -> None:
-        """Write (pixel / 255 - mean) / std of fitted frames into the given rows of `out`.
+    def normalise(self, fitted: torch.Tensor, out: torch.Tensor) -> None:
+        """Write (pixel / 255 - mean) / std of fitted frames into `out`, of as many rows.
 
         On a CPU a few frames at a time, so that the intermediate values stay in its cache.
         """
         area = self.size[0] * self.size[1]
-        step = len(rows) if out.is_cuda else max(1, _CACHED_PIXELS // area)
-        for start in range(0, len(rows), step):
+        step = len(out) if out.is_cuda else max(1, _CACHED_PIXELS // area)
+        for start in range(0, len(out), step or 1):
             part = fitted[start : start + step].to(self.device).contiguous().float()
-            part = part.div_(255).sub_(self.mean).div_(self.std).to(out.dtype)
-            if len(rows) == len(out):
-                out[start : start + step] = part
-            else:
-                out[list(rows[start : start + step])] = part
+            out[start : start + step] = part.div_(255).sub_(self.mean).div_(self.std)
 
 
 def _resize(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
@@ -384,12 +438,12 @@ def _resize(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> 
 def _resize_in_float(
     pixels: torch.Tensor, size: tuple[int, int], interpolation: str
 ) -> torch.Tensor:
-    """`_resize` with float kernels; (N, 3, h, w) float32, whole numbers in 0..255."""
+    """`_resize` with float kernels."""
     values = pixels.float()
     for target in ((values.shape[2], size[1]), size):
         values = functional.interpolate(values, target, mode=interpolation, antialias=True)
         values = values.add_(0.5).floor_().clamp_(0, 255)
-    return values
+    return values.to(torch.uint8)
 
 
 def _per_channel(values: float | Sequence[float], device: torch.device) -> torch.Tensor:

@@ -59,6 +59,8 @@ def decode_frame(encoded: bytes) -> Frame:
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            if image.mode == "RGB":
+                return np.asarray(image)  # convert() would copy it
             if image.mode in _MODES:
                 return np.asarray(image.convert("RGB"))
             mode = image.mode

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from relabel.profile import Profile
 from relabel.prompts import embed_prompts, resolve_prompts
 from relabel.reward_functions import AnyFunction, RewardFunction
 from relabel.rewards import Scorer, bind
@@ -22,7 +23,14 @@ from schemas.tables import Array, matrix, reward_schema, vectors
 _BLOCK_ROWS = 4096  # frames scored at once, rounded to whole episodes
 
 
-def score_slice(piece: Slice, *, store: Store, rewards: RewardManifest, scorer: Scorer) -> Slice:
+def score_slice(
+    piece: Slice,
+    *,
+    store: Store,
+    rewards: RewardManifest,
+    scorer: Scorer,
+    profile: Profile | None = None,
+) -> Slice:
     """Writes one slice of a reward set, unless it is committed already.
 
     Args:
@@ -30,6 +38,7 @@ def score_slice(piece: Slice, *, store: Store, rewards: RewardManifest, scorer: 
         store: read from and written to.
         rewards: what the table is to be.
         scorer: the reward function bound to the goals; pure arithmetic.
+        profile: told where the time goes.
 
     Returns:
         The slice with the file of its rewards.
@@ -40,24 +49,31 @@ def score_slice(piece: Slice, *, store: Store, rewards: RewardManifest, scorer: 
     done = store.committed(rewards.table, piece, rewards.fingerprint)
     if done is not None:
         return piece.with_files(done)
-    keys, cameras = _embeddings(store, piece, rewards.embeddings)
+    profile = Profile() if profile is None else profile
+    with profile.stage("other"):
+        return _score(piece, store, rewards, scorer, profile)
+
+
+def _score(
+    piece: Slice, store: Store, rewards: RewardManifest, scorer: Scorer, profile: Profile
+) -> Slice:
+    with profile.stage("read embeddings"):
+        keys, cameras = _embeddings(store, piece, rewards.embeddings)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
     value = pa.uint8() if rewards.binary else pa.float32()
     with store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer:
         for start, lengths in episode_blocks(keys, _BLOCK_ROWS):
             rows = slice(start, start + int(lengths.sum()))
-            scores = scorer.scores([camera[rows] for camera in cameras], lengths)
-            reward = scorer.rewards(scores, lengths)
-            columns = [vectors(scores, pa.float32())] if rewards.scores else []
-            own = keys.slice(start, len(scores))
-            writer.write(
-                [
-                    *(own.column(key).combine_chunks() for key in own.column_names),
-                    *columns,
-                    vectors(reward, value),
-                ]
-            )
-        return piece.with_files(writer.commit())
+            with profile.stage("score"):
+                scores = scorer.scores([camera[rows] for camera in cameras], lengths)
+                reward = scorer.rewards(scores, lengths)
+            with profile.stage("write rewards"):
+                columns = [vectors(scores, pa.float32())] if rewards.scores else []
+                own = keys.slice(start, len(scores))
+                named = [own.column(key).combine_chunks() for key in own.column_names]
+                writer.write([*named, *columns, vectors(reward, value)])
+        with profile.stage("commit"):
+            return piece.with_files(writer.commit())
 
 
 def load_scorer(

@@ -56,6 +56,14 @@ class PixelMeanEncoder:
             logit_bias=-2.0,
         )
 
+    def prepare(self, frames: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.uint8]]:
+        """The frames themselves."""
+        return frames
+
+    def embed(self, parts: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
+        """(N, 4) unit-norm embeddings."""
+        return self.encode_images(list(itertools.chain.from_iterable(parts)))
+
     def encode_images(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(N, 4) unit-norm embeddings."""
         for frame in frames:

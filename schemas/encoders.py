@@ -46,6 +46,14 @@ class ImageEncoder(Protocol):
         """Identity and constants."""
         ...
 
+    def prepare(self, frames: Sequence[NDArray[np.uint8]]) -> Any:
+        """N frames (H, W, 3) uint8 of any sizes as `embed` takes them; called by any thread."""
+        ...
+
+    def embed(self, parts: Sequence[Any]) -> NDArray[np.float32]:
+        """Unit-norm (N, D) embeddings of what `prepare` made, together one batch."""
+        ...
+
     def encode_images(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Unit-norm (N, D) embeddings of N frames (H, W, 3) uint8 of any sizes."""
         ...

@@ -50,6 +50,7 @@ def _job(values: Values, show: console.Show) -> JobOptions:
         max_dead_ratio=values["max_dead_ratio"],
         overwrite=values["overwrite"],
         dry_run=values["dry_run"],
+        profile=values["profile"],
         command=shlex.join(["vlm-relabel", *sys.argv[1:]]),
         show=show,
     )

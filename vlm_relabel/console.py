@@ -142,8 +142,30 @@ def show_job(report: JobReport, as_json: bool) -> None:
             f"{report.frames_new:,} frames in {report.elapsed_s:.1f} s, "
             f"{report.frames_per_s:,.0f} frames/s"
         )
+    _show_profile(report)
     if not report.dry_run:
         OUT.print(f"\nnext:\n  vlm-relabel verify {escape(report.store)}")
+
+
+def _show_profile(report: JobReport) -> None:
+    profile = report.profile
+    if profile is None:
+        return
+    columns = ("where a slice's time goes", "seconds", "ms/frame", "share")
+    table = table_of(columns, left=columns[:1])
+    for stage in profile.stages:
+        table.add_row(
+            f"{stage.stage} (behind)" if stage.background else stage.stage,
+            f"{stage.seconds:.2f}",
+            "" if stage.ms_per_frame is None else f"{stage.ms_per_frame:.3f}",
+            f"{stage.seconds / profile.slices_s:.1%}",
+        )
+    table.add_row("all but those behind", f"{profile.slices_s:.2f}", "", "100.0%", style="bold")
+    OUT.print(table)
+    OUT.print(
+        f"  {profile.slices_s:.1f} s in slices over {_count(profile.workers, 'worker')}, "
+        f"{profile.elapsed_s:.1f} s for the whole job; kept in {escape(report.store)}/profile.json"
+    )
 
 
 def _show_short_episodes(report: JobReport) -> None:

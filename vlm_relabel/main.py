@@ -101,6 +101,9 @@ PerSlice = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Episodes per slice; default from the stored size."),
 ]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Say where the time went; also STORE/profile.json.")
+]
 MaxDead = Annotated[
     float, typer.Option(min=0, max=1, metavar="SHARE", help="Of records that may be dead letters.")
 ]
@@ -150,6 +153,7 @@ def relabel(
     max_dead_ratio: MaxDead = 0.0,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    profile: Profile = False,
     json: Json = False,
 ) -> None:
     """Source and goals in, embeddings and rewards out. A rerun does only what is missing.
@@ -184,6 +188,7 @@ def embed(
     max_dead_ratio: MaxDead = 0.0,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    profile: Profile = False,
     json: Json = False,
 ) -> None:
     """Embed every frame once: the only step that reads images. Adds an encoder to a store."""
@@ -221,6 +226,7 @@ def score(
     max_dead_ratio: MaxDead = 0.0,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    profile: Profile = False,
     json: Json = False,
 ) -> None:
     """Rewards for other goals from stored embeddings. Reads no frame, needs no source."""

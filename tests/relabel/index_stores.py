@@ -213,14 +213,16 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
     return TableFile(table=manifest.table, file=GOALS, rows=number, bytes=size, sha256=digest)
 
 
-def dataset_manifest(store: Store, name: str = "gc1", **changes: Any) -> GoalDatasetManifest:
-    """What a dataset of the reward set `v1` is to be; other keywords are index options."""
+def dataset_manifest(
+    store: Store, name: str = "gc1", rewards: str = "v1", **changes: Any
+) -> GoalDatasetManifest:
+    """What a dataset of a reward set is to be; other keywords are index options."""
     outer = {key: changes.pop(key) for key in ("source_column", "materialized") if key in changes}
     return GoalDatasetManifest(
         name=name,
         source_fingerprint=store.manifest.source.fingerprint,
-        rewards="v1",
-        rewards_fingerprint=store.rewards("v1").fingerprint,
+        rewards=rewards,
+        rewards_fingerprint=store.rewards(rewards).fingerprint,
         options=IndexOptions(**changes),
         **outer,
     )

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from relabel.embedding import embed_frames
+from relabel.embedding import Chunk, Prepared, Row, chunked, embed_prepared, rebatched
 from relabel.source import Source
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
@@ -295,9 +295,23 @@ def test_an_encoder_that_fails_leaves_no_file(empty_store: Store, source: Source
 
 def test_frames_that_cannot_be_decoded_do_not_reach_the_encoder() -> None:
     encoder, black = PixelMeanEncoder(), np.zeros((2, 2, 3), np.uint8)
-    out = embed_frames([FrameError("cut"), black, FrameError("cut")], encoder)
+    cut = FrameError("cut")
+    parts = [Prepared({0: cut}, [black]), Prepared({0: cut}, None)]
+    out = embed_prepared(parts, [0, 2], 3, encoder)
     assert encoder.calls == [1]
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), [True, False, True])
     np.testing.assert_allclose(out[1], [0, 0, 0, 1])
-    assert np.isnan(embed_frames([FrameError("cut")], encoder)).all()
+    assert np.isnan(embed_prepared(parts[1:], [0], 1, encoder)).all()
     assert encoder.calls == [1]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 8, 13])
+@pytest.mark.parametrize(("batch", "chunk"), [(1, 3), (4, 3), (4, 4), (5, 2), (6, 16)])
+def test_chunks_never_belong_to_two_batches(rows: int, batch: int, chunk: int) -> None:
+    made = [Row("e", step, ()) for step in range(rows)]
+    chunks = list(chunked(iter(made), batch, chunk))
+    assert [row for part in chunks for row in part] == made
+    assert all(len(part) <= chunk for part in chunks)
+    batches = list(rebatched((Chunk(part, ()) for part in chunks), batch))
+    steps = [[row.step for part in parts for row in part.rows] for parts in batches]
+    assert steps == [list(range(i, min(i + batch, rows))) for i in range(0, rows, batch)]
