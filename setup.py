@@ -7,6 +7,7 @@ from setuptools import setup
 PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl"]
 ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
 AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
+TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
@@ -42,6 +43,10 @@ setup(
         *ENCODER,
         *AGENTS,
     ],
-    extras_require={"demo": DEMO, "test": [*DEMO, *TEST]},
+    extras_require={
+        "demo": DEMO,
+        "tensorboard": TENSORBOARD,
+        "test": [*DEMO, *TENSORBOARD, *TEST],
+    },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.main:main"]},
 )

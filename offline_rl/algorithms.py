@@ -24,6 +24,7 @@ class Algorithm:
     action_space: ActionSpace
     trajectories: bool = False  # learns from windows, not from transitions
     values: bool = True  # has a Q function
+    next_actions: bool = False  # learns from the stored action behind a transition as well
 
     @property
     def clones(self) -> bool:
@@ -36,7 +37,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "cql": Algorithm("CQLConfig", CONTINUOUS),
     "cal-ql": Algorithm("CalQLConfig", CONTINUOUS),
     "td3-bc": Algorithm("TD3PlusBCConfig", CONTINUOUS),
-    "rebrac": Algorithm("ReBRACConfig", CONTINUOUS),
+    "rebrac": Algorithm("ReBRACConfig", CONTINUOUS, next_actions=True),
     "awac": Algorithm("AWACConfig", CONTINUOUS),
     "crr": Algorithm("CRRConfig", CONTINUOUS),
     "bcq": Algorithm("BCQConfig", CONTINUOUS),
@@ -125,7 +126,7 @@ def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mappin
     unknown = sorted(set(settings) - set(simple))
     if unknown:
         raise AlgorithmError(
-            f"--set: unknown hyper-parameter {unknown} of {config.__name__}; "
+            f"--set: unknown hyper-parameter {', '.join(unknown)} of {config.__name__}; "
             f"known are hidden_units, {', '.join(simple)}"
         )
     settings = _fitting_kinds(config, settings)
@@ -148,9 +149,9 @@ def _of_kind(name: str, default: Any, value: Any) -> Any:
     expected = type(default)
     fits = isinstance(value, (int, float)) if expected is float else isinstance(value, expected)
     if not fits or isinstance(value, bool) != (expected is bool):
-        raise AlgorithmError(
-            f"--set {name}={value!r}: expected a {expected.__name__} like {default!r}"
-        )
+        kind = expected.__name__
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise AlgorithmError(f"--set {name}={value!r}: expected {article} {kind} like {default!r}")
     return value
 
 

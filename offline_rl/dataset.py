@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
@@ -127,18 +128,27 @@ class GoalDataset:
         """
         return FrameTable(FrameColumns(self.store, view.observations), self.store, cache)
 
+    def action_space(self, column: str) -> ActionSpace:
+        """Discrete if an action is one integer, else continuous.
+
+        Raises:
+            StoreError: no such column.
+        """
+        tensors = {f.name: f for f in self.store.manifest.fields if f.kind == "tensor"}
+        if column not in tensors:
+            raise StoreError(f"no action column {column!r}; there are {', '.join(tensors)}")
+        spec = tensors[column]
+        one_integer = spec.dtype.startswith(("int", "uint")) and not spec.shape
+        return ActionSpace.DISCRETE if one_integer else ActionSpace.CONTINUOUS
+
     def actions(self, column: str) -> NDArray[Any]:
         """(F, A) float32, or (F, 1) int64 for a discrete action.
 
         Raises:
             StoreError: no such column, a NaN (with its episode and step), or a constant.
         """
-        specs = {f.name: f for f in self.store.manifest.fields}
-        if column not in specs or specs[column].kind != "tensor":
-            known = [n for n, f in specs.items() if f.kind == "tensor"]
-            raise StoreError(f"no action column {column!r}; there are {known}")
+        discrete = self.action_space(column) is ActionSpace.DISCRETE
         content = self.store.read("steps", [fields.EPISODE_ID, fields.STEP, column])
-        discrete = specs[column].dtype.startswith(("int", "uint")) and not specs[column].shape
         values: NDArray[Any] = as_matrix(content.column(column))
         filler = self._fillers(content)
         _check_actions(values, content, column, ~filler)
@@ -181,6 +191,7 @@ class GoalDataset:
         seed: int = 0,
         frames: FrameTable | None = None,
         cache: Path | None = None,
+        next_actions: bool = False,
     ) -> GoalConditionedReplayBuffer:
         """The replay buffer of one split.
 
@@ -190,6 +201,8 @@ class GoalDataset:
             seed: of the sampling.
             frames: loaded earlier; None loads them.
             cache: see `frames`.
+            next_actions: leaves out the transitions into a final observation that is not terminal,
+                since no action was taken there; for `Algorithm.next_actions`.
 
         Raises:
             StoreError: nothing to sample.
@@ -207,6 +220,15 @@ class GoalDataset:
         actions = self.actions(view.action)
         trajectories = self.trajectories(rows, frames, view)
         _check_frames(frames, rows, trajectories)
+        if next_actions:
+            cut = self._into_filler(rows, frames)
+            if (trajectories.count == cut).all():
+                raise StoreError(
+                    f"{self.store.location}/{self.manifest.table}: every trajectory of the {split} "
+                    "split is one transition into a final observation, where no action was taken; "
+                    "an algorithm that learns from next actions has nothing to learn from"
+                )
+            trajectories = _without_last(trajectories, cut)
         return GoalConditionedReplayBuffer(
             frames.values,
             actions,
@@ -217,6 +239,15 @@ class GoalDataset:
             positive_share=view.positive_share,
             positive_reward=self._positive_reward,
         )
+
+    def _into_filler(self, rows: pa.Table, frames: FrameTable) -> NDArray[np.bool_]:
+        """(R,) whether a row's last transition is followed by an action that means nothing."""
+        if self.store.manifest.last_step is LastStep.CARRIES_ACTION:
+            return np.zeros(rows.num_rows, bool)
+        ids = rows.column(fields.EPISODE_ID).to_pylist()
+        at_end = rows.column(STOP).to_numpy() == [frames.length(i) - 1 for i in ids]
+        into: NDArray[np.bool_] = at_end & ~rows.column(TERMINAL).to_numpy()
+        return into
 
     @property
     def _positive_reward(self) -> float:
@@ -238,6 +269,22 @@ class GoalDataset:
 def action_size(actions: NDArray[Any]) -> int:
     """Dimensions of a continuous action, or number of discrete ones."""
     return int(actions.max()) + 1 if actions.dtype.kind in "iu" else int(actions.shape[1])
+
+
+def _without_last(rows: Trajectories, cut: NDArray[np.bool_]) -> Trajectories:
+    """The rows, those of `cut` (R,) without their last transition; a row without any is dropped."""
+    count = rows.count - cut
+    left = count > 0
+    kept = np.ones(len(rows.rewards), bool)
+    kept[(rows.offset + count)[cut]] = False
+    return Trajectories(
+        first=rows.first[left],
+        count=count[left],
+        goal=rows.goal[left],
+        terminal=rows.terminal[left],
+        weight=rows.weight[left],
+        rewards=rows.rewards[kept],
+    )
 
 
 def _check_frames(frames: FrameTable, rows: pa.Table, trajectories: Trajectories) -> None:

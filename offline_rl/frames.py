@@ -75,7 +75,7 @@ def _resolve(store: Store, name: str) -> tuple[str, str]:
         if f.kind == "tensor" and f.dtype != "object" and None not in f.shape
     ]
     if name not in columns:
-        known = [*columns, *(f"{EMBEDDING_PREFIX}{t}" for t in _embedding_names(store))]
+        known = ", ".join([*columns, *(EMBEDDING_PREFIX + t for t in _embedding_names(store))])
         raise StoreError(f"{store.location}: no observation column {name!r}; there are {known}")
     return "steps", name
 
@@ -90,7 +90,7 @@ def _embedding_table(store: Store, beginning: str) -> str:
         problem = "fits several tables" if fitting else "fits no table"
         raise StoreError(
             f"{store.location}: {EMBEDDING_PREFIX}{beginning} {problem}; there are "
-            f"{fitting or _embedding_names(store)}"
+            + (", ".join(fitting or _embedding_names(store)) or "none")
         )
     table = f"embeddings/{fitting[0]}"
     if not isinstance(store.table_manifest(table), EmbeddingManifest):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from d3rlpy.algos import GreedyTransformerActionSampler, IdentityTransformerActionSampler
@@ -30,8 +31,8 @@ ScoreEpisode = Callable[[Sequence[Frame], str], float]  # frames and goal id →
 EmbedFrames = Callable[[Sequence[Frame]], Floats]  # frames → (N, D)
 
 
-class Policy(Protocol):
-    """What is rolled out: a d3rlpy algorithm, or `RandomPolicy`."""
+class BatchPolicy(Protocol):
+    """Acts by what it sees, in many rooms at once: a d3rlpy algorithm."""
 
     def predict(self, x: Floats) -> NDArray[Any]:
         """(N,) or (N, A) actions for (N, D) observations."""
@@ -41,9 +42,26 @@ class Policy(Protocol):
 class Mind(Protocol):
     """What decides through one episode, and remembers it."""
 
-    def predict(self, x: Floats, reward: float) -> Any:
-        """The action for one observation (D,), after the reward of the last one."""
+    def predict(self, x: Floats, reward: float | None) -> Any:
+        """The action for one observation (D,).
+
+        Args:
+            x: the observation.
+            reward: true reward of the action before; None: there was none.
+        """
         ...
+
+
+@runtime_checkable
+class EpisodePolicy(Protocol):
+    """Acts by the episode: `TransformerPolicy`, `RandomPolicy`."""
+
+    def begin(self, seed: int) -> Mind:
+        """The mind of a new episode, in the room of this seed."""
+        ...
+
+
+Policy: TypeAlias = BatchPolicy | EpisodePolicy  # what is rolled out
 
 
 @dataclass(frozen=True)
@@ -60,28 +78,48 @@ class TransformerPolicy:
     target_return: float
     step_reward: int = 0
 
-    def begin(self) -> Mind:
+    def begin(self, seed: int) -> Mind:
         """The memory of a new episode."""
         discrete = self.agent.get_action_type() is ActionSpace.DISCRETE
         sampler = GreedyTransformerActionSampler if discrete else IdentityTransformerActionSampler
-        wrapper: Mind = self.agent.as_stateful_wrapper(self.target_return, sampler())
-        return wrapper
-
-    def reward(self, true_reward: float, length: int) -> float:
-        """What the transformer is told of the last step: nothing before the first."""
-        return float(true_reward > 0) + self.step_reward if length else 0.0
+        wrapper = self.agent.as_stateful_wrapper(self.target_return, sampler())
+        return _TransformerMind(wrapper, self.step_reward)
 
 
+@dataclass(frozen=True)
+class _TransformerMind:
+    wrapper: Any  # d3rlpy's
+    step_reward: int
+
+    def predict(self, x: Floats, reward: float | None) -> Any:
+        told = 0.0 if reward is None else float(reward > 0) + self.step_reward
+        return self.wrapper.predict(x, told)
+
+
+@dataclass(frozen=True)
 class RandomPolicy:
-    """Actions drawn uniformly from an environment's action space."""
+    """Actions drawn uniformly from an environment's action space.
 
-    def __init__(self, action_space: Any, seed: int) -> None:
-        self.action_space = action_space
-        self.action_space.seed(seed)
+    In the room of one seed they are always the same, whatever else is rolled out.
+    """
 
-    def predict(self, x: Floats) -> NDArray[Any]:
-        """One action per observation."""
-        return np.stack([np.asarray(self.action_space.sample()) for _ in x])
+    action_space: Any
+    seed: int
+
+    def begin(self, seed: int) -> Mind:
+        """A stream of actions of its own."""
+        space = deepcopy(self.action_space)
+        # Not the room's seed itself: the room and its actions would be drawn from one stream.
+        space.seed(int(np.random.SeedSequence([self.seed, seed]).generate_state(1)[0]))
+        return _RandomMind(space)
+
+
+@dataclass(frozen=True)
+class _RandomMind:
+    action_space: Any
+
+    def predict(self, x: Floats, reward: float | None) -> Any:
+        return self.action_space.sample()
 
 
 @dataclass(frozen=True)
@@ -130,8 +168,9 @@ class Observer:
 def _lookup(observation: Any, name: str) -> Any:
     value = observation
     for key in name.removeprefix("observation.").split("."):
-        if key not in value:
-            raise RunError(f"the environment's observations have no {name!r}, only {list(value)}")
+        if not isinstance(value, Mapping) or key not in value:
+            found = ", ".join(value) if isinstance(value, Mapping) else type(value).__name__
+            raise RunError(f"the environment's observations have no {name!r}, only {found}")
         value = value[key]
     return value
 
@@ -153,15 +192,17 @@ def make_factory(path: str) -> Callable[[], Any]:
         raise RunError(f"--env {path}: {error}") from error
     if not callable(found):
         raise RunError(
-            f"--env {path}: expected a function that makes an environment, got a "
-            f"{type(found).__name__}"
+            f"--env {path}: expected a function that makes an environment, got {found!r}"
         )
     make: Callable[[], Any] = found
     return make
 
 
+_ROOMS_PER_GOAL: Final = 1000  # seeds between the first rooms of two goals, unless more are needed
+
+
 def roll_out(
-    policy: Policy | TransformerPolicy,
+    policy: Policy,
     make_env: Callable[[], Any],
     observer: Observer,
     goals: Sequence[str],
@@ -176,19 +217,21 @@ def roll_out(
     """Rolls out `episodes` episodes per goal, each in a room of its own.
 
     Args:
-        policy: acts greedily; asked for the actions of all live episodes at once.
+        policy: a `BatchPolicy` is asked for the actions of all live episodes at once.
         make_env: makes an environment.
         observer: of the policy.
         goals: ids.
         episodes: per goal.
-        seed: of the first episode; all others follow from it.
+        seed: of the first room. The room of an episode depends on this, on the place of its goal
+            among `goals` and on its number; not on the policy.
         parallel: environments stepped together, for larger batches.
         score: return by the VLM of an episode's frames; None leaves it out.
         keep_frames: of the first so many episodes, for pictures.
         max_steps: an episode is cut there if the environment does not end it.
     """
+    apart = max(episodes, _ROOMS_PER_GOAL)
     tasks = [
-        (goal, seed + 1000 * place + number)
+        (goal, seed + apart * place + number)
         for place, goal in enumerate(goals)
         for number in range(episodes)
     ]
@@ -216,8 +259,8 @@ class _Live:
     seed: int
     observation: dict[str, Any]
     frames: list[Frame]
-    mind: Mind | None  # of a policy with a memory
-    reward: float = 0.0  # of the last step
+    mind: Mind | None  # of an `EpisodePolicy`
+    reward: float | None = None  # of the last step
     total: float = 0.0
     success: bool = False
     length: int = 0
@@ -229,7 +272,7 @@ class _Runner:
 
     def __init__(
         self,
-        policy: Policy | TransformerPolicy,
+        policy: Policy,
         observer: Observer,
         score: ScoreEpisode | None,
         max_steps: int,
@@ -246,7 +289,7 @@ class _Runner:
         goal, seed = task
         observation, _ = env.reset(seed=seed, options={"goal": goal})
         frames = [self._observer.frame(observation)] if self._wants_frames(place) else []
-        mind = self._policy.begin() if isinstance(self._policy, TransformerPolicy) else None
+        mind = self._policy.begin(seed) if isinstance(self._policy, EpisodePolicy) else None
         return _Live(env, place, goal, seed, observation, frames, mind)
 
     def _wants_frames(self, place: int) -> bool:
@@ -266,12 +309,10 @@ class _Runner:
                 self._finish(episode)
 
     def _actions(self, live: Sequence[_Live], batch: Floats) -> Iterable[Any]:
-        policy = self._policy
-        if not isinstance(policy, TransformerPolicy):
-            return policy.predict(batch)
-        rewards = [policy.reward(episode.reward, episode.length) for episode in live]
-        minds = [episode.mind for episode in live if episode.mind is not None]
-        return [m.predict(x, r) for m, x, r in zip(minds, batch, rewards, strict=True)]
+        if not isinstance(self._policy, EpisodePolicy):
+            return self._policy.predict(batch)
+        known = ((e.mind, e.reward) for e in live if e.mind is not None)
+        return [mind.predict(x, r) for x, (mind, r) in zip(batch, known, strict=True)]
 
     def _finish(self, episode: _Live) -> None:
         episode.done = True

@@ -77,9 +77,17 @@ class TrainConfig(BaseModel):
 
 
 Show = Callable[[int, int, dict[str, float]], None]  # step, steps, mean losses
+Resumed = Callable[[int], None]  # updates done before
 
 
-def train(config: TrainConfig, out: Path, *, cache: Path | None = None, show: Show) -> Path:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    show: Show,
+    resumed: Resumed = lambda step: None,
+) -> Path:
     """Trains an agent, from the last checkpoint of `out` if there is one.
 
     A resumed run gives the same agent as one that was never interrupted: modules, optimisers,
@@ -90,6 +98,7 @@ def train(config: TrainConfig, out: Path, *, cache: Path | None = None, show: Sh
         out: run folder.
         cache: folder of memory-mapped frames; None keeps them in memory.
         show: called at every log interval.
+        resumed: called once, before the first update, if there is a checkpoint to go on from.
 
     Returns:
         Folder of the last checkpoint.
@@ -103,9 +112,16 @@ def train(config: TrainConfig, out: Path, *, cache: Path | None = None, show: Sh
     check_device(config.device)
     dataset = open_dataset(config)
     config = config.model_copy(update={"dataset_fingerprint": dataset.manifest.fingerprint})
-    replay = dataset.replay(Split.TRAIN, config.view, seed=config.seed, cache=cache)
-    algorithm = find(config.algo, replay.dataset_info.action_space)
+    algorithm = find(config.algo, dataset.action_space(config.action))
     _check_rewards(config, algorithm)
+    _check_commanded(config, dataset)
+    replay = dataset.replay(
+        Split.TRAIN,
+        config.view,
+        seed=config.seed,
+        cache=cache,
+        next_actions=algorithm.next_actions,
+    )
     d3rlpy.seed(config.seed)
     agent = build_agent(config, algorithm, dataset, replay)
     _check_lengths(config, agent, replay)
@@ -114,6 +130,8 @@ def train(config: TrainConfig, out: Path, *, cache: Path | None = None, show: Sh
     try:
         _record(config, agent, out)  # not before: a refused option leaves no run behind
         step, losses = _restore(out, agent, replay)
+        if step:
+            resumed(step)
         return _loop(config, algorithm, agent, replay, out, step, losses, logger, show)
     finally:
         if logger is not None:
@@ -149,6 +167,34 @@ def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
         raise AlgorithmError(
             f"--rewards none: {config.algo} learns from rewards; fitting is {', '.join(cloning)}"
         )
+
+
+def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
+    """Without rewards only commanded rows are learned from."""
+    if config.rewards != "none" or dataset.commanded_success():
+        return
+    store, manifest = dataset.store, dataset.manifest
+    build = f"vlm-relabel build-goals {config.store} --rewards"
+    if Kind.COMMANDED not in manifest.options.kinds:
+        cause = "it was built without that kind"
+        cure = f"build another one: `{build} {manifest.rewards} --name NAME`"
+    elif store.manifest.language_fields:
+        cause = "most likely no instruction equals a text of one of its goals"
+        cure = (
+            "make goals of the instructions: `vlm-relabel score --store "
+            f"{config.store} --encoder ENCODER --goals field:{store.manifest.language_fields[0]} "
+            f"--name mined`, then `{build} mined --name NAME`"
+        )
+    else:
+        cause = "the source has no instructions"
+        cure = (
+            "clone what reached its goals: "
+            f"--rewards vlm --algo {config.algo} --kind-weight failed=0"
+        )
+    raise StoreError(
+        f"--rewards none: clones commanded trajectories, and {store.location}/{manifest.table} has "
+        f"none: {cause}; {cure}"
+    )
 
 
 def _check_lengths(config: TrainConfig, agent: Any, replay: GoalConditionedReplayBuffer) -> None:
@@ -346,7 +392,7 @@ def _logger(config: TrainConfig, agent: Any, out: Path) -> D3RLPyLogger | None:
     }
     try:
         chosen = [factories[name]() for name in config.loggers]
-        return D3RLPyLogger(
+        logger = D3RLPyLogger(
             algo=agent,
             adapter_factory=d3rlpy.logging.CombineAdapterFactory(chosen),
             experiment_name=out.name,
@@ -355,6 +401,9 @@ def _logger(config: TrainConfig, agent: Any, out: Path) -> D3RLPyLogger | None:
         )
     except ImportError as error:
         raise RunError(f"--logger {', '.join(config.loggers)}: not installed: {error}") from error
+    # TensorBoard's adapter fails without.
+    logger.add_params(agent.config.serialize_to_dict())
+    return logger
 
 
 # --- checkpoints

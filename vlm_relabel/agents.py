@@ -54,13 +54,17 @@ def train(values: Values) -> TrainReport:
         device=values["device"],
         loggers=tuple(values["logger"] or ()),
     )
+    out = Path(values["out"])
     cache = None if values["cache"] is None else Path(values["cache"])
-    done = training.last_step(Path(values["out"]))
-    if done and not values["json"]:
-        console.say(f"{values['out']}: goes on from its checkpoint after {done:,} steps")
+    done = training.last_step(out)
+
+    def resumed(step: int) -> None:
+        if not values["json"]:
+            console.say(f"{out}: goes on from its checkpoint after {step:,} steps")
+
     with console.counting("steps", values["json"]) as show:
-        checkpoint = training.train(config, Path(values["out"]), cache=cache, show=show)
-    lines = training.metrics(Path(values["out"]))
+        checkpoint = training.train(config, out, cache=cache, show=show, resumed=resumed)
+    lines = training.metrics(out)
     losses = {k: v for k, v in lines[-1].items() if k != "step"} if lines else {}
     return TrainReport(
         run=values["out"],
@@ -96,7 +100,9 @@ def _weights(pairs: Sequence[str]) -> dict[str, float]:
     weights = parse_pairs("--kind-weight", list(pairs))
     unknown = sorted(set(weights) - set(Kind))
     if unknown:
-        raise AlgorithmError(f"--kind-weight: unknown {unknown}; known are {', '.join(Kind)}")
+        raise AlgorithmError(
+            f"--kind-weight: unknown {', '.join(unknown)}; known are {', '.join(Kind)}"
+        )
     wrong = [f"{kind}={weight!r}" for kind, weight in weights.items() if not _is_weight(weight)]
     if wrong:
         raise AlgorithmError(f"--kind-weight {', '.join(wrong)}: expected a number of at least 0")
@@ -166,9 +172,7 @@ def _with_rollouts(
     families = dict(zip(dataset.goal_ids, dataset.families, strict=True))
     embed, score = _vlm(values, dataset)
     observer = _observer(values, config, dataset, embed)
-    policies: dict[str, rollouts.Policy | rollouts.TransformerPolicy] = {
-        "agent": _policy(config, dataset, agent)
-    }
+    policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent)}
     if values["baselines"]:
         policies["random"] = rollouts.RandomPolicy(make_env().action_space, values["seed"])
     rows: list[evaluation.Outcome] = []
@@ -194,9 +198,7 @@ def _with_rollouts(
 _GIF_EPISODES = 6
 
 
-def _policy(
-    config: TrainConfig, dataset: GoalDataset, agent: Any
-) -> rollouts.Policy | rollouts.TransformerPolicy:
+def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any) -> rollouts.Policy:
     """What is rolled out; a transformer is asked for the best return that it has seen."""
     if ALGORITHMS[config.algo].trajectories:
         options = dataset.manifest.options
@@ -210,7 +212,7 @@ def _goals(values: Values, dataset: GoalDataset) -> list[str]:
     chosen = values["goal"] or known
     unknown = [goal for goal in chosen if goal not in known]
     if unknown:
-        raise RunError(f"--goal: unknown {unknown}; known are {', '.join(known[:20])}")
+        raise RunError(f"--goal: unknown {', '.join(unknown)}; known are {', '.join(known[:20])}")
     return list(chosen)
 
 

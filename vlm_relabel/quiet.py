@@ -1,14 +1,18 @@
-"""Keeps a dependency of d3rlpy from telling every user of the examples to leave it."""
+"""Keeps d3rlpy and a dependency of it from printing among what commands print."""
 
 from __future__ import annotations
 
+import logging
+
+import structlog
 from gym_notices import notices
 
 
 def quiet() -> None:
-    """Empties the list that `gym` prints from when it is imported, in its own words.
+    """Leaves out two notices; warnings are shown as ever. Call this before d3rlpy is imported.
 
-    d3rlpy imports `gym` beside `gymnasium`; nothing here uses it. Call this before d3rlpy is
-    imported. Other warnings are shown as ever.
+    d3rlpy imports `gym` beside `gymnasium`, and nothing here uses it: `gym` tells its users to
+    leave. d3rlpy's loggers repeat on standard output what they write.
     """
     notices.notices.clear()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

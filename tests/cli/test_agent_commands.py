@@ -89,6 +89,10 @@ def test_training_tells_people_and_goes_on(run: Run, made: Path, tmp_path: Path)
     assert second.exit_code == 0, second.output
     assert f"{out}: goes on from its checkpoint after 20 steps" in second.stderr
     assert "30/30 steps, " in second.stderr
+    other = run(*training_words(made, out, steps=40), "--set", "alpha=2")
+    assert other.exit_code == 2
+    assert "holds another run" in other.stderr
+    assert "goes on" not in other.stderr
 
 
 def test_training_tells_machines(run: Run, made: Path, tmp_path: Path) -> None:
@@ -106,6 +110,14 @@ def test_training_tells_machines(run: Run, made: Path, tmp_path: Path) -> None:
             "losses": {k: v for k, v in training.metrics(out)[-1].items() if k != "step"},
         }
         assert result.stderr == ""
+
+
+@pytest.mark.parametrize("logger", ["file", "tensorboard"])
+def test_loggers_keep_to_their_files(run: Run, made: Path, tmp_path: Path, logger: str) -> None:
+    result = run(*training_words(made, tmp_path / "a", steps=10, logger=logger), "--json")
+    assert strict(result.stdout)["steps"] == 10
+    assert result.stderr == ""
+    assert list((tmp_path / "a" / "logs").rglob("*"))
 
 
 def strict(text: str) -> Any:
@@ -150,14 +162,14 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
         ({"rewards": "best"}, ("--rewards: expected one of vlm, true, none, got 'best'",)),
         ({"goals": "image"}, ("--goals: expected one of text, one-hot, none, got 'image'",)),
         ({"goals": "none"}, ("expected one goal, the dataset has 3",)),
-        ({"kind_weight": "won=1"}, ("--kind-weight: unknown ['won']", "achieved", "hindsight")),
+        ({"kind_weight": "won=1"}, ("--kind-weight: unknown won; known are achieved, ",)),
         ({"kind_weight": "failed=few"}, ("--kind-weight failed='few'", "at least 0")),
         ({"kind_weight": "failed=-1"}, ("--kind-weight failed=-1", "at least 0")),
         ({"kind_weight": "failed"}, ("--kind-weight 'failed': expected key=value",)),
         ({"device": "cuda:77"}, ("--device cuda:77",)),
         ({"logger": "paper"}, ("--logger paper", "wandb")),
-        ({"observation": "observation.smell"}, ("'observation.smell'", "'observation.state'")),
-        ({"action": "motion"}, ("no action column 'motion'", "'choice'")),
+        ({"observation": "observation.smell"}, ("'observation.smell'", "observation.state, ")),
+        ({"action": "motion"}, ("no action column 'motion'", ", choice, ")),
         ({"dataset": "gc9"}, ("goal_datasets/gc9", "vlm-relabel build-goals")),
         ({"rewards": "none"}, ("--rewards none: discrete-cql", "discrete-bc")),
     ],
@@ -300,7 +312,7 @@ def test_transformers_are_rolled_out(
         (("--split", "all"), ("--split: expected one of train, validation, test, got 'all'",)),
         (("--split", "test"), ("no trajectory", "in the test split")),
         (("--env", "rooms"), ("--env 'rooms': expected module:factory",)),
-        (("--env", ROOM, "--goal", "pink"), ("--goal: unknown ['pink']", "red, green, blue")),
+        (("--env", ROOM, "--goal", "pink"), ("--goal: unknown pink; known are red, green, blue",)),
         (("--env", ROOM, "--camera", "wrist", "--gif", "a.gif"), ("'wrist'", "only", "image")),
         (("--device", "cuda:77"), ("--device cuda:77",)),
     ],

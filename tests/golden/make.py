@@ -3,7 +3,7 @@
     python -m tests.golden.make
 
 What it wrote is in the repository, and every later release must read it: `test_golden.py`.
-The script refuses to replace a store that is there.
+The script refuses to replace a store that is there; `index` was called on it once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import tempfile
 from pathlib import Path
 
 from schemas.enums import Fusion, Timing
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import FORMAT_VERSION
 from schemas.store import Store
 from tests import small
+from tests.relabel.index_stores import build
 
 DIRECTORY = Path(__file__).parent / f"store-{FORMAT_VERSION}"
 
@@ -36,7 +38,13 @@ def make(directory: Path) -> Store:
         small.embed(store, source, small.source_tables(store))
     small.score(store, "binary", threshold=0.4, fusion=Fusion.MAX)
     small.score(store, "probability", reward="probability", timing=Timing.SAME_FRAME, scores=False)
+    index(store)
     return store
+
+
+def index(store: Store) -> GoalDatasetManifest:
+    """Adds the goal-conditioned dataset `gc1` of the reward set `binary`, with its transitions."""
+    return build(store, "gc1", rewards="binary", materialized=True, validation=0.5, test=0)
 
 
 if __name__ == "__main__":

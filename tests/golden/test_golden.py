@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from offline_rl.dataset import GoalDataset, View
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.enums import Fusion, LastStep, Timing
+from schemas.goal_datasets import GoalDatasetManifest, Split
 from schemas.store import Store
 from schemas.tables import matrix
 from schemas.verify import verify_store
@@ -35,6 +38,7 @@ def test_it_verifies(store: Store) -> None:
         (f"embeddings/{ENCODER}.front", []),
         (f"embeddings/{ENCODER}.wrist", []),
         ("episodes", []),
+        ("goal_datasets/gc1", []),
         ("rewards/binary", []),
         ("rewards/probability", []),
         ("steps", []),
@@ -42,7 +46,7 @@ def test_it_verifies(store: Store) -> None:
 
 
 def test_it_is_small() -> None:
-    assert sum(len(content) for content in small.tree(GOLDEN).values()) < 60_000
+    assert sum(len(content) for content in small.tree(GOLDEN).values()) < 80_000
 
 
 def test_its_identity(store: Store) -> None:
@@ -116,6 +120,73 @@ def test_its_goals(store: Store) -> None:
     assert goals[0]["threshold"] == pytest.approx(0.4)
     assert store.goal_set("binary") == small.COLOURS
     assert store.rewards("binary").goals_hash == small.COLOURS.content_hash
+
+
+DATASET = "goal_datasets/gc1"
+COUNTS = {
+    **{"train/achieved": 3, "train/failed": 1, "train/left_out": 3},
+    **{"validation/achieved": 1, "validation/failed": 1},
+}
+
+
+def test_its_goal_dataset(store: Store) -> None:
+    manifest = store.table_manifest(DATASET)
+    assert isinstance(manifest, GoalDatasetManifest)
+    assert (manifest.rewards, manifest.materialized, manifest.counts) == ("binary", True, COUNTS)
+    assert manifest.statistics["action"].max == (4, 0)
+    assert manifest.statistics["observation.state"].frames == 9
+    rows = [list(row.values()) for row in store.read(DATASET).to_pylist()]
+    assert rows == [
+        ["train/0/0", 0, 0, 1, "achieved", True, 0, 1, [1], True, "train"],
+        ["train/0/0", 1, 0, 2, "failed", False, None, 0, [0, 0], True, "train"],
+        ["train/1/0", 0, 0, 1, "achieved", True, 0, 1, [1], True, "train"],
+        ["train/1/0", 1, 0, 1, "achieved", True, 0, 1, [1], True, "train"],
+        ["train/1/1", 1, 0, 1, "achieved", True, 0, 1, [1], True, "validation"],
+        ["train/1/1", 2, 0, 1, "failed", False, None, 0, [0], False, "validation"],
+    ]
+    left_out = pq.read_table(GOLDEN / DATASET / "left_out" / "slice-00002-of-00003.parquet")
+    assert list(left_out.to_pylist()[0].values()) == ["train/1/0", 0, 1, 3, "hindsight", "train"]
+    flat = pq.read_table(GOLDEN / DATASET / "transitions" / "slice-00000-of-00003.parquet")
+    assert flat.column("goal").to_pylist() == [0, 1, 1]
+    assert flat.column("next.observation.state").to_pylist()[1] == [0.25 + i for i in range(6)]
+
+
+def test_its_replay(store: Store) -> None:
+    view = View(("observation.state",))
+    train = GoalDataset(store, "gc1").replay(Split.TRAIN, view)
+    batch = train.transition_batch(np.array([0, 1, 1, 2, 3]), np.array([0, 0, 1, 0, 0]))
+    state, red, green = np.arange(6), [0.995037, 0, 0, 0.0995037], [0, 0.995037, 0, 0.0995037]
+    seen = [[0, red], [0, green], [0.25, green], [30, red], [30, green]]
+    wanted = [np.append(state + first, goal) for first, goal in seen]
+    np.testing.assert_allclose(batch.observations, wanted, atol=1e-6)
+    ahead = np.zeros((5, 10))
+    ahead[1] = wanted[2]  # all others are terminal
+    np.testing.assert_allclose(batch.next_observations, ahead, atol=1e-6)
+    assert batch.actions.tolist() == [[1, 0], [1, 0], [2, 0], [1, -3], [1, -3]]
+    assert batch.next_actions.tolist() == [[0, 0], [2, 0], [0, 0], [0, 0], [0, 0]]
+    assert batch.rewards.ravel().tolist() == [1, 0, 0, 1, 1]
+    assert batch.terminals.ravel().tolist() == [1, 0, 1, 1, 1]
+    assert train.transition_count == 5
+
+
+def test_todays_code_makes_the_same_dataset_of_its_tables(store: Store, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(GOLDEN, tmp_path / "copy"))
+    shutil.rmtree(copy / "goal_datasets")
+    today = make.index(Store.open(str(copy)))
+    assert today.fingerprint == store.table_manifest(DATASET).fingerprint
+    old, new = small.tree(GOLDEN / DATASET), small.tree(copy / DATASET)
+    assert old.keys() == new.keys()
+    for name in (name for name in old if name.endswith(".parquet")):
+        tables = [pq.read_table(folder / DATASET / name) for folder in (GOLDEN, copy)]
+        assert tables[0].equals(tables[1], check_metadata=True), name
+    if written_by(GOLDEN) == written_by(copy):  # another pyarrow may write other bytes
+        assert old == new
+
+
+def written_by(location: Path) -> str:
+    """The Parquet library that wrote a golden dataset."""
+    file = pq.read_metadata(location / DATASET / "slice-00000-of-00003.parquet")
+    return str(file.created_by)
 
 
 def test_todays_code_writes_the_same_tables(store: Store, tmp_path: Path) -> None:

@@ -127,11 +127,13 @@ def embed(
     )
 
 
-def score(store: Path, name: str, *, job: JobOptions | None = None, **more: Any) -> None:
+def score(
+    store: Path, name: str, *, goals: str = GOALS, job: JobOptions | None = None, **more: Any
+) -> None:
     """A reward set of the three colours."""
-    goals = store.parent / "goals.yaml"
-    goals.write_text(GOALS)
-    options = ScoreOptions(load_pixel_mean_encoder, str(goals), name=name, **more)
+    path = store.parent / "goals.yaml"
+    path.write_text(goals)
+    options = ScoreOptions(load_pixel_mean_encoder, str(path), name=name, **more)
     jobs.score(job or job_of(store), options)
 
 

@@ -93,5 +93,5 @@ def acts(agent: Any, algo: str, width: int) -> Any:
         return agent.predict(seen)
     from offline_rl.rollouts import TransformerPolicy
 
-    mind = TransformerPolicy(agent, target_return=1.0).begin()
-    return np.stack([np.asarray(mind.predict(x, 0.0)) for x in seen])
+    mind = TransformerPolicy(agent, target_return=1.0).begin(0)
+    return np.stack([np.asarray(mind.predict(x, None)) for x in seen])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def test_positive_share_without_positives(own_store: Path, tmp_path: Path) -> No
 def test_unknown_observation_column(name: str, playground_store: Path, tmp_path: Path) -> None:
     message = refused(playground_store, tmp_path / "run", observations=(name,))
     has(message, name, "there are", "pixel-mean")
+    assert "[" not in message
     assert ("observation.state" in message) == (not name.startswith("embedding:"))
 
 
@@ -130,7 +132,7 @@ def test_embedding_name_that_fits_several(own_store: Path) -> None:
     one = next(t for t in store.tables() if t.startswith("embeddings/"))
     (own_store / f"{one}-more").mkdir()
     (own_store / f"{one}-more" / "manifest.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"embedding:pixel fits several tables; there are \["):
+    with pytest.raises(StoreError, match=r"fits several tables; there are pixel-mean\S*, pixel-"):
         FrameColumns(Store.open(str(own_store)), ["embedding:pixel"])
 
 
@@ -239,7 +241,7 @@ def test_negative_choice_is_refused_unless_it_is_filler(
 @pytest.mark.parametrize("column", ["acton", "language_instruction"])
 def test_unknown_action_column(column: str, playground_store: Path, tmp_path: Path) -> None:
     message = refused(playground_store, tmp_path / "run", action=column)
-    has(message, f"no action column {column!r}", "'action'", "'choice'")
+    has(message, f"no action column {column!r}; there are action, choice, ")
 
 
 # --- algorithms
@@ -257,15 +259,16 @@ def test_algorithm_for_the_other_action_space(playground_store: Path, tmp_path: 
 
 def test_unknown_hyper_parameter(playground_store: Path, tmp_path: Path) -> None:
     message = refused(playground_store, tmp_path / "run", settings={"expectil": 0.5})
-    has(message, "'expectil'", "IQLConfig", "hidden_units", "expectile", "batch_size")
+    has(message, "unknown hyper-parameter expectil of IQLConfig; known are hidden_units, ")
+    has(message, "expectile", "batch_size")
 
 
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("batch_size=many", "batch_size='many': expected a int like 256"),
-        ("batch_size=2.5", "batch_size=2.5: expected a int like 256"),
-        ("batch_size=true", "batch_size=True: expected a int like 256"),
+        ("batch_size=many", "batch_size='many': expected an int like 256"),
+        ("batch_size=2.5", "batch_size=2.5: expected an int like 256"),
+        ("batch_size=true", "batch_size=True: expected an int like 256"),
         ("expectile=high", "expectile='high': expected a float like 0.7"),
         ("expectile=false", "expectile=False: expected a float like 0.7"),
         ("compile_graph=1", "compile_graph=1: expected a bool like False"),
@@ -300,6 +303,36 @@ def test_algorithm_that_needs_rewards_without_any(playground_store: Path, tmp_pa
     message = refused(playground_store, tmp_path / "run", rewards="none")
     has(message, "--rewards none: iql learns from rewards; fitting is bc")
     assert "discrete" not in message
+
+
+@pytest.mark.parametrize(
+    ("kinds", "mined", "parts"),
+    [
+        (("achieved",), True, ("built without that kind", "--rewards named --name NAME")),
+        (Kind, True, ("no instruction equals", "--goals field:language_instruction --name mined")),
+        (Kind, False, ("has no instructions", "--algo bc --kind-weight failed=0")),
+    ],
+)
+def test_cloning_commands_where_there_are_none(
+    kinds: Sequence[str],
+    mined: bool,
+    parts: tuple[str, ...],
+    own_store: Path,
+    tmp_path: Path,
+) -> None:
+    goals = playground.GOALS.replace("room", "kitchen")  # which no instruction says
+    named = playground.GOALS if kinds is not Kind else goals
+    playground.score(own_store, "named", goals=named)
+    options = playground.ALL.model_copy(update={"kinds": tuple(map(Kind, kinds))})
+    playground.index(own_store, "told", "named", options)
+    if not mined:
+        manifest = own_store / "manifest.json"
+        content = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**content, "language_fields": []}))
+    message = refused(own_store, tmp_path / "run", "bc", dataset="told", rewards="none")
+    has(message, "--rewards none: clones commanded trajectories", "goal_datasets/told has none")
+    has(message, *parts)
+    assert "positive" not in message
 
 
 def test_trajectory_longer_than_a_transformer_can_count(

@@ -117,13 +117,60 @@ def test_frames_are_kept_of_the_first_episodes() -> None:
     assert all(r.frames == () for r in results[2:])
 
 
-def test_random_policy_is_the_rooms_and_repeats_itself() -> None:
-    def actions(seed: int) -> Any:
-        return RandomPolicy(Line().action_space, seed).predict(np.zeros((50, 2), np.float32))
+@pytest.mark.parametrize("episodes", [3, 999, 1000, 1001, 2500])
+def test_no_two_rooms_are_the_same(episodes: int) -> None:
+    results = roll_out(
+        Walker(), Line, OBSERVER, list(PLACES), episodes=episodes, seed=100, max_steps=1
+    )
+    assert len({r.seed for r in results}) == 3 * episodes
+    assert min(r.seed for r in results) == 100
 
-    np.testing.assert_array_equal(actions(1), actions(1))
-    assert (actions(1) != actions(2)).any()
-    assert set(actions(1)) == {0, 1}
+
+# --- the random policy
+
+
+def drawn(seed: int, room: int, count: int = 50) -> list[int]:
+    mind = RandomPolicy(Line().action_space, seed).begin(room)
+    return [int(mind.predict(np.zeros(2, np.float32), None)) for _ in range(count)]
+
+
+def test_random_policy_is_the_rooms_and_repeats_itself() -> None:
+    assert drawn(1, 7) == drawn(1, 7)
+    assert drawn(1, 7) != drawn(2, 7)
+    assert drawn(1, 7) != drawn(1, 8)
+    assert set(drawn(1, 7)) == {0, 1}
+    # Fair in every room, and not what the room itself was made of.
+    firsts = [drawn(1, room, 1)[0] for room in range(1000)]
+    assert np.mean(firsts) == pytest.approx(0.5, abs=0.05)
+    space = Line().action_space
+    space.seed(7)
+    assert drawn(7, 7) != [int(space.sample()) for _ in range(50)]
+
+
+class Tape(Line):
+    """The return spells the actions, as a binary number; some episodes are shorter."""
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        seen, _, reached, over, info = super().step(action)
+        return seen, float(int(action) << self.left), reached, over, info
+
+
+def test_random_actions_depend_on_seed_goal_and_episode_only() -> None:
+    def tapes(seed: int, parallel: int, episodes: int = 6) -> dict[int, float]:
+        policy, goals = RandomPolicy(Line().action_space, seed), ["at:2", "at:3", "at:40"]
+        found = roll_out(
+            policy, Tape, WHEREVER, goals, episodes=episodes, seed=100, parallel=parallel
+        )
+        return {r.seed: r.true_return for r in found}
+
+    alone = tapes(1, parallel=1)
+    assert alone == tapes(1, parallel=4) == tapes(1, parallel=100)
+    assert alone.items() <= tapes(1, parallel=5, episodes=9).items()
+    assert len(set(alone.values())) > 9
+    assert alone != tapes(2, parallel=1)
+
+
+WHEREVER = Observer(("observation.state",), None)
 
 
 # --- pictures
@@ -166,7 +213,7 @@ def test_factory_is_found_where_the_command_is_typed(
         ("tests.offline_rl.rooms:", "expected module:factory"),
         ("no_such_module:make", "No module named 'no_such_module'"),
         ("tests.offline_rl.rooms:Cave", "has no attribute 'Cave'"),
-        ("tests.offline_rl.rooms:NOT_A_FUNCTION", "expected a function .* got a int"),
+        ("tests.offline_rl.rooms:NOT_A_FUNCTION", "expected a function .* got 7$"),
     ],
 )
 def test_factory_that_cannot_be_had(path: str, problem: str) -> None:
@@ -190,8 +237,10 @@ def test_observer_puts_columns_and_goal_side_by_side() -> None:
 
 
 def test_observer_says_what_is_missing() -> None:
-    with pytest.raises(RunError, match=r"have no 'observation.grip', only \['state'\]"):
-        Observer(("observation.grip",), None)([{"state": 1}], ["a"])
+    with pytest.raises(RunError, match=r"have no 'observation.grip', only state, image$"):
+        Observer(("observation.grip",), None)([{"state": 1, "image": 2}], ["a"])
+    with pytest.raises(RunError, match=r"have no 'observation.state.x', only ndarray$"):
+        Observer(("observation.state.x",), None)([{"state": np.zeros(2)}], ["a"])
     with pytest.raises(RunError, match="embedding:clip: give its encoder with --encoder"):
         Observer(("embedding:clip",), None)([{"state": 1}], ["a"])
 

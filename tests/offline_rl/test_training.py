@@ -8,11 +8,14 @@ from pathlib import Path
 import d3rlpy
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS, configure, find
 from offline_rl.dataset import GoalEncoding
+from schemas.enums import LastStep
 from schemas.goal_datasets import Split
+from tests.offline_rl import playground
 from tests.offline_rl.runs import acts, assert_same_weights, config_of, modules_of, run
 
 WIDTH = 3 + 4  # state, text embedding of the goal
@@ -43,6 +46,34 @@ def test_algorithm_runs_fifty_updates_and_comes_back(
     else:
         assert done.shape == (6, 2)
         assert (np.abs(done) > 1e-6).any()
+
+
+@pytest.fixture(scope="module")
+def differing_fillers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Stores of episodes that are the same but for the actions of their final observations."""
+    stores = []
+    for filler in (0, 3):
+        items = playground.episodes()
+        for item in items:
+            item["steps"][-1].update(action=np.full(2, filler, np.float32), choice=filler)
+        folder = tmp_path_factory.mktemp("filler")
+        source = playground.write_source(folder / "playground" / "1.0.0", items)
+        playground.embed(source, folder / "store", LastStep.FINAL_OBSERVATION)
+        playground.score(folder / "store", "v1")
+        playground.index(folder / "store", "gc1", "v1")
+        stores.append(folder / "store")
+    return stores
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_no_algorithm_learns_from_the_action_of_a_final_observation(
+    algo: str, differing_fillers: list[Path], tmp_path: Path
+) -> None:
+    zero, three = (
+        run(config_of(store, algo, 5), tmp_path / str(n))
+        for n, store in enumerate(differing_fillers)
+    )
+    assert_same_weights(zero, three)
 
 
 def test_every_algorithm_of_the_issue_is_there() -> None:
@@ -192,5 +223,15 @@ def test_d3rlpys_loggers_see_what_metrics_see(playground_store: Path, tmp_path: 
 
 def test_tensorboard_sees_the_metrics(playground_store: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
-    run(config_of(playground_store, "discrete-bc", 10, loggers=("tensorboard",)), tmp_path)
-    assert list((tmp_path / "logs" / "tensorboard").rglob("events*"))
+    out = tmp_path / "a"
+    run(config_of(playground_store, "discrete-bc", 10, loggers=("tensorboard",)), out)
+    (events,) = (out / "logs" / "tensorboard" / "runs" / "a").glob("events*")
+    logged = [
+        (event.step, value.simple_value)
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "metrics/loss"
+    ]
+    lines = training.metrics(out)
+    assert [step for step, _ in logged] == [line["step"] for line in lines] == [5, 10]
+    assert [loss for _, loss in logged] == pytest.approx([line["loss"] for line in lines])

@@ -17,7 +17,8 @@ import tensorflow_datasets as tfds
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
 from schemas.enums import LastStep, Timing
-from schemas.goal_datasets import Split
+from schemas.errors import StoreError
+from schemas.goal_datasets import Kind, Split
 from schemas.store import Store
 from tests.offline_rl import playground
 from tests.offline_rl.playground import CASES, RGB, TIMES
@@ -162,6 +163,85 @@ def test_every_transition_is_the_sources(
                 assert not batch.next_observations[t].any()
             else:
                 close(batch.next_observations[t], seen(one.following, goal, columns, encoding))
+
+
+@pytest.mark.parametrize(("last_step", "timing"), CASES)
+def test_next_actions_were_taken(
+    every_store: dict[str, Path], recorded: list[list[Step]], last_step: LastStep, timing: Timing
+) -> None:
+    """By hand: what is left is every transition that ends the task or goes on to an action."""
+    dataset = GoalDataset(Store.open(str(every_store[last_step])), timing)
+    replay = dataset.replay(Split.TRAIN, View((STATE,)), next_actions=True)
+    count = replay.trajectories.count
+    row = np.repeat(np.arange(len(count)), count)
+    step = np.arange(len(row)) - replay.trajectories.offset[row]
+    batch = replay.transition_batch(row, step)
+    columns = (
+        *(batch.observations, batch.actions, batch.rewards),
+        *(batch.next_observations, batch.next_actions, batch.terminals),
+    )
+    carried = last_step is LastStep.CARRIES_ACTION
+    fillers = [] if carried else [steps[-1] for steps in recorded]
+    nothing = {"observation": {"state": np.zeros(3)}, "action": np.zeros(2)}
+    wanted = [
+        np.concatenate(
+            [
+                seen(one.observation, goal, (STATE,), GoalEncoding.TEXT),
+                one.action,
+                [one.reward],
+                np.zeros(7) if one.terminal else seen(ahead, goal, (STATE,), GoalEncoding.TEXT),
+                ahead["action"],
+                [one.terminal],
+            ]
+        )
+        for (_, goal, _), ones in oracle(recorded, timing, last_step).items()
+        for one in ones
+        for ahead in [one.following or nothing]
+        if not any(ahead is filler for filler in fillers)
+    ]
+    got = np.concatenate(columns, axis=1)
+    assert got.shape == np.shape(wanted)
+    close(got[np.lexsort(got.T)], np.array(wanted)[np.lexsort(np.array(wanted).T)])
+    whole = dataset.replay(Split.TRAIN, View((STATE,)))
+    assert (replay.transition_count == whole.transition_count) == carried
+    assert (replay.size() == whole.size()) == carried  # some rows were one such transition
+
+
+def test_transitions_with_next_actions_stay_as_they_are(own_store: Path) -> None:
+    playground.score(own_store, "soft", reward="probability")
+    options = playground.ALL.model_copy(update={"end_on_success": False})
+    playground.index(own_store, "soft", "soft", options)
+    dataset = GoalDataset(Store.open(str(own_store)), "soft")
+    view = View((STATE,), weights={"hindsight": 0.5})
+    whole, cut = (dataset.replay(Split.TRAIN, view, next_actions=n) for n in (False, True))
+    lengths = dict(dataset.store.read("episodes", ["episode_id", "length"]).to_pandas().to_numpy())
+    pairs, left = [], []  # row and step of every transition of `whole`, of those to be left
+    for place, row in enumerate(dataset.rows(Split.TRAIN).to_pylist()):
+        for t in range(row["start"], row["stop"]):
+            last = t == lengths[row["episode_id"]] - 2 and not row["terminal"]
+            pairs.append((place, t - row["start"]))
+            left.append(not last)
+    assert 0 < sum(left) < len(left)
+    before = whole.transition_batch(*np.array(pairs)[left].T)
+    row = np.repeat(np.arange(cut.size()), cut.trajectories.count)
+    after = cut.transition_batch(row, np.arange(len(row)) - cut.trajectories.offset[row])
+    assert len(np.unique(before.rewards)) > 3
+    for name in ("observations", "actions", "rewards", "next_observations", "next_actions"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name), err_msg=name)
+    np.testing.assert_array_equal(
+        cut.trajectories.weight[row], whole.trajectories.weight[np.array(pairs)[left][:, 0]]
+    )
+
+
+def test_no_action_is_ever_followed_by_another(own_store: Path) -> None:
+    two_frames = tuple(f"train/0/{number}" for number in range(18, 24))  # and cut off
+    changes = {"episodes": two_frames, "kinds": (Kind.FAILED,)}
+    options = playground.ALL.model_copy(update=changes)
+    playground.index(own_store, "short", Timing.NEXT_FRAME, options)
+    dataset = GoalDataset(Store.open(str(own_store)), "short")
+    assert set(dataset.replay(Split.TRAIN, View((STATE,))).trajectories.count) == {1}
+    with pytest.raises(StoreError, match=r"goal_datasets/short: every .* final observation"):
+        dataset.replay(Split.TRAIN, View((STATE,)), next_actions=True)
 
 
 def close(got: Any, want: Any) -> None:
