@@ -28,7 +28,6 @@ from examples.playroom.room import make_env
 from schemas import fields
 from schemas.store import Store
 from schemas.tables import matrix
-from vlm_relabel.quiet import quiet
 
 HERE = Path(__file__).parent
 GOALS = HERE / "goals.yaml"
@@ -62,7 +61,6 @@ def relabel(source: Path, store: Path, encoder: Path, name: str) -> dict[str, ob
 def learn(store: Path, rewards: str, out: Path, steps: int) -> None:
     """Builds a goal-conditioned dataset, trains an agent on it and shows its success by family."""
     command("build-goals", str(store), "--rewards", rewards, "--name", DATASET)
-    quiet()
     from examples.playroom import recipe  # d3rlpy takes seconds to import
     from offline_rl import rollouts, training
 

@@ -89,7 +89,7 @@ def _step(
 ) -> Step:
     image = observation["image"]
     return {
-        "observation": {"image": png(image), "state": observation["state"]},
+        "observation": {**observation, "image": png(image)},
         "action": action,
         "reward": reward,
         "discount": discount,

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from examples.playroom.goals import GOALS
-from examples.playroom.view import FRAME_PIXELS, STATE_SIZE
+from examples.playroom.view import FRAME_PIXELS, STATE_SIZE, THINGS_SIZE
 from relabel.testing import write_rlds
 
 NAME = "playroom"
@@ -24,6 +24,7 @@ def features() -> tfds.features.FeaturesDict:
             shape=(FRAME_PIXELS, FRAME_PIXELS, 3), encoding_format="png", doc="egocentric view"
         ),
         "state": tfds.features.Tensor(shape=(STATE_SIZE,), dtype=np.float32, doc="symbolic state"),
+        "things": tfds.features.Tensor(shape=(THINGS_SIZE,), dtype=np.float32, doc="where all is"),
     }
     step = {
         "observation": observation,

@@ -77,6 +77,7 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
             {
                 "image": spaces.Box(0, 255, pixels, np.uint8),
                 "state": spaces.Box(-1.0, 1.0, (view.STATE_SIZE,), np.float32),
+                "things": spaces.Box(-1.0, 1.0, (view.THINGS_SIZE,), np.float32),
             }
         )
         self.goal: Goal = GOALS[0]
@@ -99,7 +100,8 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
                 `absent_probability` where the goal is sampled).
 
         Returns:
-            The observation (``image (84, 84, 3) uint8``, ``state (379,) float32``) and the info
+            The observation (``image (84, 84, 3) uint8``, ``state (379,) float32``,
+            ``things (95,) float32``) and the info
             (``goal``, ``goal_index``, ``instruction``, ``truth (G,) uint8``, ``success`` bool).
         """
         self._options = {} if options is None else options
@@ -174,8 +176,12 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
     def gen_obs(self) -> Observation:
         """Returns the observation; MiniGrid calls this after every reset and step."""
         tiles = self.tiles()
-        state = view.state_of(tiles, self.carried(), self._offsets())
-        return {"image": view.frames_of(tiles), "state": state}
+        held, offsets = self.carried(), self._offsets()
+        return {
+            "image": view.frames_of(tiles),
+            "state": view.state_of(tiles, held, offsets),
+            "things": view.relations_of(held, offsets, self._tiles_to_walls()),
+        }
 
     def _offsets(self) -> dict[int, Cell]:
         """Returns where each thing is, seen from the agent: (tiles to the right, tiles ahead)."""
@@ -186,6 +192,13 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
             dx, dy = int(x - self.agent_pos[0]), int(y - self.agent_pos[1])
             offsets[thing] = (dx * right[0] + dy * right[1], dx * ahead[0] + dy * ahead[1])
         return offsets
+
+    def _tiles_to_walls(self) -> tuple[int, int, int, int]:
+        """Returns how far the walls ahead, to the right, behind and to the left are."""
+        x, y = int(self.agent_pos[0]), int(self.agent_pos[1])
+        tiles = (self.width - 1 - x, self.height - 1 - y, x, y)  # by heading: right, down, ...
+        ahead, right, behind, left = (tiles[(self.agent_dir + turn) % 4] for turn in range(4))
+        return ahead, right, behind, left
 
     def _gen_grid(self, width: int, height: int) -> None:
         self.goal = self._pick_goal()

@@ -31,6 +31,10 @@ _VIEW_SIZE = VIEW_TILES * VIEW_TILES * _TILE_FEATURES
 STATE_SIZE = _VIEW_SIZE + len(THINGS) + 3 * len(THINGS)
 """Length of the symbolic state: 7x7 tiles x (wall, shape, colour), thing carried, 3 per thing."""
 
+_PER_THING = 10
+THINGS_SIZE = _PER_THING * len(THINGS) + 5
+"""Length of the short symbolic observation: 10 per thing, 4 walls, whether the way is free."""
+
 _HELD_OUT_ONE_IN = 4
 
 _Tiles = npt.NDArray[np.uint8]
@@ -121,3 +125,31 @@ def state_of(
     for thing, (right, ahead) in offsets.items():
         places[thing] = (1, right / VIEW_TILES, ahead / VIEW_TILES)
     return np.concatenate([_tile_features()[tiles].ravel(), hands, places.ravel()])
+
+
+def relations_of(
+    carried: int | None, offsets: dict[int, tuple[int, int]], walls: tuple[int, int, int, int]
+) -> npt.NDArray[np.float32]:
+    """Returns where everything is, a policy observation: ``(THINGS_SIZE,) float32`` in [-1, 1].
+
+    Per thing: whether it is in the room, whether it is carried, its place (to the right, ahead),
+    whether it is to the right, to the left, ahead, behind, directly in front, and beside the tile
+    directly in front. Then the tiles to the walls ahead, right, behind and left, and whether the
+    tile in front is free.
+
+    Args:
+        carried: the thing carried, or None.
+        offsets: as `state_of` takes them.
+        walls: tiles from the agent to the wall ahead, right, behind and left, at least 1.
+    """
+    rows = np.zeros((len(THINGS), _PER_THING), dtype=np.float32)
+    for thing, (right, ahead) in offsets.items():
+        if thing == carried:
+            rows[thing, :2] = 1
+            continue
+        beside_front = abs(right) + abs(ahead - 1) == 1
+        signs = (right > 0, right < 0, ahead > 0, ahead < 0, (right, ahead) == (0, 1), beside_front)
+        rows[thing] = (1, 0, right / VIEW_TILES, ahead / VIEW_TILES, *signs)
+    free = walls[0] > 1 and not rows[:, 8].any()
+    around = np.array([*(tiles / VIEW_TILES for tiles in walls), free], dtype=np.float32)
+    return np.concatenate([rows.ravel(), around])

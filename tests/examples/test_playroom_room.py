@@ -162,6 +162,31 @@ def test_the_state_knows_things_behind_the_agent() -> None:
     assert not np.delete(places, ball, axis=0).any()
 
 
+def test_things_says_where_each_is_from_the_agent() -> None:
+    room: Playroom = make_env()
+    ball, box, key = (NAMES[name] for name in ("green ball", "red box", "blue key"))
+    room.arrange({ball: (3, 2), box: (4, 2)}, agent=(3, 3), heading=3, carried=key)
+    seen = room.gen_obs()["things"]
+    rows, around = seen[:-5].reshape(9, 10), seen[-5:]
+    # in the room, carried, right, ahead; right?, left?, ahead?, behind?, in front?, beside it?
+    assert rows[ball].tolist() == pytest.approx([1, 0, 0, 1 / 7, 0, 0, 1, 0, 1, 0])
+    assert rows[box].tolist() == pytest.approx([1, 0, 1 / 7, 1 / 7, 1, 0, 1, 0, 0, 1])
+    assert rows[key].tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert not np.delete(rows, [ball, box, key], axis=0).any()
+    # Walls ahead, right, behind, left of (3, 3) facing up in 6x6 free tiles; the way is blocked.
+    assert around.tolist() == pytest.approx([3 / 7, 4 / 7, 4 / 7, 3 / 7, 0])
+
+
+@pytest.mark.parametrize("heading", range(4))
+def test_the_way_ahead_is_free_unless_a_wall_or_a_thing_is_there(heading: int) -> None:
+    room: Playroom = make_env()
+    front = [(1, 0), (0, 1), (-1, 0), (0, -1)][heading]
+    for agent in [(1, 1), (6, 6), (3, 4)]:
+        room.arrange({}, agent=agent, heading=heading)
+        x, y = agent[0] + front[0], agent[1] + front[1]
+        assert room.gen_obs()["things"][-1] == (0 < x < 7 and 0 < y < 7)
+
+
 def test_bad_requests_say_what_is_possible() -> None:
     room = make_env()
     with pytest.raises(ValueError, match="lift-red-ball"):
