@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-BACKGROUND: Final = ("read", "decode", "resize")
+BACKGROUND: Final = ("read", "decode", "resize", "score")
 """Stages of other threads; they hide behind those of the thread that runs the slice."""
 FOREGROUND: Final = (
     *("wait for frames", "embed", "write steps", "write embeddings"),
-    *("read embeddings", "score", "write rewards", "commit", "other"),
+    *("read embeddings", "wait for scores", "write rewards", "commit", "other"),
 )
 """Stages of the thread that runs the slice; together they are the time of the slice."""
 

@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -100,7 +101,7 @@ class SoftmaxFormula:
     def __call__(self, cosines: Floats, out: Floats) -> None:
         """As `Formula`."""
         for group in self.groups:
-            out[:, _run(group.goals)] = group.probabilities(cosines)
+            out[:, group.places] = group.probabilities(cosines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +114,23 @@ class _Group:
     members: Floats | None  # (c, g) 1 where a column is a candidate of a goal; None: all are
     scale: np.float32  # 1 / temperature
 
+    @cached_property
+    def places(self) -> Index:
+        """Where the group's goals are among all."""
+        return _run(self.goals)
+
+    @cached_property
+    def _candidates(self) -> Index:
+        return _run(self.columns)
+
+    @cached_property
+    def _own(self) -> Index:
+        return _run(self.own)
+
     def probabilities(self, cosines: Floats) -> Floats:
         """(n, g) from the cosines (n, C) with all prompts."""
-        weights = _exponentials(cosines[:, _run(self.columns)], self.scale)
-        own = weights[:, _run(self.own)]
+        weights = _exponentials(cosines[:, self._candidates], self.scale)
+        own = weights[:, self._own]
         if self.members is None:
             return np.asarray(own / weights.sum(axis=1, keepdims=True))  # sum >= 1: the largest
         total = weights @ self.members

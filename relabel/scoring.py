@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from relabel.profile import Profile
 from relabel.prompts import embed_prompts, resolve_prompts
 from relabel.reward_functions import AnyFunction, RewardFunction
 from relabel.rewards import Scorer, bind
+from relabel.streams import prefetch
 from schemas import fields
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
@@ -20,7 +22,9 @@ from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix, reward_schema, vectors
 
-_BLOCK_ROWS = 4096  # frames scored at once, rounded to whole episodes
+_BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
+_BLOCK_SCORES = 1 << 20  # aimed at, so that memory hardly grows with the goals
+_BLOCKS_AHEAD = 1  # scored while the last one is written
 
 
 def score_slice(
@@ -61,12 +65,12 @@ def _score(
         keys, cameras = _embeddings(store, piece, rewards.embeddings)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
     value = pa.uint8() if rewards.binary else pa.float32()
-    with store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer:
-        for start, lengths in episode_blocks(keys, _BLOCK_ROWS):
-            rows = slice(start, start + int(lengths.sum()))
-            with profile.stage("score"):
-                scores = scorer.scores([camera[rows] for camera in cameras], lengths)
-                reward = scorer.rewards(scores, lengths)
+    scored = prefetch(_scored(keys, cameras, scorer, profile), _BLOCKS_AHEAD)
+    with (
+        closing(scored),
+        store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer,
+    ):
+        for start, scores, reward in profile.each("wait for scores", scored):
             with profile.stage("write rewards"):
                 columns = [vectors(scores, pa.float32())] if rewards.scores else []
                 own = keys.slice(start, len(scores))
@@ -74,6 +78,20 @@ def _score(
                 writer.write([*named, *columns, vectors(reward, value)])
         with profile.stage("commit"):
             return piece.with_files(writer.commit())
+
+
+def _scored(
+    keys: pa.Table, cameras: Sequence[Array], scorer: Scorer, profile: Profile
+) -> Iterator[tuple[int, Array, Array]]:
+    """First row, scores (n, G) and rewards (n, G) of block after block."""
+    least, most = _BLOCK_ROWS
+    size = min(most, max(least, _BLOCK_SCORES // scorer.goals))
+    for start, lengths in episode_blocks(keys, size):
+        with profile.stage("score"):
+            rows = slice(start, start + int(lengths.sum()))
+            scores = scorer.scores([camera[rows] for camera in cameras], lengths)
+            reward = scorer.rewards(scores, lengths)
+        yield start, scores, reward
 
 
 def load_scorer(

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -340,6 +340,21 @@ def check_same_rows(
             raise StoreError(f"{where}: column {key!r} differs; the tables are not of one source")
 
 
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How columns are written: the fastest that is not larger (benchmarks/table_size.py)."""
+    # Vectors seldom repeat a value, and nobody skips row groups by their least component.
+    scalars = [f.name for f in schema if not pa.types.is_fixed_size_list(f.type)]
+    # Of a float the leading bytes are alike from row to row, the trailing ones noise.
+    split = {"score.list.element": "BYTE_STREAM_SPLIT"} if fields.SCORE in schema.names else None
+    return {
+        # Random-looking bits of unit vectors do not shrink; all else does.
+        "compression": "none" if fields.EMBEDDING in schema.names else "zstd",
+        "use_dictionary": scalars,
+        "write_statistics": scalars,
+        "column_encoding": split,
+    }
+
+
 class SliceWriter:
     """Writes one slice of one table in row groups of fixed length; commits it when whole.
 
@@ -361,9 +376,7 @@ class SliceWriter:
 
     def __enter__(self) -> Self:
         self._staged = self._folder.stage(f"{self._table}/{self._piece.file}")
-        # Random-looking bits of unit vectors do not shrink; all else does.
-        compression = "none" if fields.EMBEDDING in self._schema.names else "zstd"
-        self._file = pq.ParquetWriter(self._staged.path, self._schema, compression=compression)
+        self._file = pq.ParquetWriter(self._staged.path, self._schema, **_encoding(self._schema))
         return self
 
     def write(self, columns: Sequence[pa.Array]) -> None:

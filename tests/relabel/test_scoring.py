@@ -93,7 +93,7 @@ def test_scores_may_be_left_out(store: Store) -> None:
 
 
 def test_blocks_do_not_change_a_reward(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relabel.scoring._BLOCK_ROWS", 2)
+    monkeypatch.setattr("relabel.scoring._BLOCK_ROWS", (2, 2))
     small.score(store, "blocks")
     whole, blocks = (store.read(f"rewards/{name}") for name in ("v1", "blocks"))
     assert blocks.select([*KEYS, fields.REWARD]).equals(whole.select([*KEYS, fields.REWARD]))
