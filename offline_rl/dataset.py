@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
-from schemas.enums import LastStep
+from schemas.enums import Kind, LastStep, Split
 from schemas.errors import StoreError
 from schemas.goal_datasets import (
     GOAL,
@@ -29,8 +29,6 @@ from schemas.goal_datasets import (
     SUCCESS,
     TERMINAL,
     GoalDatasetManifest,
-    Kind,
-    Split,
 )
 from schemas.store import Store
 

@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.replay import GoalConditionedReplayBuffer
+from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
-from schemas.goal_datasets import ColumnStatistics, Kind, Split
+from schemas.goal_datasets import ColumnStatistics
 from schemas.store import Store
 
 CONFIG: Final = "config.json"

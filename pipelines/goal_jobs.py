@@ -23,8 +23,9 @@ from relabel.index_inputs import IndexInputs, index_inputs
 from relabel.positives import check_positives
 from relabel.statistics import statistics_warnings, with_statistics
 from schemas import fields
+from schemas.enums import Kind
 from schemas.errors import StoreError
-from schemas.goal_datasets import GoalDatasetManifest, Kind
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.goals import normalised
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice

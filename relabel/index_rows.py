@@ -35,7 +35,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.goal_datasets import IndexOptions, Kind
+from schemas.enums import Kind
+from schemas.goal_datasets import IndexOptions
 
 Bools = NDArray[np.bool_]
 

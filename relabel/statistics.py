@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from relabel.indexing import components
 from relabel.transitions import is_action, is_observation
 from schemas import fields
-from schemas.enums import LastStep
-from schemas.goal_datasets import KIND, SPLIT, ColumnStatistics, GoalDatasetManifest, Split
+from schemas.enums import LastStep, Split
+from schemas.goal_datasets import KIND, SPLIT, ColumnStatistics, GoalDatasetManifest
 from schemas.store import Store
 from schemas.tables import Array, FieldSpec
 

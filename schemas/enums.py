@@ -1,6 +1,6 @@
 """The choices that decide what a stored number means; each is recorded, never guessed.
 
-All three refer to one time line: frame `o_t` is seen, action `a_t` is taken, frame
+The first three refer to one time line: frame `o_t` is seen, action `a_t` is taken, frame
 `o_{t+1}` is its outcome.
 
     o_0 --a_0--> o_1 --a_1--> o_2 --a_2--> ... --> o_{T-1}
@@ -30,3 +30,23 @@ class Fusion(StrEnum):
 
     MEAN = "mean"  # every camera counts the same
     MAX = "max"  # the camera that sees the goal best decides
+
+
+# --- of goal-conditioned datasets
+
+
+class Kind(StrEnum):
+    """Why an (episode, goal) pair is in the dataset."""
+
+    ACHIEVED = "achieved"  # reached in the episode, which ends at its first success
+    FAILED = "failed"  # sampled among the goals that the episode never reaches
+    COMMANDED = "commanded"  # what the episode was told to do, reached or not
+    HINDSIGHT = "hindsight"  # reached again later: from the end of one success to the next
+
+
+class Split(StrEnum):
+    """Part of the data that an episode belongs to, for good."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas import fields
-from schemas.enums import LastStep, Timing
+from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.table_manifest import TableManifest
 
 GOAL: Final = "goal"  # place on the goal axis of the reward set, int32
@@ -32,23 +31,6 @@ REWARDS: Final = "rewards"  # float32, one per transition of the row, as to be t
 TERMINAL: Final = "terminal"  # whether the last transition ends the task: success or environment
 SPLIT: Final = "split"  # train, validation or test
 NEXT_PREFIX: Final = "next."  # of an observation column: the same column at o_{t+1}
-
-
-class Kind(StrEnum):
-    """Why an (episode, goal) pair is in the dataset."""
-
-    ACHIEVED = "achieved"  # reached in the episode, which ends at its first success
-    FAILED = "failed"  # sampled among the goals that the episode never reaches
-    COMMANDED = "commanded"  # what the episode was told to do, reached or not
-    HINDSIGHT = "hindsight"  # reached again later: from the end of one success to the next
-
-
-class Split(StrEnum):
-    """Part of the data that an episode belongs to, for good."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 def split_of(episode_id: str, validation: float, test: float) -> Split:

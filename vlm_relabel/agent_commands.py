@@ -9,7 +9,6 @@ import typer
 from vlm_relabel import agent_console
 from vlm_relabel.arguments import Json
 from vlm_relabel.guard import guarded
-from vlm_relabel.quiet import quiet
 
 
 def train(
@@ -66,7 +65,7 @@ def train(
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset, with d3rlpy."""
     values = dict(locals())
-    quiet()
+    _quiet()
     from vlm_relabel import agents
 
     report = guarded(lambda: agents.train(values), json)
@@ -103,8 +102,14 @@ def evaluate(
 ) -> None:
     """Evaluate an agent: off-policy on held-out episodes, and by rollouts against the truth."""
     values = dict(locals())
-    quiet()
+    _quiet()
     from vlm_relabel import agents
 
     report = guarded(lambda: agents.evaluate(values), json)
     agent_console.show_evaluation(report, json)
+
+
+def _quiet() -> None:
+    from vlm_relabel.quiet import quiet
+
+    quiet()

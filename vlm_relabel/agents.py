@@ -14,8 +14,8 @@ from offline_rl.algorithms import ALGORITHMS, parse_pairs, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding
 from offline_rl.evaluation import EvaluationReport, Interval
 from offline_rl.training import TrainConfig
+from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError
-from schemas.goal_datasets import Kind, Split
 from schemas.store import Store
 from vlm_relabel import console
 

@@ -8,25 +8,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.enums import Kind
 from schemas.errors import RelabelError
-from schemas.goal_datasets import IndexOptions, Kind
 from vlm_relabel import console
 from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Workers
 from vlm_relabel.guard import guarded
 
 if TYPE_CHECKING:
     from pipelines.goal_jobs import GoalJobReport
+    from schemas.goal_datasets import IndexOptions
 
 _OPTIONS = {  # of the command line, by field of IndexOptions, where the names differ
     "kinds": "kind",
     "goals": "goal",
     "episodes": "episode",
 }
-_DEFAULT = IndexOptions()
 
 
 def build_goals(
@@ -39,28 +38,22 @@ def build_goals(
         typer.Option(
             " /--no-end-on-success", help="Go on after the first success; else it is terminal."
         ),
-    ] = _DEFAULT.end_on_success,
+    ] = True,
     step_reward: Annotated[
         int, typer.Option(help="0: rewards are 0 and 1; -1: they are -1 and 0.")
-    ] = _DEFAULT.step_reward,
+    ] = 0,
     success_above: Annotated[
         float, typer.Option(help="A reward above this is a success; of 0/1 rewards, 1 is.")
-    ] = _DEFAULT.success_above,
-    discount: Annotated[
-        float, typer.Option(help="Of the return column, in (0, 1].")
-    ] = _DEFAULT.discount,
-    min_length: Annotated[
-        int, typer.Option(help="Shortest trajectory, in transitions.")
-    ] = _DEFAULT.min_length,
+    ] = 0.5,
+    discount: Annotated[float, typer.Option(help="Of the return column, in (0, 1].")] = 0.99,
+    min_length: Annotated[int, typer.Option(help="Shortest trajectory, in transitions.")] = 1,
     failed_per_achieved: Annotated[
         float, typer.Option(help="Goals failed per goal achieved in an episode, sampled.")
-    ] = _DEFAULT.failed_per_achieved,
+    ] = 1.0,
     failed_at_least: Annotated[
         int, typer.Option(help="Goals failed per episode, however few it achieves.")
-    ] = _DEFAULT.failed_at_least,
-    hindsight_most: Annotated[
-        int, typer.Option(help="Later successes per episode and goal.")
-    ] = _DEFAULT.hindsight_most,
+    ] = 1,
+    hindsight_most: Annotated[int, typer.Option(help="Later successes per episode and goal.")] = 4,
     kind: Annotated[
         list[Kind] | None,
         typer.Option(metavar="KIND", help=f"{', '.join(Kind)}; default all. Repeat for several."),
@@ -74,11 +67,9 @@ def build_goals(
     ] = None,
     validation: Annotated[
         float, typer.Option(help="Share of episodes, by a hash of their id.")
-    ] = _DEFAULT.validation,
-    test: Annotated[
-        float, typer.Option(help="Share of episodes, by a hash of their id.")
-    ] = _DEFAULT.test,
-    seed: Annotated[int, typer.Option(help="Of the failed goals.")] = _DEFAULT.seed,
+    ] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of episodes, by a hash of their id.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the failed goals.")] = 0,
     truth: Annotated[
         str | None,
         typer.Option(help="Steps column of the truth per goal: also makes NAME.true of it."),
@@ -127,6 +118,10 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
 
 
 def _index_options(values: Mapping[str, Any]) -> IndexOptions:
+    from pydantic import ValidationError
+
+    from schemas.goal_datasets import IndexOptions
+
     given = {name: values[_OPTIONS.get(name, name)] for name in IndexOptions.model_fields}
     given = {name: value for name, value in given.items() if value is not None}
     try:

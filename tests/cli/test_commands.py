@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -12,14 +13,16 @@ from typing import Any
 
 import pytest
 
+from schemas.goal_datasets import IndexOptions
 from schemas.store import Store
 from tests.cli.cli_outcomes import Run, files, flat
+from vlm_relabel import goals_command
 
 Words = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 JOB = (
     *("--store", "--encoder", "--device", "--precision", "--workers", "--threads"),
-    *("--max-dead-ratio", "--overwrite", "--dry-run", "--json"),
+    *("--max-dead-ratio", "--overwrite", "--dry-run", "--profile", "--json"),
 )
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
@@ -289,3 +292,32 @@ def test_the_program_itself(
     assert refused.stdout == ""
     assert refused.stderr.startswith("error: ")
     assert "Traceback" not in refused.stderr
+
+
+def test_help_loads_nothing_that_takes_long() -> None:
+    heavy = [
+        "numpy",
+        "pyarrow",
+        "pydantic",
+        "torch",
+        "d3rlpy",
+        "apache_beam",
+        "tensorflow",
+        "structlog",
+        "sklearn",
+    ]
+    code = (
+        "import sys; sys.argv = ['vlm-relabel', '--help']; from vlm_relabel.main import main\n"
+        "try: main()\n"
+        f"finally: print('loaded', [m for m in {heavy!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("loaded []")
+
+
+def test_defaults_of_build_goals_are_those_of_the_index() -> None:
+    parameters = inspect.signature(goals_command.build_goals).parameters
+    asked = set(IndexOptions.model_fields) & set(parameters)
+    assert len(asked) == 11
+    options = IndexOptions()
+    assert {n: parameters[n].default for n in asked} == {n: getattr(options, n) for n in asked}

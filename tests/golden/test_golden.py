@@ -15,8 +15,8 @@ from offline_rl.dataset import GoalDataset, View
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
-from schemas.enums import Fusion, LastStep, Timing
-from schemas.goal_datasets import GoalDatasetManifest, Split
+from schemas.enums import Fusion, LastStep, Split, Timing
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.store import Store
 from schemas.tables import matrix
 from schemas.verify import verify_store

@@ -17,7 +17,7 @@ from offline_rl.algorithms import ALGORITHMS
 from offline_rl.evaluation import fit_fqe, goal_values, interval
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.rollouts import EpisodeResult
-from schemas.goal_datasets import Split
+from schemas.enums import Split
 from tests.offline_rl.runs import config_of
 
 GOALS = ("red", "green", "blue")

@@ -17,9 +17,8 @@ from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS, configure, find, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns
-from schemas.enums import LastStep, Timing
+from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
-from schemas.goal_datasets import Kind, Split
 from schemas.store import Store
 from tests.offline_rl import playground
 from tests.offline_rl.runs import config_of, run

@@ -13,8 +13,7 @@ import tensorflow as tf
 from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS, configure, find
 from offline_rl.dataset import GoalEncoding
-from schemas.enums import LastStep
-from schemas.goal_datasets import Split
+from schemas.enums import LastStep, Split
 from tests.offline_rl import playground
 from tests.offline_rl.runs import acts, assert_same_weights, config_of, modules_of, run
 

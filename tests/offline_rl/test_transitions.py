@@ -16,9 +16,8 @@ import tensorflow_datasets as tfds
 
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
-from schemas.enums import LastStep, Timing
+from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
-from schemas.goal_datasets import Kind, Split
 from schemas.store import Store
 from tests.offline_rl import playground
 from tests.offline_rl.playground import CASES, RGB, TIMES

@@ -19,8 +19,9 @@ from pipelines.progress import Progress
 from pipelines.runners import RunOptions
 from relabel.indexing import index_slice
 from relabel.testing import load_pixel_mean_encoder
+from schemas.enums import Kind
 from schemas.errors import StoreError
-from schemas.goal_datasets import GoalDatasetManifest, IndexOptions, Kind
+from schemas.goal_datasets import GoalDatasetManifest, IndexOptions
 from schemas.store import Store
 from schemas.verify import verify_store
 from tests.pipelines import small_source

@@ -18,16 +18,9 @@ from hypothesis import strategies as st
 from relabel.index_inputs import index_inputs
 from relabel.indexing import index_slice
 from relabel.positives import check_positives
-from schemas.enums import LastStep, Timing
+from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
-from schemas.goal_datasets import (
-    INDEX_SCHEMA,
-    IndexOptions,
-    Kind,
-    Split,
-    split_of,
-    transition_count,
-)
+from schemas.goal_datasets import INDEX_SCHEMA, IndexOptions, split_of, transition_count
 from schemas.store import Store
 from schemas.verify import verify_store
 from tests.relabel.index_stores import (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from relabel import statistics
 from relabel.statistics import column_statistics, statistics_warnings
-from schemas.enums import LastStep
-from schemas.goal_datasets import ColumnStatistics, GoalDatasetManifest, Split, split_of
+from schemas.enums import LastStep, Split
+from schemas.goal_datasets import ColumnStatistics, GoalDatasetManifest, split_of
 from schemas.manifests import parse_manifest
 from schemas.store import Store
 from tests.relabel.index_stores import How, Told, build, dataset_manifest, make_store
