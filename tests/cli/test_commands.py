@@ -296,15 +296,8 @@ def test_the_program_itself(
 
 def test_help_loads_nothing_that_takes_long() -> None:
     heavy = [
-        "numpy",
-        "pyarrow",
-        "pydantic",
-        "torch",
-        "d3rlpy",
-        "apache_beam",
-        "tensorflow",
-        "structlog",
-        "sklearn",
+        *("numpy", "pyarrow", "pydantic", "torch", "d3rlpy"),
+        *("apache_beam", "tensorflow", "structlog", "sklearn"),
     ]
     code = (
         "import sys; sys.argv = ['vlm-relabel', '--help']; from vlm_relabel.main import main\n"
