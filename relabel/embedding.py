@@ -4,7 +4,7 @@
 
 Every queue is bounded, so memory does not grow with the slice. Batches of one fixed size run
 across episode borders, never across slices; a chunk is a part of a batch, small enough that the
-threads of the pool share even the first one.
+threads of the pool share even the first one. Equal images of a chunk are decoded and embedded once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from relabel.frames import decode_frame
 from relabel.profile import Profile
@@ -129,10 +130,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One camera's images of some rows."""
+    """One camera's images of n rows, each different one once: stored logs repeat frames."""
 
     errors: dict[int, FrameError]  # row → why its image could not be decoded
-    frames: Any  # the others, as the encoder's `prepare` made them; None if there are none
+    place: NDArray[np.int64]  # (n,) of each row's frame among `frames`; -1: it has none
+    frames: Any  # as the encoder's `prepare` made them; None if there are none
 
 
 def chunked(rows: Iterable[Row], batch: int, chunk: int) -> Iterator[list[Row]]:
@@ -231,11 +233,20 @@ class _SliceJob:
 
     def _prepare(self, images: Sequence[bytes]) -> Prepared:
         with self._profile.stage("decode"):
-            decoded = [_decode(image) for image in images]
-        errors = {i: found for i, found in enumerate(decoded) if isinstance(found, FrameError)}
-        frames = [found for found in decoded if not isinstance(found, FrameError)]
+            decoded = {image: _decode(image) for image in dict.fromkeys(images)}
+        frames = {k: frame for k, frame in decoded.items() if not isinstance(frame, FrameError)}
+        places = {image: place for place, image in enumerate(frames)}
+        errors = {
+            row: found
+            for row, image in enumerate(images)
+            if isinstance(found := decoded[image], FrameError)
+        }
         with self._profile.stage("resize"):
-            return Prepared(errors, self._image_encoder.prepare(frames) if frames else None)
+            return Prepared(
+                errors,
+                np.array([places.get(image, -1) for image in images], np.int64),
+                self._image_encoder.prepare(list(frames.values())) if frames else None,
+            )
 
     @property
     def _image_encoder(self) -> ImageEncoder:
@@ -252,13 +263,13 @@ class _SliceJob:
         ]
         for position, table in enumerate(self._embeddings):
             parts = [chunk.cameras[position] for chunk in batch]
-            errors = _joined_errors(parts, [len(chunk.rows) for chunk in batch])
+            errors = _joined_errors(parts)
             self._letters[table.table].extend(
                 DeadLetter(rows[i].episode_id, str(error), rows[i].step, table.camera)
                 for i, error in errors.items()
             )
             with self._profile.stage("embed"):
-                embeddings = embed_prepared(parts, list(errors), len(rows), self._image_encoder)
+                embeddings = embed_prepared(parts, self._image_encoder)
             with self._profile.stage("write embeddings"):
                 writer = self._writers[table.table]
                 value_type = writer.schema.field(fields.EMBEDDING).type.value_type
@@ -294,9 +305,9 @@ def _schema(table: SourceTable, store: Store) -> pa.Schema:
     return episodes_schema(store.manifest.metadata)
 
 
-def _joined_errors(parts: Sequence[Prepared], lengths: Sequence[int]) -> dict[int, FrameError]:
+def _joined_errors(parts: Sequence[Prepared]) -> dict[int, FrameError]:
     """Errors of a batch by their row in it."""
-    starts = itertools.accumulate(lengths, initial=0)
+    starts = itertools.accumulate((len(part.place) for part in parts), initial=0)
     return {
         start + row: error
         for start, part in zip(starts, parts, strict=False)
@@ -304,28 +315,25 @@ def _joined_errors(parts: Sequence[Prepared], lengths: Sequence[int]) -> dict[in
     }
 
 
-def embed_prepared(
-    parts: Sequence[Prepared], missing: Sequence[int], count: int, encoder: ImageEncoder
-) -> Array:
-    """Embeddings of the frames that were decoded, NaN in place of the others.
+def embed_prepared(parts: Sequence[Prepared], encoder: ImageEncoder) -> Array:
+    """Embeddings of the rows of a batch, NaN where an image could not be decoded.
 
     Args:
-        parts: one camera's part of every chunk of a batch.
-        missing: rows of the batch that could not be decoded.
-        count: N, rows of the batch.
-        encoder: called once, with the decoded ones.
+        parts: one camera's part of every chunk of the batch, N rows together.
+        encoder: called once, with the frames that were decoded.
 
     Returns:
         (N, D) float32.
     """
-    frames = [part.frames for part in parts if part.frames is not None]
-    if frames and not missing:
-        return encoder.embed(frames)
-    embeddings = np.full((count, encoder.spec.dim), np.nan, np.float32)
-    if frames:
-        intact = np.ones(count, bool)
-        intact[list(missing)] = False
-        embeddings[intact] = encoder.embed(frames)
+    count, places = 0, []
+    for part in parts:
+        places.append(np.where(part.place < 0, -1, part.place + count))
+        count += int(part.place.max(initial=-1)) + 1
+    place = np.concatenate(places)
+    embeddings = np.full((len(place), encoder.spec.dim), np.nan, np.float32)
+    if count:
+        embedded = encoder.embed([part.frames for part in parts if part.frames is not None])
+        embeddings[place >= 0] = embedded[place[place >= 0]]
     return embeddings
 
 

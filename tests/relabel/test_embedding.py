@@ -293,16 +293,50 @@ def test_an_encoder_that_fails_leaves_no_file(empty_store: Store, source: Source
     assert small.tree(Path(empty_store.location)) == before
 
 
+def prepared(place: list[int], *frames: np.ndarray) -> Prepared:
+    errors = {row: FrameError("cut") for row, at in enumerate(place) if at < 0}
+    return Prepared(errors, np.array(place, np.int64), list(frames) or None)
+
+
 def test_frames_that_cannot_be_decoded_do_not_reach_the_encoder() -> None:
     encoder, black = PixelMeanEncoder(), np.zeros((2, 2, 3), np.uint8)
-    cut = FrameError("cut")
-    parts = [Prepared({0: cut}, [black]), Prepared({0: cut}, None)]
-    out = embed_prepared(parts, [0, 2], 3, encoder)
+    parts = [prepared([-1, 0], black), prepared([-1])]
+    out = embed_prepared(parts, encoder)
     assert encoder.calls == [1]
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), [True, False, True])
     np.testing.assert_allclose(out[1], [0, 0, 0, 1])
-    assert np.isnan(embed_prepared(parts[1:], [0], 1, encoder)).all()
+    assert np.isnan(embed_prepared(parts[1:], encoder)).all()
     assert encoder.calls == [1]
+
+
+def test_a_repeated_frame_is_embedded_once_for_every_row() -> None:
+    encoder = PixelMeanEncoder()
+    black, white = (np.full((2, 2, 3), value, np.uint8) for value in (0, 255))
+    parts = [prepared([0, 1, 0, -1], black, white), prepared([-1, -1]), prepared([0, 0], white)]
+    out = embed_prepared(parts, encoder)
+    assert encoder.calls == [3]
+    dark, light = encoder.encode_images([black, white])
+    missing = np.full(4, np.nan)
+    expected_rows = [dark, light, dark, missing, missing, missing, light, light]
+    np.testing.assert_array_equal(out, expected_rows)
+
+
+def test_repeats_in_a_source_are_written_for_every_step(tmp_path: Path) -> None:
+    items = small.episodes()
+    still = items[3]["steps"][0]["observation"]["front"]
+    for step in items[3]["steps"][1:4]:
+        step["observation"]["front"] = still
+    items[3]["steps"][3]["observation"]["front"] = still[: len(still) // 2]
+    source = small.write_source(tmp_path / "src", items)
+    store = Store.create(str(tmp_path / "store"), small.store_manifest(source))
+    encoder, tables = PixelMeanEncoder(), small.source_tables(store, [FRONT])
+    small.embed(store, source, tables, encoder=encoder, batch_size=64)
+    assert sum(encoder.calls) == len(ROWS) - 3  # two repeats and a damaged image
+    table = embeddings_of(store, FRONT)
+    stored = matrix(table.column(fields.EMBEDDING))
+    first = ROWS.index(("train/1/0", 0))
+    np.testing.assert_allclose(stored[first : first + 3], [expected(still)] * 3, atol=1e-3)
+    assert np.isnan(stored[first + 3]).all()
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 8, 13])
