@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 DATA ?= ../shared/data/bridge_dataset/1.0.0
 
-.PHONY: help demo playroom bridge test lint docs clean
+.PHONY: help demo playroom bridge bench test lint docs clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ demo: $(READY)  ## Collect playroom episodes, relabel them, check the rewards, t
 	$(BIN)/python -m examples.playroom.demo --out $(DEMO)
 
 playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, three seeds each, and figure 3
-	$(BIN)/python -m examples.playroom.collect --out $(DEMO)/free/1.0.0 --episodes 2400 --seed 11 \
+	$(BIN)/python -m examples.playroom.collect --out $(DEMO)/free/1.0.0 --episodes 2400 --seed 31 \
 		--mixture free-play
 	$(BIN)/vlm-relabel relabel --source $(DEMO)/free/1.0.0 --camera image --threshold 0.95 \
 		--encoder local-dir:examples/playroom/encoders/small \
@@ -34,6 +34,9 @@ playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, thr
 
 bridge: $(READY)  ## Inspect and relabel a BridgeData directory: make bridge DATA=DIR ENCODER=NAME
 	$(BIN)/python -m examples.bridge --data $(DATA) --out $(DEMO)/bridge.store $(if $(ENCODER),--encoder $(ENCODER))
+
+bench: $(READY)  ## Every benchmark in quick form: shows that all run
+	$(BIN)/python -m benchmarks --out $(DEMO)/bench
 
 test: $(READY)  ## All tests, the long ones and the documentation's examples included
 	$(BIN)/python -m pytest -n 2

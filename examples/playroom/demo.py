@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder; made anew")
     parser.add_argument("--episodes", type=int, default=600, help="to collect")
     parser.add_argument("--encoders", nargs="+", default=["small", "smaller"], help="shipped ones")
-    parser.add_argument("--steps", type=int, default=5000, help="updates of the agent")
+    parser.add_argument("--steps", type=int, default=8000, help="updates of the agent")
     options = parser.parse_args(argv)
     source, store = options.out / "playroom" / "1.0.0", options.out / "playroom.store"
     run = options.out / "playroom.run"
