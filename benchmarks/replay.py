@@ -1,6 +1,6 @@
 """Batches per second and memory of the goal-conditioned replay, beside d3rlpy's own.
 
-    python -m benchmarks.replay [--frames 20200] [--repeats 7]
+    python -m benchmarks.replay [--frames 20200] [--repeats 9]
 
 Both buffers hold the same trajectories of the same frames. d3rlpy's keeps the goal inside every
 observation, since it has no other place for one.
@@ -8,17 +8,13 @@ observation, since it has no other place for one.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 from d3rlpy.dataset import Episode, create_infinite_replay_buffer
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks import common
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 
 LENGTH = 100  # transitions per episode
@@ -71,32 +67,39 @@ def held_bytes(buffer: GoalConditionedReplayBuffer) -> int:
 
 def main() -> None:
     """Runs and prints the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = common.options(__doc__, repeats=9)
     parser.add_argument("--frames", type=int, default=20_200)
     parser.add_argument("--width", type=int, default=1024, help="values per observation")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.5, help="per repeat")
+    parser.add_argument("--seconds", type=float, default=0.5, help="per repeat and buffer")
     options = parser.parse_args()
+    if options.quick:
+        options.frames, options.repeats = 2020, 1
     rng = np.random.default_rng(0)
     frames = rng.normal(size=(options.frames, options.width - GOAL_WIDTH)).astype(np.float32)
     actions = rng.normal(size=(options.frames, 7)).astype(np.float32)
     few, many = ours(frames, actions, 1), ours(frames, actions, 1000)
     rival = theirs(few)
-    rates: dict[str, list[float]] = {"ours, 1 goal": [], "ours, 1,000 goals": [], "d3rlpy": []}
-    for _ in range(options.repeats):  # interleaved: noise hits all alike
-        for name, buffer in zip(rates, (few, many, rival), strict=True):
-            sample = lambda b=buffer: b.sample_transition_batch(options.batch)  # noqa: E731
-            rates[name].append(batches_per_s(sample, options.seconds))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+    cases = {
+        name: lambda b=buffer: batches_per_s(
+            lambda: b.sample_transition_batch(options.batch), options.seconds
+        )
+        for name, buffer in (("ours, 1 goal", few), ("ours, 1,000 goals", many), ("d3rlpy", rival))
+    }
+    found = common.interleaved(cases, options.repeats)
     growth = held_bytes(many) / held_bytes(ours(frames, actions, 2))
-    table = Table("buffer", "batches/s", "ratio to d3rlpy")
-    for name, rate in medians.items():
-        table.add_row(name, f"{rate:,.0f}", f"{rate / medians['d3rlpy']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(f"memory, 1,000 goals / 2 goals with as many trajectories: {growth:.3f}")
-    console.print_json(json.dumps({**medians, "memory_growth": growth}))
+    rows = [
+        (name, rate, common.paired_ratio(found, name, "d3rlpy"))
+        for name, rate in common.medians(found).items()
+    ]
+    common.show(
+        f"batch {options.batch}, observations of {options.width} float32; memory, 1,000 goals / "
+        f"2 goals with as many trajectories: {growth:.3f}",
+        ("buffer", "batches/s", "ratio to d3rlpy"),
+        rows,
+        {"batches_per_s": found, "memory_growth": growth},
+        options.out,
+    )
 
 
 if __name__ == "__main__":

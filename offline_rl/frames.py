@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +24,7 @@ from schemas.tables import matrix
 
 Floats = NDArray[np.float32]
 EMBEDDING_PREFIX: Final = "embedding:"
+_READERS: Final = min(4, os.cpu_count() or 1)  # slices read at once
 
 
 class FrameColumns:
@@ -54,16 +58,27 @@ class FrameColumns:
         content = json.dumps([self._store.manifest.source.fingerprint, tables])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def read(self, piece: Slice) -> tuple[pa.Table, Floats]:
-        """Keys and (T, D) float32 values of one slice; NaN where an embedding is missing."""
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Values per frame of each column."""
+        return tuple(column_width(self._store, name) for name in self.names)
+
+    def read(self, piece: Slice, out: Floats) -> pa.Table:
+        """Reads one slice in one pass; its keys.
+
+        Args:
+            piece: the slice.
+            out: (T, D) float32, filled; NaN where an embedding is missing.
+        """
         keys = self._store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
-        parts = []
-        for table, column in self._tables:
+        first = 0
+        for (table, column), width in zip(self._tables, self.widths, strict=True):
             wanted = [fields.EPISODE_ID, fields.STEP, column]
             content = self._store.read_slices(table, [piece], wanted)
             check_same_rows(keys, content, f"steps and {table}, {piece.name}")
-            parts.append(as_matrix(content.column(column)))
-        return keys, np.concatenate(parts, axis=1)
+            as_matrix(content.column(column), out[:, first : first + width])
+            first += width
+        return keys
 
 
 def _resolve(store: Store, name: str) -> tuple[str, str]:
@@ -98,12 +113,15 @@ def _embedding_table(store: Store, beginning: str) -> str:
     return table
 
 
-def as_matrix(column: pa.ChunkedArray) -> Floats:
-    """(T, N) float32 of a scalar or fixed-size list column."""
+def as_matrix(column: pa.ChunkedArray, out: Floats | None = None) -> Floats:
+    """(T, N) float32 of a scalar or fixed-size list column; `out` is filled where it is given."""
     if pa.types.is_fixed_size_list(column.type):
-        return matrix(column)
+        return matrix(column, out=out)
     values: Floats = column.to_numpy().astype(np.float32).reshape(-1, 1)
-    return values
+    if out is None:
+        return values
+    out[:] = values
+    return out
 
 
 class FrameTable:
@@ -140,20 +158,22 @@ class FrameTable:
             self._place_episodes(store)
             self.finite = np.load(_finite_path(path), allow_pickle=False)
             return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-        values, row = None, 0
-        finite: list[NDArray[Any]] = [self.finite]
-        for piece in store.slices:
-            keys, part = columns.read(piece)
-            self._note_episodes(keys, row)
-            if values is None:
-                values = _allocate(path, (rows, part.shape[1]))
-            values[row : row + len(part)] = part
-            whole: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(part), axis=1)
-            finite.append(whole)
-            row += len(part)
-        if values is None:
+        if not store.slices:
             raise StoreError(f"{store.location}: holds no slice")
-        self.finite = np.concatenate(finite)
+        values = _allocate(path, (rows, sum(columns.widths)))
+        self.finite = np.empty(rows, bool)
+        counts = [store.rows("steps", piece.file) for piece in store.slices]
+        starts = list(itertools.accumulate(counts, initial=0))
+
+        def read(place: int) -> pa.Table:
+            part = values[starts[place] : starts[place + 1]]
+            keys = columns.read(store.slices[place], part)
+            np.isfinite(part).all(axis=1, out=self.finite[starts[place] : starts[place + 1]])
+            return keys
+
+        with ThreadPoolExecutor(_READERS) as pool:  # Arrow and NumPy let go of the interpreter
+            for start, keys in zip(starts, pool.map(read, range(len(counts))), strict=False):
+                self._note_episodes(keys, start)
         if path is not None:
             np.save(_finite_path(path), self.finite)  # first: with the values, all is there
         return _finished(values, path)

@@ -21,6 +21,7 @@ from schemas.tables import matrix
 
 PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
 _LOOKED_AT_SLICES: Final = 64  # for the goals' figures; a report is no second pass
+_LOOKED_AT_VALUES: Final = 1 << 19  # of them at once
 _EXAMPLES: Final = 3
 
 
@@ -231,8 +232,9 @@ def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
     goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
     best = np.full(manifest.goals, -np.inf)
     rewarded, counted = np.zeros(manifest.goals), 0
-    for piece in store.slices[:_LOOKED_AT_SLICES]:
-        table = store.read_slices(manifest.table, [piece])
+    rows = max(1, _LOOKED_AT_VALUES // manifest.goals)
+    pieces = store.slices[:_LOOKED_AT_SLICES]
+    for table in (b for piece in pieces for b in store.batches(manifest.table, piece, rows=rows)):
         reward = matrix(table.column(fields.REWARD))
         present = reward[~np.isnan(reward).any(axis=1)]
         rewarded, counted = rewarded + (present > 0).sum(axis=0), counted + len(present)

@@ -31,6 +31,7 @@ PLAN: Final = "plan.json"
 GOALS: Final = "goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = "goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
+_ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so memory is bounded
 
 
 class Store:
@@ -266,14 +267,19 @@ class Store:
             ) from error
 
     def batches(
-        self, table: str, piece: Slice, columns: Sequence[str] | None = None
+        self,
+        table: str,
+        piece: Slice,
+        columns: Sequence[str] | None = None,
+        rows: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Row groups of a committed slice, one at a time.
+        """A committed slice, some rows at a time.
 
         Args:
             table: name of the table; it may still be unfinished.
             piece: the slice.
             columns: to read; None reads all.
+            rows: of a batch, at most; None: as a row group of narrow rows has.
 
         Raises:
             StoreError: the file is missing or damaged.
@@ -282,7 +288,7 @@ class Store:
         try:
             with self.folder.filesystem.open_input_file(name) as stream:
                 file = pq.ParquetFile(stream)
-                yield from file.iter_batches(ROW_GROUP_ROWS, columns=columns)
+                yield from file.iter_batches(rows or ROW_GROUP_ROWS, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{name}: cannot be read: {error}") from error
 
@@ -355,6 +361,11 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
+def _row_group_rows(schema: pa.Schema) -> int:
+    width = sum(int(f.type.list_size) for f in schema if pa.types.is_fixed_size_list(f.type))
+    return max(1, min(ROW_GROUP_ROWS, _ROW_GROUP_VALUES // max(width, 1)))
+
+
 class SliceWriter:
     """Writes one slice of one table in row groups of fixed length; commits it when whole.
 
@@ -373,6 +384,7 @@ class SliceWriter:
         self._schema = schema.with_metadata({fields.FINGERPRINT: fingerprint.encode()})
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
+        self._group_rows = _row_group_rows(schema)
 
     def __enter__(self) -> Self:
         self._staged = self._folder.stage(f"{self._table}/{self._piece.file}")
@@ -389,8 +401,8 @@ class SliceWriter:
         self.rows += batch.num_rows
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
-        while self._pending_rows >= ROW_GROUP_ROWS:
-            self._flush(ROW_GROUP_ROWS)
+        while self._pending_rows >= self._group_rows:
+            self._flush(self._group_rows)
 
     def _flush(self, rows: int) -> None:
         table = pa.Table.from_batches(self._pending, self._schema)

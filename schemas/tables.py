@@ -172,26 +172,32 @@ def vectors(values: Array, dtype: pa.DataType) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(array, values.shape[1])
 
 
-def matrix(array: pa.Array | pa.ChunkedArray, dtype: str = "float32") -> Array:
+def matrix(
+    array: pa.Array | pa.ChunkedArray, dtype: str = "float32", out: Array | None = None
+) -> Array:
     """The opposite of `vectors`: (T, N) floats, a null value is NaN.
 
     Args:
         array: fixed-size lists, none of them null.
         dtype: NumPy name of the float type to return.
+        out: (T, N) floats to fill and return instead.
     """
-    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    parts = [_chunk_matrix(chunk, dtype) for chunk in chunks]
-    return np.concatenate(parts) if parts else np.zeros((0, array.type.list_size), dtype)
+    if out is None:
+        out = np.empty((len(array), array.type.list_size), dtype)
+    row = 0
+    for chunk in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
+        _fill_matrix(chunk, out[row : row + len(chunk)])
+        row += len(chunk)
+    return out
 
 
-def _chunk_matrix(chunk: pa.Array, dtype: str) -> Array:
+def _fill_matrix(chunk: pa.Array, out: Array) -> None:
     size = chunk.type.list_size
     values = chunk.values.slice(chunk.offset * size, len(chunk) * size)
     known = values.fill_null(0) if values.null_count else values
-    flat: Array = known.to_numpy().astype(dtype, copy=bool(values.null_count))
+    out[:] = known.to_numpy(zero_copy_only=False).reshape(-1, size)
     if values.null_count:
-        flat[values.is_null().to_numpy(zero_copy_only=False)] = np.nan
-    return flat.reshape(-1, size)
+        out[values.is_null().to_numpy(zero_copy_only=False).reshape(-1, size)] = np.nan
 
 
 def metadata_row(values: Mapping[str, Any], columns: Sequence[FieldSpec]) -> dict[str, Any]:
