@@ -250,7 +250,7 @@ def main() -> None:
     """Runs and prints both comparisons."""
     chosen = options(__doc__).parse_args()
     repeats = min(chosen.repeats, 2) if chosen.quick else chosen.repeats
-    episodes, steps = (8, 50) if chosen.quick else (15, 200)  # below 16 episodes: one shard
+    episodes, steps = (8, 50) if chosen.quick else (15, 400)  # below 16 episodes: one shard
     with folder() as place:
         low = jpeg_source(place / "low", episodes=episodes, steps=steps, size=SIZES[0])
         source = Source.open(str(low), "train")

@@ -86,9 +86,9 @@ class GoalDataset:
 
     def rows(self, split: Split, kinds: Sequence[str] = tuple(Kind)) -> pa.Table:
         """Rows of the index of one split and some kinds."""
-        wanted = np.isin(self.index.column(KIND).to_pylist(), list(kinds))
-        own = np.array(self.index.column(SPLIT).to_pylist()) == split
-        return self.index.filter(pa.array(wanted & own))
+        named = pa.array([str(kind) for kind in kinds], pa.string())
+        wanted = pc.is_in(self.index.column(KIND), value_set=named)
+        return self.index.filter(pc.and_(wanted, pc.equal(self.index.column(SPLIT), split.value)))
 
     def commanded_success(self) -> list[tuple[int, float]]:
         """Goal and success of every commanded episode: how well the behaviour policy did."""
@@ -168,16 +168,16 @@ class GoalDataset:
 
     def trajectories(self, rows: pa.Table, frames: FrameTable, view: View) -> Trajectories:
         """The rows of an index as arrays over the frames."""
-        ids = rows.column(fields.EPISODE_ID).to_pylist()
         start = rows.column(START).to_numpy().astype(np.int64)
         weights = {kind.value: 1.0 for kind in Kind} | dict(view.weights)
+        kinds = pc.index_in(rows.column(KIND), value_set=pa.array(list(weights), pa.string()))
         rewards = rows.column(REWARDS).combine_chunks().flatten().to_numpy().astype(np.float32)
         return Trajectories(
-            first=np.array([frames.start(i) for i in ids], np.int64) + start,
+            first=frames.starts(rows.column(fields.EPISODE_ID)) + start,
             count=rows.column(STOP).to_numpy().astype(np.int64) - start,
             goal=rows.column(GOAL).to_numpy().astype(np.int64),
             terminal=rows.column(TERMINAL).to_numpy(),
-            weight=np.array([weights[kind] for kind in rows.column(KIND).to_pylist()]),
+            weight=np.array(list(weights.values()), np.float64)[kinds.to_numpy()],
             rewards=rewards,
         )
 

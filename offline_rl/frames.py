@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 
 from schemas import fields
@@ -116,11 +119,29 @@ def _embedding_table(store: Store, beginning: str) -> str:
 def as_matrix(column: pa.ChunkedArray, out: Floats | None = None) -> Floats:
     """(T, N) float32 of a scalar or fixed-size list column; `out` is filled where it is given."""
     if pa.types.is_fixed_size_list(column.type):
+        if out is not None and column.type.value_type == pa.float16():
+            return _widened(column, out)
         return matrix(column, out=out)
     values: Floats = column.to_numpy().astype(np.float32).reshape(-1, 1)
     if out is None:
         return values
     out[:] = values
+    return out
+
+
+def _widened(column: pa.ChunkedArray, out: Floats) -> Floats:
+    """`matrix` of float16 into `out`; torch widens eight times as fast as NumPy."""
+    row = 0
+    for chunk in column.chunks:
+        part, values = out[row : row + len(chunk)], chunk.flatten()
+        if values.null_count:
+            matrix(chunk, out=part)
+        else:
+            with warnings.catch_warnings():  # Arrow's memory may not be written, nor is it
+                warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+                stored = torch.from_numpy(values.to_numpy().reshape(part.shape))
+            torch.from_numpy(part).copy_(stored)
+        row += len(chunk)
     return out
 
 
@@ -143,9 +164,12 @@ class FrameTable:
         """D, values per frame."""
         return int(self.values.shape[1])
 
-    def start(self, episode_id: str) -> int:
-        """Row of an episode's first frame."""
-        return self._starts[episode_id]
+    def starts(self, episode_ids: pa.ChunkedArray) -> NDArray[np.int64]:
+        """(R,) row of the first frame of each of R episodes."""
+        places = pc.index_in(episode_ids, value_set=pa.array(list(self._starts), pa.string()))
+        firsts = np.fromiter(self._starts.values(), np.int64)
+        rows: NDArray[np.int64] = firsts[places.to_numpy()]
+        return rows
 
     def length(self, episode_id: str) -> int:
         """Frames of an episode."""

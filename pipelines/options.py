@@ -25,6 +25,9 @@ def encoder_loader(
 
 
 def _load(name: str, device: str, precision: str, truncate_texts: bool) -> Encoder:
+    # Threads of the forward pass that spin while they wait would take the decoders' cores. OpenMP
+    # reads this once, when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from relabel.encoder import load_encoder  # torch: only when an encoder is needed
 
     return load_encoder(name, device=device, precision=precision, truncate_texts=truncate_texts)

@@ -77,11 +77,11 @@ def _skip(stream: IO[bytes]) -> None:
 
 def _next(stream: IO[bytes]) -> tuple[bytes, bool]:
     length = _header(stream)
-    body = stream.read(length + _CRC.size)
-    if len(body) < length + _CRC.size:
-        raise EpisodeError(f"the file ends {length + _CRC.size - len(body)} bytes early")
-    data = body[:length]
-    return data, masked_crc(data) == _CRC.unpack(body[length:])[0]
+    data, crc = stream.read(length), stream.read(_CRC.size)  # apart: an episode is not copied
+    missing = length + _CRC.size - len(data) - len(crc)
+    if missing:
+        raise EpisodeError(f"the file ends {missing} bytes early")
+    return data, masked_crc(data) == _CRC.unpack(crc)[0]
 
 
 def masked_crc(data: bytes) -> int:

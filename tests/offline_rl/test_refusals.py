@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from offline_rl import training
@@ -144,15 +145,20 @@ def test_trajectory_that_begins_with_a_missing_embedding(
     rows = dataset.rows(Split.TRAIN).to_pylist()
     starts = {row["episode_id"] for row in rows if row["start"] == 0}
     episode = sorted(starts)[0]
-    frames.finite[frames.start(episode)] = False
+    frames.finite[int(frames.starts(pa.chunked_array([[episode]]))[0])] = False
     with pytest.raises(StoreError) as caught:
         dataset.replay(Split.TRAIN, view, frames=frames)
     has(str(caught.value), "observation.state", episode, f"--episode '!{episode}'", "1 episodes")
     # Behind the last transition of a terminal row nothing is looked at.
     frames = dataset.frames(view)
-    last = {frames.start(r["episode_id"]) + frames.length(r["episode_id"]) - 1 for r in rows}
+    last = {
+        int(frames.starts(pa.chunked_array([[r["episode_id"]]]))[0])
+        + frames.length(r["episode_id"])
+        - 1
+        for r in rows
+    }
     shown = {
-        frames.start(r["episode_id"]) + t
+        int(frames.starts(pa.chunked_array([[r["episode_id"]]]))[0]) + t
         for r in rows
         for t in range(r["start"], r["stop"] + (not r["terminal"]))
     }
