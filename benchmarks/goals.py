@@ -4,7 +4,7 @@
 
 Wall time of whole jobs in this process, from the moment the encoder is loaded. `score` reads the
 embeddings that a `relabel` of the same benchmark wrote, repeated until there are enough frames for
-its rate to mean something, and writes 1,000 scores and 1,000 rewards a frame.
+its rate to mean something, and writes 1,000 scores and 1,000 rewards a frame, or only rewards.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def stored_embeddings(folder: Path, made: Store, frames: int) -> Path:
     return folder
 
 
-def score(store: Path, load: LoadEncoder, goals: Path, name: str) -> JobReport:
+def score(store: Path, load: LoadEncoder, goals: Path, name: str, scores: bool) -> JobReport:
     """One scoring job in this process."""
     return jobs.score(
         JobOptions(store=str(store), profile=True),
-        ScoreOptions(encoder=load, goals=str(goals), name=name),
+        ScoreOptions(encoder=load, goals=str(goals), name=name, scores=scores),
     )
 
 
@@ -100,15 +100,17 @@ def main() -> None:
         cache = stored_embeddings(folder / "cache", Store.open(str(first)), options.score_frames)
         profiles = []
 
-        def rescore() -> float:
-            done = score(cache, load, goals[1000], f"r{next(turn)}")
-            profiles.append(done.profile)
+        def rescore(scores: bool = True) -> float:
+            done = score(cache, load, goals[1000], f"r{next(turn)}", scores)
+            if scores:
+                profiles.append(done.profile)
             return done.elapsed_s / done.frames_new
 
         cases = {
             "relabel, 1 goal": lambda: relabel(1),
             "relabel, 1,000 goals": lambda: relabel(1000),
             "score, 1,000 goals": rescore,
+            "score --no-scores, 1,000 goals": lambda: rescore(scores=False),
         }
         found = common.interleaved(cases, options.repeats)
         del held

@@ -89,16 +89,15 @@ class ReadFrames(beam.DoFn):  # type: ignore[misc]
 class Preprocess(beam.DoFn):  # type: ignore[misc]
     """open_clip's inference transform, frame by frame."""
 
-    def __init__(self, encoder: str) -> None:
-        self._encoder = encoder
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
 
     def setup(self) -> None:
         """Makes the transform."""
         prepare_torchvision()
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        model = encoder_loader(self._encoder, "cpu", "float32")()
-        self._transform = image_transform_v2(PreprocessCfg(**model.spec.preprocess), is_train=False)
+        self._transform = image_transform_v2(PreprocessCfg(**self._settings), is_train=False)
 
     def process(self, frame: tuple[Any, bytes]) -> Iterator[tuple[Any, torch.Tensor]]:
         """(key, (3, height, width))."""
@@ -141,7 +140,7 @@ def baseline(source: Path, out: Path, encoder: str, goals: Path, batch: int | No
             | beam.Create(range(shards))
             | beam.Reshuffle()
             | beam.ParDo(ReadFrames(str(source)))
-            | beam.ParDo(Preprocess(encoder))
+            | beam.ParDo(Preprocess(model.spec.preprocess))
             | RunInference(ClipHandler(encoder, batch))
             | beam.ParDo(Reward(vectors, candidates, model.spec.logit_scale))
             | beam.io.WriteToParquet(str(out / "rewards"), ROWS)

@@ -17,12 +17,16 @@ import pytest
 from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS, configure, find, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
-from offline_rl.frames import FrameColumns
+from offline_rl.frames import FrameColumns, FrameTable
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
 from schemas.store import Store
 from tests.offline_rl import playground
 from tests.offline_rl.runs import config_of, run
+
+
+def first_frame(frames: FrameTable, episode: str) -> int:
+    return int(frames.starts(pa.chunked_array([[episode]]))[0])
 
 
 def refused(store: Path, out: Path, algo: str = "iql", **changes: Any) -> str:
@@ -145,20 +149,15 @@ def test_trajectory_that_begins_with_a_missing_embedding(
     rows = dataset.rows(Split.TRAIN).to_pylist()
     starts = {row["episode_id"] for row in rows if row["start"] == 0}
     episode = sorted(starts)[0]
-    frames.finite[int(frames.starts(pa.chunked_array([[episode]]))[0])] = False
+    frames.finite[first_frame(frames, episode)] = False
     with pytest.raises(StoreError) as caught:
         dataset.replay(Split.TRAIN, view, frames=frames)
     has(str(caught.value), "observation.state", episode, f"--episode '!{episode}'", "1 episodes")
     # Behind the last transition of a terminal row nothing is looked at.
     frames = dataset.frames(view)
-    last = {
-        int(frames.starts(pa.chunked_array([[r["episode_id"]]]))[0])
-        + frames.length(r["episode_id"])
-        - 1
-        for r in rows
-    }
+    last = {first_frame(frames, r["episode_id"]) + frames.length(r["episode_id"]) - 1 for r in rows}
     shown = {
-        int(frames.starts(pa.chunked_array([[r["episode_id"]]]))[0]) + t
+        first_frame(frames, r["episode_id"]) + t
         for r in rows
         for t in range(r["start"], r["stop"] + (not r["terminal"]))
     }
