@@ -92,8 +92,9 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "goals_looked_at_slices"),
+        *("last_step", "tables", "goals", "goals_looked_at_slices", "profile"),
     }
+    assert told["profile"] is None  # not asked for
     assert told["store"] == str(store)
     assert (told["slices_new"], told["frames_new"]) == (2, 11)
     assert [table["complete"] for table in told["tables"]] == [True] * 4
