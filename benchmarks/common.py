@@ -193,13 +193,10 @@ def random_vit(directory: Path, name: str = "ViT-B-32") -> str:
     import torch
     from safetensors.torch import save_file
 
-    from relabel.torchvision_shim import prepare_torchvision
-
-    prepare_torchvision()
-    import open_clip
+    from relabel.open_clip_import import import_open_clip
 
     torch.manual_seed(0)
-    model = open_clip.create_model(name, pretrained=None)
+    model = import_open_clip().create_model(name, pretrained=None)
     checkpoint = directory / f"{name}.safetensors"
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, checkpoint)
     return f"{name}:{checkpoint}"

@@ -29,8 +29,8 @@ from benchmarks.relabel import job
 from pipelines.options import encoder_loader
 from pipelines.runners import RunOptions, run_pipeline
 from relabel.goal_files import load_goals
+from relabel.open_clip_import import import_open_clip
 from relabel.prompts import embed_prompts, resolve_prompts
-from relabel.torchvision_shim import prepare_torchvision
 
 ROWS = pa.schema(
     [("episode", pa.int64()), ("step", pa.int64()), ("reward", pa.list_(pa.float32()))]
@@ -94,10 +94,9 @@ class Preprocess(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Makes the transform."""
-        prepare_torchvision()
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
-        self._transform = image_transform_v2(PreprocessCfg(**self._settings), is_train=False)
+        transform = import_open_clip().transform
+        settings = transform.PreprocessCfg(**self._settings)
+        self._transform = transform.image_transform_v2(settings, is_train=False)
 
     def process(self, frame: tuple[Any, bytes]) -> Iterator[tuple[Any, torch.Tensor]]:
         """(key, (3, height, width))."""

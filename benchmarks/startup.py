@@ -73,9 +73,8 @@ import vlm_relabel.commands
 stamp("import of Beam, TFDS, pyarrow and more")
 import relabel.encoder
 stamp("import of torch")
-from relabel.torchvision_shim import prepare_torchvision
-prepare_torchvision()
-import open_clip
+from relabel.open_clip_import import import_open_clip
+import_open_clip()
 stamp("import of open_clip")
 import pipelines.embed, pipelines.jobs, pipelines.score
 stamped(pipelines.jobs, "plan_embedding", "loading the encoder", "opening the source, planning")
@@ -153,8 +152,8 @@ class Relabel:
 
 def import_seconds() -> dict[str, float]:
     """Seconds that the modules of each package take by themselves, the longest first."""
-    modules = "vlm_relabel.commands, relabel.encoder, relabel.torchvision_shim as shim"
-    code = f"import {modules}; shim.prepare_torchvision(); import open_clip"
+    modules = "vlm_relabel.commands, relabel.encoder, relabel.open_clip_import as last"
+    code = f"import {modules}; last.import_open_clip()"
     told = finished([sys.executable, "-X", "importtime", "-c", code]).stderr
     found: Counter[str] = Counter()
     for own_us, module in re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)", told, re.MULTILINE):

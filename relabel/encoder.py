@@ -1,6 +1,6 @@
 """The encoder: a contrastive vision-language model that embeds frames and texts.
 
-The only module that imports open_clip and, beside the shim, torch. A name becomes an
+A name becomes an
 `OpenClipEncoder` in four steps, each of which stops with an `EncoderError` where open_clip
 would go on:
 
@@ -13,7 +13,6 @@ Frames then pass through two stages, `prepare` and `embed`, which a pipelined ca
 
 from __future__ import annotations
 
-import importlib
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ from torch.nn import functional
 from relabel.encoder_model import build_model, describe, load_tokenizer
 from relabel.encoder_source import find_source
 from relabel.frames import Frame, ResizeMode, fit_frame
-from relabel.torchvision_shim import prepare_torchvision
+from relabel.open_clip_import import import_open_clip
 from schemas.encoders import EncoderSpec, Precision
 from schemas.errors import EncoderError, FrameError
 
@@ -74,7 +73,7 @@ def load_encoder(
         chosen, reason = choose_precision(place)
     else:
         chosen, reason = check_precision(place, precision), "asked for"
-    clip = _open_clip()
+    clip = import_open_clip()
     source = find_source(name, clip)
     model = build_model(source, clip)
     tokenizer = load_tokenizer(source, model, clip)
@@ -258,12 +257,6 @@ class OpenClipEncoder:
             f"(first at {bad[0]}) in {self.spec.precision}; the weights are damaged or the "
             "precision is too narrow: try --precision float32"
         )
-
-
-def _open_clip() -> Any:
-    """open_clip, imported on first use: it takes seconds, and needs torchvision made ready."""
-    prepare_torchvision()
-    return importlib.import_module("open_clip")
 
 
 # --- device and precision -------------------------------------------------------------------

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save
 
 from examples.playroom.view import FRAME_PIXELS, tile_images
-from examples.playroom.vocabulary import BPE_FILE, load_open_clip, tokenizer_with
+from examples.playroom.vocabulary import BPE_FILE, tokenizer_with
+from relabel.open_clip_import import import_open_clip
 
 CONTEXT_LENGTH = 20
 PATCH_PIXELS = 28
@@ -74,7 +75,7 @@ def new_model(directory: Path, size: Size, vocab_size: int) -> Any:
     config = open_clip_config(size, vocab_size)
     (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     name = f"local-dir:{directory}"
-    model = load_open_clip().create_model(name, load_weights=False)
+    model = import_open_clip().create_model(name, load_weights=False)
     # open_clip's own deviations (0.02, 0.01) suit widths of hundreds: here words would look alike.
     torch.nn.init.normal_(model.token_embedding.weight, std=_TEXT_DEVIATION)
     torch.nn.init.normal_(model.positional_embedding, std=_TEXT_DEVIATION)
@@ -90,7 +91,7 @@ def save_weights(model: torch.nn.Module, directory: Path) -> None:
 def load_model(directory: Path) -> tuple[Any, Any]:
     """Loads a model directory for inference, in float32 on the CPU, with its tokenizer."""
     name = f"local-dir:{directory}"
-    model = load_open_clip().create_model(name, require_pretrained=True)
+    model = import_open_clip().create_model(name, require_pretrained=True)
     return model.eval(), tokenizer_of(directory)
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import itertools
 import re
 from pathlib import Path
 from typing import Any
 
-from relabel.torchvision_shim import prepare_torchvision
+from relabel.open_clip_import import import_open_clip
 
 BPE_FILE = "bpe_vocab.txt.gz"
 """Name of the vocabulary inside a model directory; pass its path as `bpe_path`."""
 
 
-def load_open_clip() -> Any:
-    """Imports open_clip, and makes a CPU-only torch and torchvision agree before that."""
-    prepare_torchvision()
-    return importlib.import_module("open_clip")
-
-
 def tokenizer_with(path: Path, context_length: int) -> Any:
     """Returns open_clip's tokenizer with the vocabulary of `path`."""
-    tokenizer = load_open_clip().tokenizer.SimpleTokenizer
+    tokenizer = import_open_clip().tokenizer.SimpleTokenizer
     return tokenizer(bpe_path=str(path), context_length=context_length)
 
 
@@ -33,7 +26,7 @@ def write_vocabulary(path: Path, texts: list[str]) -> int:
     The texts are cut into the same pieces as by the full vocabulary, with smaller numbers; words
     seen nowhere fall back to letters.
     """
-    full = load_open_clip().tokenizer.SimpleTokenizer()
+    full = import_open_clip().tokenizer.SimpleTokenizer()
     words = {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
     used = {merge for word in words for merge in _merges_of(full, word)}
     lines = [" ".join(merge) for merge in sorted(used, key=full.bpe_ranks.__getitem__)]

@@ -134,11 +134,9 @@ def _write_encoder(directory: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from relabel.torchvision_shim import prepare_torchvision
+    from relabel.open_clip_import import import_open_clip
 
-    prepare_torchvision()
-    import open_clip
-
+    open_clip = import_open_clip()
     directory.mkdir()
     bias = {"init_logit_scale": math.log(100), "init_logit_bias": -10.0}  # as a SigLIP model has
     vision = {"image_size": 32, "patch_size": 8, "layers": 2, "width": 32, "head_width": 16}

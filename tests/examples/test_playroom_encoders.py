@@ -10,6 +10,7 @@ import pytest
 from examples.playroom import captions, check_encoder, model, train_encoder, view, vocabulary
 from examples.playroom.goals import truth
 from examples.playroom.scenes import training_views
+from relabel.open_clip_import import import_open_clip
 
 ENCODERS = Path(check_encoder.__file__).with_name("encoders")
 LEAST = {"small": 0.98, "smaller": 0.80}  # measured on 10,000 frames: see each README
@@ -79,7 +80,7 @@ def test_the_vocabulary_cuts_captions_as_the_full_one_does(tmp_path: Path) -> No
     texts = [text for wordings in captions.training_texts() for text in wordings]
     vocabulary.write_vocabulary(tmp_path / "bpe.txt.gz", texts)
     own = vocabulary.tokenizer_with(tmp_path / "bpe.txt.gz", model.CONTEXT_LENGTH)
-    full = vocabulary.load_open_clip().tokenizer.SimpleTokenizer()
+    full = import_open_clip().tokenizer.SimpleTokenizer()
     for text in [*texts, "the agent is facing the red ball"]:
         pieces = [own.decoder[token] for token in own.encode(text)]
         assert pieces == [full.decoder[token] for token in full.encode(text)]

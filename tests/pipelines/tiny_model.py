@@ -12,12 +12,11 @@ MERGES = 100
 def write_tiny_model(directory: Path) -> str:
     """Writes the model; returns its encoder name."""
     import torch
-
-    from relabel.torchvision_shim import prepare_torchvision
-
-    prepare_torchvision()
-    import open_clip
     from safetensors.torch import save_file
+
+    from relabel.open_clip_import import import_open_clip
+
+    open_clip = import_open_clip()
 
     directory.mkdir(parents=True)
     config = {

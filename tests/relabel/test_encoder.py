@@ -25,12 +25,11 @@ from relabel.encoder import (  # noqa: E402
     resolve_device,
 )
 from relabel.frames import decode_frame  # noqa: E402
-from relabel.torchvision_shim import prepare_torchvision  # noqa: E402
+from relabel.open_clip_import import import_open_clip  # noqa: E402
 from schemas.encoders import EncoderSpec  # noqa: E402
 from schemas.errors import EncoderError, FrameError  # noqa: E402
 
-prepare_torchvision()
-open_clip = pytest.importorskip("open_clip")
+open_clip = import_open_clip()
 safetensors = pytest.importorskip("safetensors.torch")
 
 ROOT = Path(__file__).parents[2]
@@ -659,17 +658,63 @@ def _run(code: str) -> str:
     return ran.stdout.strip()
 
 
-def test_open_clip_can_be_imported_after_the_shim_in_a_fresh_process() -> None:
-    code = (
-        "from relabel.torchvision_shim import prepare_torchvision as prepare\n"
-        "first, again = prepare(), prepare()\n"
-        "import torchvision.transforms, torch\n"
-        "print(first, again, prepare(), hasattr(torch.ops.torchvision, 'nms'))"
-    )
-    first, again, after, defined = _run(code).split()
-    assert (again, after, defined) == ("False", "False", "True")
-    if torch.version.cuda is not None:
-        assert first == "False"
+_IMPORTED = """
+import sys, torch
+disable = torch.compiler.disable
+from relabel.open_clip_import import import_open_clip
+open_clip = import_open_clip()
+assert import_open_clip() is open_clip
+print(sorted(name for name in sys.modules if name.startswith("torch._dynamo")))
+assert torch.compiler.disable is disable
+assert hasattr(torch.ops.torchvision, "nms")
+assert open_clip.timm_model.timm is not None
+"""
+
+
+def test_open_clip_is_whole_in_a_fresh_process_and_brings_no_compiler() -> None:
+    assert _run(_IMPORTED) == "[]"
+
+
+def test_the_compiler_can_be_used_afterwards() -> None:
+    code = """
+compiled = torch.compile(lambda x: 2 * x, backend="eager")
+print(compiled(torch.ones(())).item(), "torch._dynamo.utils" in sys.modules)
+from torchvision.ops.roi_align import is_compile_supported
+import torch._dynamo.utils as utils
+assert is_compile_supported("cpu") == utils.is_compile_supported("cpu")
+"""
+    assert _run(_IMPORTED + code) == "[]\n2.0 True"
+
+
+def test_a_compiler_that_is_asked_for_during_the_import_is_there() -> None:
+    code = """
+import sys, torch
+from relabel import open_clip_import as ours
+
+with ours._compiler_left_out():
+    from torch._dynamo.utils import counters
+    once = torch.compiler.disable(lambda: torch._dynamo.is_compiling())
+assert counters is sys.modules["torch._dynamo.utils"].counters
+print(torch.compile(lambda: once(), backend="eager")())
+"""
+    assert _run(code) == "False"
+
+
+def test_an_encoder_of_timm_gives_the_same_with_and_without_the_compiler_imported() -> None:
+    code = """
+import torch
+{first}
+from relabel.open_clip_import import import_open_clip
+open_clip = import_open_clip()
+torch.manual_seed(0)
+vision = {{"timm_model_name": "vit_tiny_patch16_224", "image_size": 224, "timm_pool": "avg"}}
+text = {{"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}}
+model = open_clip.model.CLIP(16, vision, text).eval()
+with torch.inference_mode():
+    print(model.encode_image(torch.ones(1, 3, 224, 224)).tolist())
+"""
+    without, with_it = (_run(code.format(first=x)) for x in ("", "import torch._dynamo"))
+    assert without == with_it != ""
 
 
 def test_frames_need_no_torch_and_the_encoder_no_open_clip_until_loaded() -> None:
