@@ -25,7 +25,7 @@ class ScoreJob:
     store: str
     rewards: RewardManifest
     scorer: Scorer
-    threads: int  # of the matrix products, per worker
+    threads: int  # of one worker
 
 
 class ScoreSlices(beam.PTransform):  # type: ignore[misc]
@@ -49,7 +49,7 @@ class _ScoreSlice(beam.DoFn):  # type: ignore[misc]
         self._store = Store.open(self._job.store)
 
     def process(self, piece: Slice) -> Iterator[Slice]:
-        limit_threads(self._job.threads)
+        limit_threads(max(1, self._job.threads - 1))  # one writes while the others multiply
         job, profile = self._job, Profile()
         result = score_slice(
             piece, store=self._store, rewards=job.rewards, scorer=job.scorer, profile=profile

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from relabel.encoder_model import build_model, describe, load_tokenizer
 from relabel.encoder_source import find_source
+from relabel.encoder_texts import TextTower
 from relabel.frames import Frame, ResizeMode, fit_frame
 from relabel.open_clip_import import import_open_clip
 from schemas.encoders import EncoderSpec, Precision
@@ -107,6 +108,7 @@ class OpenClipEncoder:
         self._dtype = _DTYPES[spec.precision]
         # open_clip has no types: its models are modules with methods of their own.
         self._model: Any = model.to(device, self._dtype).eval().requires_grad_(False)
+        self._texts = TextTower(self._model)
         self._tokenizer = tokenizer
         self._truncate_texts = truncate_texts
         self._held = threading.local()  # memory of a batch, per thread
@@ -242,7 +244,7 @@ class OpenClipEncoder:
     def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         with torch.inference_mode():
             tokens = self._tokenizer(list(texts)).to(self.device)
-            return _unit(self._model.encode_text(tokens))
+            return _unit(self._texts.embed(tokens))
 
     def _collect(self, parts: list[torch.Tensor]) -> Embeddings:
         """Bring embeddings to the CPU as one checked array."""

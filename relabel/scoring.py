@@ -64,34 +64,38 @@ def _score(
     with profile.stage("read embeddings"):
         keys, cameras = _embeddings(store, piece, rewards.embeddings)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
-    value = pa.uint8() if rewards.binary else pa.float32()
-    scored = prefetch(_scored(keys, cameras, scorer, profile), _BLOCKS_AHEAD)
+    scored = prefetch(_scored(keys, cameras, rewards, scorer, profile), _BLOCKS_AHEAD)
     with (
         closing(scored),
         store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer,
     ):
-        for start, scores, reward in profile.each("wait for scores", scored):
+        for columns in profile.each("wait for scores", scored):
             with profile.stage("write rewards"):
-                columns = [vectors(scores, pa.float32())] if rewards.scores else []
-                own = keys.slice(start, len(scores))
-                named = [own.column(key).combine_chunks() for key in own.column_names]
-                writer.write([*named, *columns, vectors(reward, value)])
+                writer.write(columns)
         with profile.stage("commit"):
             return piece.with_files(writer.commit())
 
 
 def _scored(
-    keys: pa.Table, cameras: Sequence[Array], scorer: Scorer, profile: Profile
-) -> Iterator[tuple[int, Array, Array]]:
-    """First row, scores (n, G) and rewards (n, G) of block after block."""
+    keys: pa.Table,
+    cameras: Sequence[Array],
+    rewards: RewardManifest,
+    scorer: Scorer,
+    profile: Profile,
+) -> Iterator[list[pa.Array]]:
+    """The columns of block after block."""
+    value = pa.uint8() if rewards.binary else pa.float32()
     least, most = _BLOCK_ROWS
     size = min(most, max(least, _BLOCK_SCORES // scorer.goals))
     for start, lengths in episode_blocks(keys, size):
         with profile.stage("score"):
             rows = slice(start, start + int(lengths.sum()))
             scores = scorer.scores([camera[rows] for camera in cameras], lengths)
-            reward = scorer.rewards(scores, lengths)
-        yield start, scores, reward
+            columns = [vectors(scores, pa.float32())] if rewards.scores else []
+            columns.append(vectors(scorer.rewards(scores, lengths), value))
+            own = keys.slice(start, len(scores))
+            named = [own.column(key).combine_chunks() for key in own.column_names]
+        yield [*named, *columns]
 
 
 def load_scorer(

@@ -32,6 +32,7 @@ GOALS: Final = "goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = "goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
 _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so memory is bounded
+_BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a third longer
 
 
 class Store:
@@ -355,6 +356,7 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     return {
         # Random-looking bits of unit vectors do not shrink; all else does.
         "compression": "none" if fields.EMBEDDING in schema.names else "zstd",
+        "write_batch_size": _BATCH_VALUES,
         "use_dictionary": scalars,
         "write_statistics": scalars,
         "column_encoding": split,

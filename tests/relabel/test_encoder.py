@@ -192,13 +192,33 @@ def test_a_model_with_a_sigmoid_loss_keeps_its_bias(tmp_path: Path) -> None:
     assert encoder.spec.logit_scale == pytest.approx(np.exp(2.5), rel=1e-6)
 
 
-def test_texts_are_embedded_as_open_clip_does(name: str, encoder: OpenClipEncoder) -> None:
-    directory = Path(name.removeprefix("local-dir:"))
-    model = open_clip.create_model(name).eval()
-    tokenizer = open_clip.SimpleTokenizer(str(directory / "bpe_vocab.txt.gz"), context_length=24)
+@pytest.mark.parametrize(
+    ("model", "text", "tokens"),
+    [  # the longest of TEXTS has 13 tokens between its two ends
+        ({}, {}, 15),
+        ({"custom_text": True}, {}, 15),
+        ({}, {"no_causal_mask": True}, 24),  # what is behind the end is seen from before it
+        ({"custom_text": True}, {"no_causal_mask": True}, 24),
+        ({"custom_text": True}, {"pool_type": "last"}, 24),
+        ({"custom_text": True}, {"embed_cls": True, "pad_id": 0}, 24),
+    ],
+)
+def test_texts_are_embedded_as_open_clip_does(
+    tmp_path: Path, model: dict[str, Any], text: dict[str, Any], tokens: int
+) -> None:
+    name = _write_model(tmp_path / "model", model=model, text_cfg=text)
+    encoder = load_encoder(name, precision="float32")
+    theirs = open_clip.create_model(name).eval()
+    vocabulary = str(tmp_path / "model" / "bpe_vocab.txt.gz")
+    tokenizer = open_clip.SimpleTokenizer(vocabulary, context_length=24)
     with torch.inference_mode():
-        expected = model.encode_text(tokenizer(TEXTS), normalize=True).numpy()
-    np.testing.assert_allclose(encoder.encode_texts(TEXTS), expected, atol=1e-6)
+        expected = theirs.encode_text(tokenizer(TEXTS), normalize=True).numpy()
+    read: list[int] = []
+    embedding = encoder._model.get_submodule("text" if model else "").token_embedding
+    embedding.register_forward_hook(lambda *call: read.append(call[1][0].shape[1]))
+    for _ in range(2):  # the model is as it was after the first time
+        np.testing.assert_allclose(encoder.encode_texts(TEXTS), expected, atol=1e-6)
+    assert read == [tokens] * 2
 
 
 def test_thousands_of_texts_fit(encoder: OpenClipEncoder) -> None:
