@@ -15,13 +15,11 @@ from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.manifests import AnyTableManifest, RewardManifest
+from schemas.reward_counts import read_counts
 from schemas.slices import TableFile
 from schemas.store import Store
-from schemas.tables import matrix
 
 PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
-_LOOKED_AT_SLICES: Final = 64  # for the goals' figures; a report is no second pass
-_LOOKED_AT_VALUES: Final = 1 << 19  # of them at once
 _EXAMPLES: Final = 3
 
 
@@ -42,7 +40,7 @@ class TableReport(_Model):
 
 
 class GoalReport(_Model):
-    """One goal of a reward set, over the slices looked at."""
+    """One goal of a reward set."""
 
     goal_id: str
     family: str
@@ -112,7 +110,6 @@ class JobReport(_Model):
     last_step: str
     tables: tuple[TableReport, ...]
     goals: tuple[GoalReport, ...] = ()
-    goals_looked_at_slices: int = 0
     profile: ProfileReport | None = None  # with --profile
 
     @property
@@ -179,7 +176,6 @@ def report(
         last_step=f"{store.manifest.last_step.value} ({store.manifest.last_step_reason})",
         tables=tuple(_table_report(store, table) for table in tables),
         goals=goals,
-        goals_looked_at_slices=min(len(store.slices), _LOOKED_AT_SLICES) if goals else 0,
         profile=profile,
     )
 
@@ -230,22 +226,13 @@ def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[Goa
 
 def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
     goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
-    best = np.full(manifest.goals, -np.inf)
-    rewarded, counted = np.zeros(manifest.goals), 0
-    rows = max(1, _LOOKED_AT_VALUES // manifest.goals)
-    pieces = store.slices[:_LOOKED_AT_SLICES]
-    for table in (b for piece in pieces for b in store.batches(manifest.table, piece, rows=rows)):
-        reward = matrix(table.column(fields.REWARD))
-        present = reward[~np.isnan(reward).any(axis=1)]
-        rewarded, counted = rewarded + (present > 0).sum(axis=0), counted + len(present)
-        if manifest.scores and table.num_rows:
-            best = np.fmax(best, np.fmax.reduce(matrix(table.column(fields.SCORE)), axis=0))
+    counts = read_counts(store, manifest)
     return [
         GoalReport(
             goal_id=goal[fields.GOAL_ID],
             family=goal[fields.FAMILY],
             max_score=float(top) if np.isfinite(top) else None,
-            rewarded=float(hits / counted) if counted else None,
+            rewarded=int(hits) / counts.transitions if counts.transitions else None,
         )
-        for goal, top, hits in zip(goals, best, rewarded, strict=True)
+        for goal, top, hits in zip(goals, counts.best, counts.rewarded, strict=True)
     ]

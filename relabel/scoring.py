@@ -18,6 +18,7 @@ from schemas import fields
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
 from schemas.manifests import RewardManifest
+from schemas.reward_counts import RewardCounts
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix, reward_schema, vectors
@@ -64,7 +65,9 @@ def _score(
     with profile.stage("read embeddings"):
         keys, cameras = _embeddings(store, piece, rewards.embeddings)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
-    scored = prefetch(_scored(keys, cameras, rewards, scorer, profile), _BLOCKS_AHEAD)
+    counts = RewardCounts.none(rewards.goals)
+    blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
+    scored = prefetch(blocks, _BLOCKS_AHEAD)
     with (
         closing(scored),
         store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer,
@@ -73,7 +76,7 @@ def _score(
             with profile.stage("write rewards"):
                 writer.write(columns)
         with profile.stage("commit"):
-            return piece.with_files(writer.commit())
+            return piece.with_files(writer.commit(counts.metadata()))
 
 
 def _scored(
@@ -81,9 +84,10 @@ def _scored(
     cameras: Sequence[Array],
     rewards: RewardManifest,
     scorer: Scorer,
+    counts: RewardCounts,
     profile: Profile,
 ) -> Iterator[list[pa.Array]]:
-    """The columns of block after block."""
+    """The columns of block after block, which are counted."""
     value = pa.uint8() if rewards.binary else pa.float32()
     least, most = _BLOCK_ROWS
     size = min(most, max(least, _BLOCK_SCORES // scorer.goals))
@@ -91,8 +95,10 @@ def _scored(
         with profile.stage("score"):
             rows = slice(start, start + int(lengths.sum()))
             scores = scorer.scores([camera[rows] for camera in cameras], lengths)
+            reward = scorer.rewards(scores, lengths)
+            counts.add(scores, reward)
             columns = [vectors(scores, pa.float32())] if rewards.scores else []
-            columns.append(vectors(scorer.rewards(scores, lengths), value))
+            columns.append(vectors(reward, value))
             own = keys.slice(start, len(scores))
             named = [own.column(key).combine_chunks() for key in own.column_names]
         yield [*named, *columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -254,6 +254,10 @@ class Store:
             sha256=self.folder.sha256(name),
         )
 
+    def metadata(self, table: str, piece: Slice) -> dict[bytes, bytes]:
+        """What the footer of a committed slice says beside its schema."""
+        return dict(self._footer(f"{table}/{piece.file}").metadata or {})
+
     def rows(self, table: str, file: str) -> int:
         """Rows of a committed slice, from its footer."""
         return int(self._footer(f"{table}/{file}").num_rows)
@@ -412,10 +416,16 @@ class SliceWriter:
         self._pending = table.slice(rows).to_batches()
         self._pending_rows -= rows
 
-    def commit(self) -> TableFile:
-        """Gives the file its final name; nothing can be written afterwards."""
+    def commit(self, metadata: Mapping[bytes, bytes] | None = None) -> TableFile:
+        """Gives the file its final name; nothing can be written afterwards.
+
+        Args:
+            metadata: for the footer, beside the fingerprint.
+        """
         if self._pending_rows:
             self._flush(self._pending_rows)
+        if metadata:
+            self._file.add_key_value_metadata(dict(metadata))
         self._file.close()
         with self._staged.path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

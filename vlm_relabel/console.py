@@ -194,8 +194,6 @@ def _show_goals(report: JobReport) -> None:
     more = len(report.goals) - _GOALS_SHOWN
     if more > 0:
         OUT.print(f"  and {more} goals more (--json lists all)")
-    if report.goals_looked_at_slices < report.slices:
-        OUT.print(f"  figures of the first {report.goals_looked_at_slices} slices")
     never = sum(goal.rewarded == 0 for goal in report.goals)
     if never:
         OUT.print(

@@ -92,7 +92,7 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "goals_looked_at_slices", "profile"),
+        *("last_step", "tables", "goals", "profile"),
     }
     assert told["profile"] is None  # not asked for
     assert told["store"] == str(store)
