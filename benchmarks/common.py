@@ -126,7 +126,13 @@ def photos(count: int, height: int, width: int, seed: int = 0) -> Iterator[np.nd
 
 
 def jpeg_source(
-    directory: Path, *, episodes: int, steps: int, size: tuple[int, int], distinct: int = 64
+    directory: Path,
+    *,
+    episodes: int,
+    steps: int,
+    size: tuple[int, int],
+    distinct: int = 64,
+    times: int = 1,
 ) -> Path:
     """An RLDS directory of JPEG frames.
 
@@ -136,12 +142,14 @@ def jpeg_source(
         steps: frames per episode.
         size: (height, width) of a frame.
         distinct: so many different frames, used in turn: making them takes longest.
+        times: each of them comes so often before the next.
     """
     import tensorflow_datasets as tfds
 
     from relabel.testing import encoded_image, write_rlds
 
-    images = [encoded_image(frame, "JPEG") for frame in photos(distinct, *size)]
+    made_once = [encoded_image(frame, "JPEG") for frame in photos(distinct, *size)]
+    images = [image for image in made_once for _ in range(times)]
     features = tfds.features.FeaturesDict(
         {
             "steps": tfds.features.Dataset(

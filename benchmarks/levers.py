@@ -3,10 +3,12 @@
     python -m benchmarks.levers [--source DIR ...]
 
 Forward: an open_clip architecture with random weights on a batch in memory: as it is, channels
-last, compiled, and a short tail as it is or padded to the batch. Decoding: Pillow as it is, with
-the copy of `convert`, and at reduced scale (`draft`), whose pixels are then compared after
-resizing. Repeated frames: of each `--source`, the share of frames whose encoded bytes came before
-in the same slice.
+last, compiled, in bfloat16, and a short tail as it is or padded to the batch. Decoding: Pillow as
+it is, with the copy of `convert`, TensorFlow's decoder, and at reduced scale (`draft`), whose
+pixels are then compared after resizing. Texts: the tower with and without padding. Repeated frames:
+a job with the shipped tiny encoder on frames that are all different, and on as many of which each
+comes twice; and of each `--source`, the share of frames whose encoded bytes came before in the same
+slice.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import torch
 from PIL import Image
 
 from benchmarks import common
+from benchmarks.relabel import job
+from pipelines.options import encoder_loader
 from relabel.encoder import OpenClipEncoder, load_encoder
 from relabel.frames import decode_frame
 from relabel.source import Episode, Source
@@ -29,7 +33,7 @@ from relabel.testing import encoded_image
 from schemas.slices import plan_slices
 
 
-def forwards(encoder: OpenClipEncoder, batch: int) -> dict[str, Callable[[], float]]:
+def forwards(name: str, encoder: OpenClipEncoder, batch: int) -> dict[str, Callable[[], float]]:
     """Seconds per frame of the forward pass, by lever."""
     frames = list(common.photos(batch, 256, 256))
     pixels = encoder.preprocess(frames)
@@ -42,10 +46,13 @@ def forwards(encoder: OpenClipEncoder, batch: int) -> dict[str, Callable[[], flo
             compiled(given)
 
     compiled_forward(pixels)  # compiles
+    half = load_encoder(name, precision="bfloat16")
+    halves = half.preprocess(frames)
     return {
         "as it is": lambda: common.seconds(lambda: encoder.forward(pixels)) / batch,
         "channels last": lambda: common.seconds(lambda: encoder.forward(last)) / batch,
         "torch.compile": lambda: common.seconds(lambda: compiled_forward(pixels)) / batch,
+        "bfloat16": lambda: common.seconds(lambda: half.forward(halves)) / batch,
         "tail of 5/8, not padded": lambda: common.seconds(lambda: encoder.forward(few)) / len(few),
         "tail of 5/8, padded": lambda: common.seconds(lambda: encoder.forward(pixels)) / len(few),
     }
@@ -65,14 +72,51 @@ def _draft(image: bytes, size: int) -> np.ndarray:
 def decoders(images: list[bytes], size: int) -> dict[str, Callable[[], float]]:
     """Seconds per frame of decoding, by lever."""
 
+    import tensorflow as tf
+
     def each(decode: Callable[[bytes], object]) -> Callable[[], float]:
         return lambda: common.seconds(lambda: [decode(image) for image in images]) / len(images)
 
     return {
         "as it is": each(decode_frame),
         "with convert's copy": each(_converted),
+        "TensorFlow": each(lambda image: tf.io.decode_jpeg(image, dct_method="INTEGER_ACCURATE")),
         "at reduced scale": each(lambda image: _draft(image, size)),
     }
+
+
+def texts(encoder: OpenClipEncoder, count: int) -> dict[str, Callable[[], float]]:
+    """Seconds per text of the text tower, by lever."""
+    named = [f"put thing {i} into place {i}" for i in range(count)]
+
+    def padded() -> None:
+        with torch.inference_mode():
+            encoder._model.encode_text(encoder._tokenizer(named))
+
+    return {
+        "as it is": lambda: common.seconds(lambda: encoder.encode_texts(named)) / count,
+        "with padding": lambda: common.seconds(padded) / count,
+    }
+
+
+def jobs_of(folder: Path, frames: int) -> dict[str, Callable[[], float]]:
+    """Seconds per frame of a job inside its slices, by how often a frame comes."""
+    load = encoder_loader(common.TINY, "cpu", "float32")
+    goals, turn = common.goals_file(folder / "goals.yaml", 1), itertools.count()
+
+    def run(times: int) -> Callable[[], float]:
+        place = folder / f"times-{times}" / "1.0.0"
+        source = common.jpeg_source(
+            place, episodes=16, steps=frames // 16, size=(256, 256), times=times
+        )
+
+        def timed() -> float:
+            done = job(source, folder / f"store-{next(turn)}", load, goals)
+            return done.profile.slices_s / done.frames_new if done.profile else float("nan")
+
+        return timed
+
+    return {"as it is": run(1), "each frame twice": run(2)}
 
 
 def reduced_scale_error(images: list[bytes], encoder: OpenClipEncoder) -> float:
@@ -113,11 +157,16 @@ def main() -> None:
     if options.quick:
         options.repeats, options.batch = 1, 8
     with common.folder() as folder:
-        encoder = load_encoder(common.random_vit(folder, options.encoder))
+        name = common.random_vit(folder, options.encoder)
+        encoder = load_encoder(name, precision="float32")
         large = [encoded_image(frame, "JPEG") for frame in common.photos(32, 480, 640)]
         groups = {
-            f"forward, {options.encoder}, batch {options.batch}": forwards(encoder, options.batch),
+            f"forward, {options.encoder}, batch {options.batch}": forwards(
+                name, encoder, options.batch
+            ),
             "decode, 640x480": decoders(large, encoder._transform.size[0]),
+            f"texts, {options.encoder}": texts(encoder, options.batch),
+            "job, tiny, 256x256": jobs_of(folder, 640 if options.quick else 6400),
         }
         error = reduced_scale_error(large, encoder)
         found = {
@@ -134,7 +183,7 @@ def main() -> None:
     ]
     common.show(
         f"levers; decoding at reduced scale moves the input by {error:.2f} of 255 on average",
-        ("lever", "ms/frame", "ratio"),
+        ("lever", "ms each", "ratio"),
         rows,
         {"s_per_frame": found, "reduced_scale_error": error, "repeated": shares},
         options.out,

@@ -6,7 +6,8 @@ The job reads episodes with TFDS, makes an element of every frame (JPEG bytes), 
 open_clip's own transform in a DoFn, embeds it with `RunInference`, computes the same softmax reward
 against the same goals and writes Parquet with `WriteToParquet`. Same encoder, precision, threads
 and runner. Once with RunInference's own batching, and once tuned: batches of one fixed size, as
-`relabel` makes them. Frames per second of the whole job, loading of the model included in all.
+`relabel` makes them. Frames per second of the whole job, loading of the model included in all,
+imports, of TensorFlow by this job alone, in none.
 """
 
 from __future__ import annotations
@@ -167,13 +168,17 @@ def main() -> None:
         goals = common.goals_file(folder / "goals.yaml", 10)
         load, turn = encoder_loader(encoder, "cpu", "float32"), iter(range(1000))
 
-        def ours() -> None:
+        few = common.jpeg_source(folder / "few" / "1.0.0", episodes=1, steps=4, size=(256, 256))
+
+        def ours(source: Path = source) -> None:
             job(source, folder / f"store-{next(turn)}", load, goals, options.batch)
 
-        def theirs(batch: int | None) -> None:
+        def theirs(batch: int | None, source: Path = source) -> None:
             out = folder / f"theirs-{next(turn)}"
             baseline(source, out, encoder, goals, batch)
 
+        ours(few)  # imports are no part of either
+        theirs(None, few)
         cases = {
             "relabel": lambda: frames / common.seconds(ours),
             "RunInference, tuned": lambda: frames / common.seconds(lambda: theirs(options.batch)),

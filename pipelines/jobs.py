@@ -186,8 +186,10 @@ class _Run:
         plan = self._scoring
         if plan is None or plan.manifest.table not in pending:
             return None
-        options = self._options
-        return ScoreJob(options.store, plan.manifest, plan.scorer, options.worker_threads)
+        # A slice writes while it scores, so that one more than half of the threads keeps all busy.
+        # Behind an encoder there is nothing to gain.
+        side_by_side = 1 if self._embedding else self._options.worker_threads // 2 + 1
+        return ScoreJob(self._options.store, plan.manifest, plan.scorer, side_by_side)
 
 
 def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.profiles import count_profile
 from pipelines.workers import limit_threads
@@ -25,11 +29,11 @@ class ScoreJob:
     store: str
     rewards: RewardManifest
     scorer: Scorer
-    threads: int  # of one worker
+    side_by_side: int  # slices in work at once, per worker
 
 
 class ScoreSlices(beam.PTransform):  # type: ignore[misc]
-    """Slices in, the same slices out, with the file of their rewards."""
+    """Slices in, the same slices out, with the file of their rewards; some side by side."""
 
     def __init__(self, job: ScoreJob) -> None:
         super().__init__()
@@ -47,13 +51,38 @@ class _ScoreSlice(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         self._store = Store.open(self._job.store)
+        self._pool = ThreadPoolExecutor(self._job.side_by_side, thread_name_prefix="score")
+
+    def start_bundle(self) -> None:
+        self._running: deque[Future[tuple[Slice, Profile]]] = deque()
 
     def process(self, piece: Slice) -> Iterator[Slice]:
-        limit_threads(max(1, self._job.threads - 1))  # one writes while the others multiply
+        limit_threads(1)  # small products: slices side by side use the cores better
+        self._running.append(self._pool.submit(self._score, piece))
+        if len(self._running) == self._job.side_by_side:
+            yield self._oldest()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._running:
+            yield GlobalWindows.windowed_value(self._oldest())
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _score(self, piece: Slice) -> tuple[Slice, Profile]:
         job, profile = self._job, Profile()
-        result = score_slice(
+        done = score_slice(
             piece, store=self._store, rewards=job.rewards, scorer=job.scorer, profile=profile
         )
+        return done, profile
+
+    def _oldest(self) -> Slice:
+        """The result of the slice that has been in work longest, counted."""
+        try:
+            done, profile = self._running.popleft().result()
+        except BaseException:
+            self._pool.shutdown(cancel_futures=True)  # ends what is in work before the job ends
+            raise
         count_profile(profile)
         self._slices.inc()
-        yield result
+        return done

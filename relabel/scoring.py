@@ -135,12 +135,14 @@ def load_scorer(
 
 
 def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Table, list[Array]]:
-    """Keys and (T, D) float32 embeddings of one slice, one array per camera."""
+    """Keys and (T, D) embeddings of one slice, one array per camera."""
     tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
     keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
     for name, table in zip(names[1:], tables[1:], strict=True):
         check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
-    return keys, [matrix(table.column(fields.EMBEDDING)) for table in tables]
+    columns = [table.column(fields.EMBEDDING) for table in tables]
+    # As stored: the scorer widens what it is about to multiply.
+    return keys, [matrix(c, str(c.type.value_type.to_pandas_dtype()().dtype)) for c in columns]
 
 
 def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:

@@ -18,6 +18,7 @@ from pipelines.embed import EmbedJob, EmbedSlices
 from pipelines.finish import FinishJob, FinishTables, finish_tables
 from pipelines.options import JobOptions
 from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from pipelines.runners import RunOptions, run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder
 from relabel.embedding import embed_slice
@@ -65,7 +66,7 @@ class _Plans:
         )
 
     def score_job(self) -> ScoreJob:
-        return ScoreJob(self.options.store, self.score.manifest, self.score.scorer, threads=1)
+        return ScoreJob(self.options.store, self.score.manifest, self.score.scorer, side_by_side=2)
 
     def embedded(self) -> list[Slice]:
         """Every slice, embedded by the plain function."""
@@ -121,10 +122,32 @@ def test_embed_slices_writes_low_dimensional_tables_without_an_encoder(
     assert counted.loads == counted.frames == []
 
 
-def test_score_slices_does_what_score_slice_does(plans: _Plans, plain: _Plans) -> None:
+@pytest.mark.parametrize("side_by_side", [1, 2, 3, 9])
+def test_score_slices_does_what_score_slice_does(
+    plans: _Plans, plain: _Plans, side_by_side: int
+) -> None:
     expected = plain.scored()
-    _run(ScoreSlices(plans.score_job()), plans.embedded(), expected)
+    job = replace(plans.score_job(), side_by_side=side_by_side)
+    _run(ScoreSlices(job), plans.embedded(), expected)
     assert hashes(Path(plans.options.store)) == hashes(Path(plain.options.store))
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 3])
+def test_a_slice_that_fails_stops_the_job_and_leaves_the_others_whole(
+    plans: _Plans, damaged: int
+) -> None:
+    embedded = plans.embedded()
+    table = plans.embed.embeddings[0].table
+    path = Path(plans.options.store) / table / embedded[damaged].file
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    job = replace(plans.score_job(), side_by_side=2)
+    with pytest.raises(StoreError, match=embedded[damaged].name):
+        run_pipeline(lambda p: p | beam.Create(embedded) | ScoreSlices(job), RunOptions())
+    rewards = Path(plans.options.store) / job.rewards.table
+    assert embedded[damaged].file not in {file.name for file in rewards.iterdir()}
+    path.write_bytes(whole)
+    _run(ScoreSlices(job), embedded, plans.scored())
 
 
 def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
