@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from threadpoolctl import threadpool_limits
 
 from schemas import errors
 from schemas.errors import RelabelError
@@ -50,8 +51,9 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
     pipeline = beam.Pipeline(runner=runner, options=beam_options)
     build(pipeline)
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
+        with threadpool_limits(None):  # puts back what slices change in this process
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:  # runners wrap what a worker raised in kinds of their own
         raise _unwrapped(error) from error
     return result

@@ -8,10 +8,12 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines import jobs
 from pipelines.options import JobOptions
 from pipelines.runners import RunOptions, run_pipeline, runner_arguments
+from pipelines.workers import limit_threads
 from schemas.errors import EncoderError, FrameError, RelabelError, StoreError
 from schemas.store import Store
 from tests.pipelines import counted_encoders
@@ -128,3 +130,17 @@ def test_a_runner_given_by_name_is_used(job: JobOptions, embedding: Embedding) -
     run = RunOptions(beam_args=("--runner", "apache_beam.runners.portability.FnApiRunner"))
     with pytest.raises(Exception, match="FnApiRunner"):  # no such module: it was looked for
         jobs.embed(replace(job, run=run), embedding())
+
+
+def _blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_threads_that_a_slice_was_limited_to_are_given_back() -> None:
+    def limited(_: int) -> None:
+        limit_threads(1)
+        assert _blas_threads() == {1}
+
+    with threadpool_limits(2):
+        run_pipeline(lambda pipeline: pipeline | beam.Create([1]) | beam.Map(limited), RunOptions())
+        assert _blas_threads() == {2}
