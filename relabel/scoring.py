@@ -24,7 +24,7 @@ from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix, reward_schema, vectors
 
 _BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
-_BLOCK_SCORES = 1 << 20  # aimed at, so that memory hardly grows with the goals
+_BLOCK_SCORES = 1 << 19  # aimed at, so that memory hardly grows with the goals
 _BLOCKS_AHEAD = 1  # scored while the last one is written
 
 
