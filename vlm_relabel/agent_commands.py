@@ -63,7 +63,7 @@ def train(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train an offline agent on a goal-conditioned dataset, with d3rlpy."""
+    """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
     values = dict(locals())
     _quiet()
     from vlm_relabel import agents
@@ -100,7 +100,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or mps.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Evaluate an agent: off-policy on held-out episodes, and by rollouts against the truth."""
+    """Evaluate an agent off-policy and by rollouts. Against held-out episodes and the truth."""
     values = dict(locals())
     _quiet()
     from vlm_relabel import agents

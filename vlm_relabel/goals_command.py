@@ -36,7 +36,9 @@ def build_goals(
     end_on_success: Annotated[
         bool,
         typer.Option(
-            " /--no-end-on-success", help="Go on after the first success; else it is terminal."
+            " /--no-end-on-success",
+            help="Go on after the first success; else it is terminal.",
+            show_default=False,
         ),
     ] = True,
     step_reward: Annotated[
@@ -83,7 +85,7 @@ def build_goals(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Which trajectories towards which goals a reward set holds: a dataset to train on.
+    """A dataset to train on: trajectories and their goals. Read off a reward set.
 
     Beam options go after `--`, as with relabel.
     """

@@ -24,11 +24,11 @@ app = typer.Typer(
     name="vlm-relabel",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # rich would take a third of the time that --help takes
     pretty_exceptions_enable=False,
     help="Rewards for any goal you can say in words, on stored trajectories.\n\n"
-    "A typical session: **inspect** a source, **relabel** it into a store, **verify** the "
-    "store, then **score** it again for other goals, which reads no frame.",
+    "A typical session: inspect a source, relabel it into a store, verify the "
+    "store, then score it again for other goals, which reads no frame.",
 )
 
 Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
@@ -72,7 +72,9 @@ TimingOption = Annotated[
 Fuse = Annotated[
     Fusion, typer.Option(metavar="HOW", help="Scores of several cameras become one: mean or max.")
 ]
-Scores = Annotated[bool, typer.Option(" /--no-scores", help="Leave the raw score out.")]
+Scores = Annotated[
+    bool, typer.Option(" /--no-scores", help="Leave the raw score out.", show_default=False)
+]
 NullPrompts = Annotated[
     list[str] | None,
     typer.Option("--null-prompt", help="Of mined goals: caption of a frame that shows none."),
