@@ -188,7 +188,8 @@ class _Run:
             return None
         # A slice writes while it scores, so that one more than half of the threads keeps all busy.
         # Behind an encoder there is nothing to gain.
-        side_by_side = 1 if self._embedding else self._options.worker_threads // 2 + 1
+        embeds = self._embed_job(pending) is not None
+        side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
         return ScoreJob(self._options.store, plan.manifest, plan.scorer, side_by_side)
 
 

@@ -1,8 +1,7 @@
 """The encoder: a contrastive vision-language model that embeds frames and texts.
 
-A name becomes an
-`OpenClipEncoder` in four steps, each of which stops with an `EncoderError` where open_clip
-would go on:
+A name becomes an `OpenClipEncoder` in four steps, each of which stops with an `EncoderError`
+where open_clip would go on:
 
     name ──▶ weights file ──▶ model (strict, float32) ──▶ fingerprint ──▶ device, precision
              none: error      random weights: error                      missing: error

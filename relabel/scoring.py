@@ -142,7 +142,7 @@ def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Ta
         check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
     columns = [table.column(fields.EMBEDDING) for table in tables]
     # As stored: the scorer widens what it is about to multiply.
-    return keys, [matrix(c, str(c.type.value_type.to_pandas_dtype()().dtype)) for c in columns]
+    return keys, [matrix(c, np.dtype(c.type.value_type.to_pandas_dtype()).name) for c in columns]
 
 
 def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:

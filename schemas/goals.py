@@ -26,7 +26,7 @@ from pydantic import (
 
 from schemas.errors import GoalError
 
-# The loader of yaml.safe_load; the same in C, ten times as fast, where PyYAML was built with it.
+# The loader of yaml.safe_load; the same in C, eight times as fast, where PyYAML was built with it.
 _YamlLoader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFAULT_NULL_PROMPTS: Final = ("an empty room",)
 

@@ -32,7 +32,7 @@ GOALS: Final = "goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = "goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
 _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so memory is bounded
-_BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a third longer
+_BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a fifth to a third longer
 
 
 class Store:

@@ -134,7 +134,7 @@ def test_score_slices_does_what_score_slice_does(
 
 @pytest.mark.parametrize("damaged", [0, 1, 3])
 def test_a_slice_that_fails_stops_the_job_and_leaves_the_others_whole(
-    plans: _Plans, damaged: int
+    plans: _Plans, plain: _Plans, damaged: int
 ) -> None:
     embedded = plans.embedded()
     table = plans.embed.embeddings[0].table
@@ -147,7 +147,7 @@ def test_a_slice_that_fails_stops_the_job_and_leaves_the_others_whole(
     rewards = Path(plans.options.store) / job.rewards.table
     assert embedded[damaged].file not in {file.name for file in rewards.iterdir()}
     path.write_bytes(whole)
-    _run(ScoreSlices(job), embedded, plans.scored())
+    _run(ScoreSlices(job), embedded, plain.scored())
 
 
 def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
