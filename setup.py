@@ -29,6 +29,7 @@ setup(
         "array_record>=0.5",
         "etils[epath]>=1.7",
         "fsspec>=2024.2",
+        "ftfy>=6.1",
         "google-crc32c>=1.5",
         "numpy>=1.26",
         "pillow>=10",

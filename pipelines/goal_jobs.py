@@ -26,10 +26,10 @@ from schemas import fields
 from schemas.enums import Kind
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
-from schemas.goals import normalised
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice
 from schemas.store import Store
+from schemas.texts import normalised
 
 TRUE_SUFFIX = ".true"  # of the dataset made of the truth instead of the rewards
 

@@ -93,6 +93,8 @@ def goals_table(
             fields.GOAL_ID: pa.array([g.id for g in goals.goals], pa.string()),
             fields.FAMILY: pa.array([g.family for g in goals.goals], pa.string()),
             fields.TEXTS: pa.array([list(prompts.texts[p]) for p in prompts.goal]),
+            fields.PHRASINGS: pa.array([g.texts for g in goals.goals], pa.list_(pa.string())),
+            fields.SPOKEN: pa.array([g.spoken for g in goals.goals], pa.list_(pa.string())),
             fields.NEGATIVES: negatives,
             fields.TEMPERATURE: _numbers(temperature, len(goals.goals)),
             fields.THRESHOLD: _numbers(threshold, len(goals.goals)),

@@ -19,11 +19,12 @@ from schemas.goal_datasets import (
     is_difference,
     transition_count,
 )
-from schemas.goals import normalised
+from schemas.goal_names import goal_names
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix
+from schemas.texts import normalised
 
 _TRUE_ABOVE = 0.5  # of a truth column, whatever the threshold of the rewards
 
@@ -68,17 +69,13 @@ def index_inputs(store: Store, dataset: GoalDatasetManifest) -> IndexInputs:
             f"goals are {', '.join(ids[:10])}{', …' if len(ids) > 10 else ''}"
         )
     _check_options(store, dataset, rewards)
-    named: dict[str, frozenset[int]] = {}
-    for goal, texts in enumerate(goals.column(fields.TEXTS).to_pylist()):
-        for text in map(normalised, texts):
-            named[text] = named.get(text, frozenset()) | {goal}
     wanted = set(dataset.options.goals) or set(ids)
     return IndexInputs(
         rewards=rewards,
         timing=effective_timing(rewards.function, rewards.timing),
         ids=ids,
         chosen=np.array([goal_id in wanted for goal_id in ids], bool),
-        named=named,
+        named=goal_names(store, dataset.rewards),
         embeddings=matrix(goals.column(fields.TEXT_EMBEDDING)),
     )
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import EncoderError
-from schemas.goals import Goal, GoalSet, normalised
+from schemas.goals import Goal, GoalSet
+from schemas.texts import normalised
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,9 @@ SCORE: Final = "score"  # float32 [G], one per frame and goal; nulls: an embeddi
 # --- goals.parquet of a reward set (row i is goal i of the goal axis)
 GOAL_ID: Final = "goal_id"
 FAMILY: Final = "family"
-TEXTS: Final = "texts"
+TEXTS: Final = "texts"  # the strings whose embeddings are averaged: phrasings in their templates
+PHRASINGS: Final = "phrasings"  # the goal's texts as given, without templates
+SPOKEN: Final = "spoken"  # further texts of the source that name the goal
 NEGATIVES: Final = "negatives"  # every negative as resolved, its phrasings joined by " | "
 TEMPERATURE: Final = "temperature"
 THRESHOLD: Final = "threshold"

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from schemas.errors import GoalError
+from schemas.texts import normalised
 
 # The loader of yaml.safe_load; the same in C, eight times as fast, where PyYAML was built with it.
 _YamlLoader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -54,6 +55,7 @@ class Goal(_Strict):
     baseline: Text | None = None  # neutral description, for the goal-baseline reward
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    spoken: tuple[Text, ...] = ()  # instructions of the source that name it, beside its phrasings
 
 
 class Family(_Strict):
@@ -108,11 +110,14 @@ class GoalSet(_Strict):
 
     @property
     def content_hash(self) -> str:
-        """sha256 of everything that can change a reward (so not of `name`)."""
+        """sha256 of everything that can change a reward or what is commanded (not of `name`)."""
         content = self.model_dump(mode="json", exclude={"name"})
         for sharing in (content, *content["families"].values()):
             if sharing["negatives"] is None:
                 del sharing["negatives"]  # as in goal sets written before it could be given
+        for goal in content["goals"]:
+            if not goal["spoken"]:
+                del goal["spoken"]  # likewise
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def family_templates(self, family: str) -> tuple[str, ...]:
@@ -218,11 +223,6 @@ def _self_negatives(goal: Goal) -> list[str]:
     own = {normalised(text) for text in goal.texts}
     equal = [text for text in goal.negatives if normalised(text) in own]
     return [f"goal {goal.id!r} has its own text as a negative: {equal}"] if equal else []
-
-
-def normalised(text: str) -> str:
-    """Text as compared: case and runs of white space do not make a difference."""
-    return " ".join(text.lower().split())
 
 
 def _slugs(texts: Sequence[str]) -> list[str]:

@@ -172,6 +172,7 @@ def test_every_column_and_enum_is_documented() -> None:
     columns = {
         *(fields.EPISODE_ID, fields.STEP, fields.LENGTH, fields.LANGUAGE, fields.EMBEDDING),
         *(fields.SCORE, fields.REWARD, fields.GOAL_ID, fields.FAMILY, fields.TEXTS),
+        *(fields.PHRASINGS, fields.SPOKEN),
         *(fields.NEGATIVES, fields.TEMPERATURE, fields.THRESHOLD, fields.TEXT_EMBEDDING),
         *(fields.SLICE, fields.STAGE, fields.CAMERA, fields.REASON),
         *(fields.SHAPE.decode(), fields.DTYPE.decode(), fields.FINGERPRINT.decode()),

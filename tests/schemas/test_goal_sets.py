@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from schemas.errors import GoalError
-from schemas.goals import GoalSet, normalised
+from schemas.goals import GoalSet
 
 FILE = """
 name: kitchen
@@ -188,6 +188,7 @@ def test_hash_is_the_sha256_of_the_content_in_any_process() -> None:
     del content["name"]
     for sharing in (content, *content["families"].values()):
         assert sharing.pop("negatives") is None  # left out of the hash when not given
+    assert all(goal.pop("spoken") == [] for goal in content["goals"])
     text = json.dumps(content, sort_keys=True)
     assert goals.content_hash == hashlib.sha256(text.encode()).hexdigest()
     code = f"from schemas.goals import GoalSet; print(GoalSet.from_yaml({FILE!r}).content_hash)"
@@ -226,6 +227,7 @@ def changed(path: tuple[str | int, ...], value: Any) -> str:
         (("goals", 0, "id"), "drawer2"),  # the seed of sampled negatives depends on it
         (("goals", 0, "texts"), ["open the drawer"]),
         (("goals", 0, "texts"), ["pull the drawer", "open the drawer"]),
+        (("goals", 0, "spoken"), ["open it"]),
         (("goals", 0, "temperature"), 0.06),
         (("goals", 0, "temperature"), None),
         (("goals", 0, "threshold"), None),
@@ -315,7 +317,3 @@ def test_a_mined_text_is_no_null_prompt() -> None:
 def test_an_empty_null_prompt_is_refused() -> None:
     with pytest.raises(GoalError, match=r"null_prompts\.0: the text is empty"):
         GoalSet.from_texts(["x"], null_prompts=[""])
-
-
-def test_normalised_text() -> None:
-    assert normalised("  Open\tTHE \n drawer") == "open the drawer"
