@@ -68,7 +68,7 @@ def finish_tables(job: FinishJob, files: Sequence[TableFile]) -> Iterator[str]:
     """
     store = Store.open(job.store)
     for table in job.tables:
-        own = _files_of(table.table, files)
+        own = _files_of(table, files)
         letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
         if letters and dead_ratio(store, table.table, own) > job.max_dead_ratio:
             continue
@@ -86,8 +86,7 @@ def _is_made_of_complete(table: AnyTableManifest, store: Store) -> bool:
     return all(store.is_complete(f"embeddings/{name}") for name in used)
 
 
-def _files_of(table: str, files: Iterable[TableFile]) -> tuple[TableFile, ...]:
+def _files_of(table: AnyTableManifest, files: Iterable[TableFile]) -> tuple[TableFile, ...]:
     # A retried bundle reports its files twice, with the same bytes.
-    own = (table, f"dead_letters/{table}")
-    distinct = {f for f in files if f.table in own or f.table.startswith(f"{table}/")}
-    return tuple(sorted(distinct, key=lambda f: (f.table != table, f.table, f.file)))
+    distinct = {f for f in files if f.table in table.folders}
+    return tuple(sorted(distinct, key=lambda f: (f.table != table.table, f.table, f.file)))

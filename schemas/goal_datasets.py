@@ -170,7 +170,7 @@ class ColumnStatistics(_Model):
 
 
 class GoalDatasetManifest(TableManifest):
-    """`goal_datasets/<name>/manifest.json`."""
+    """Manifest of `goal_datasets/<name>`."""
 
     kind: Literal["goal_datasets"] = "goal_datasets"
     name: str
@@ -192,9 +192,18 @@ class GoalDatasetManifest(TableManifest):
     @property
     def transitions(self) -> str:
         """Path of the materialized transitions below the store."""
-        return f"{self.table}/transitions"
+        return self._beside("transitions")
 
     @property
     def left_out(self) -> str:
         """Path of the rows that a missing reward kept out of the index."""
-        return f"{self.table}/left_out"
+        return self._beside("left_out")
+
+    def _beside(self, what: str) -> str:
+        # Not below the table, whose folder is to be read as one table.
+        return f"{self.table}/{what}" if self.is_of_first_format else f"{what}/{self.name}"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """As for any table, and those of its transitions and of the rows left out."""
+        return (*super().folders, self.transitions, self.left_out)

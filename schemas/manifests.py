@@ -3,6 +3,7 @@
 The store's own `manifest.json` is written first: it is the identity of the source and the
 plan of the slices. A table's `plan.json` is written when a job starts on it, and replaced by
 its `manifest.json`, with every file's rows, bytes and SHA-256, when all its slices are whole.
+Both lie in the table's `__meta__`, so that the table's own folder holds nothing but slices.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.slices import Slice
-from schemas.table_manifest import FORMAT_VERSION, TableManifest
+from schemas.table_manifest import FORMAT_VERSION, READABLE_MAJORS, TableManifest
 from schemas.tables import FieldSpec
 
 __all__ = [
@@ -92,7 +93,7 @@ class StoreManifest(_Model):
 
 
 class StepsManifest(TableManifest):
-    """`steps/manifest.json`."""
+    """Manifest of `steps`."""
 
     kind: Literal["steps"] = "steps"
     frames: tuple[str, ...] = ()  # cameras whose encoded images are kept as columns
@@ -104,7 +105,7 @@ class StepsManifest(TableManifest):
 
 
 class EpisodesManifest(TableManifest):
-    """`episodes/manifest.json`."""
+    """Manifest of `episodes`."""
 
     kind: Literal["episodes"] = "episodes"
 
@@ -115,7 +116,7 @@ class EpisodesManifest(TableManifest):
 
 
 class EmbeddingManifest(TableManifest):
-    """`embeddings/<encoder>.<camera>/manifest.json`."""
+    """Manifest of `embeddings/<encoder>.<camera>`."""
 
     kind: Literal["embeddings"] = "embeddings"
     encoder: EncoderSpec
@@ -135,7 +136,7 @@ class EmbeddingManifest(TableManifest):
 
 
 class RewardManifest(TableManifest):
-    """`rewards/<name>/manifest.json`."""
+    """Manifest of `rewards/<name>`."""
 
     kind: Literal["rewards"] = "rewards"
     name: str
@@ -219,9 +220,9 @@ def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{origin}: not JSON: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
-    if not isinstance(version, str) or version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+    if not isinstance(version, str) or version.split(".")[0] not in READABLE_MAJORS:
         raise StoreError(
-            f"{origin}: expected format version {FORMAT_VERSION.split('.')[0]}.x, got {version!r}; "
-            "read it with a release of that major version"
+            f"{origin}: expected format version {' or '.join(f'{n}.x' for n in READABLE_MAJORS)}, "
+            f"got {version!r}; read it with a release of that major version"
         )
     return dict(content)

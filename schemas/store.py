@@ -26,10 +26,14 @@ from schemas.manifests import (
 )
 from schemas.slices import Slice, TableFile
 
-MANIFEST: Final = "manifest.json"
-PLAN: Final = "plan.json"
-GOALS: Final = "goals.parquet"  # of a reward set: its goals as resolved
-GOAL_SET: Final = "goals.json"  # of a reward set: its goal set as given
+STORE_MANIFEST: Final = "manifest.json"
+# Below the table's folder, since readers of a whole folder take what lies beside the slices for one
+# of them. Of the names tried, pandas, Arrow, DuckDB and `datasets` all skip this one.
+META: Final = "__meta__"
+MANIFEST: Final = f"{META}/manifest.json"  # of a table
+PLAN: Final = f"{META}/plan.json"
+GOALS: Final = f"{META}/goals.parquet"  # of a reward set: its goals as resolved
+GOAL_SET: Final = f"{META}/goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
 _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so memory is bounded
 _BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a fifth to a third longer
@@ -57,18 +61,19 @@ class Store:
             StoreError: there is none, or its manifest cannot be read.
         """
         folder = Folder.at(location)
-        if not folder.exists(MANIFEST):
+        if not folder.exists(STORE_MANIFEST):
             raise StoreError(
-                f"{location}: not a store (no {MANIFEST}); `vlm-relabel relabel` or "
+                f"{location}: not a store (no {STORE_MANIFEST}); `vlm-relabel relabel` or "
                 "`vlm-relabel embed` makes one"
             )
-        text = folder.read(MANIFEST)
-        return cls(location, folder, parse_store_manifest(text, origin=folder.join(MANIFEST)))
+        text = folder.read(STORE_MANIFEST)
+        origin = folder.join(STORE_MANIFEST)
+        return cls(location, folder, parse_store_manifest(text, origin=origin))
 
     @classmethod
     def exists(cls, location: str) -> bool:
         """Whether `location` holds a store."""
-        return Folder.at(location).exists(MANIFEST)
+        return Folder.at(location).exists(STORE_MANIFEST)
 
     @classmethod
     def create(cls, location: str, manifest: StoreManifest) -> Store:
@@ -78,9 +83,9 @@ class Store:
             StoreError: one is there already, or the location cannot be written.
         """
         folder = Folder.at(location)
-        if folder.exists(MANIFEST):
+        if folder.exists(STORE_MANIFEST):
             raise StoreError(f"{location}: there is a store already")
-        folder.write(MANIFEST, manifest.model_dump_json(indent=1).encode())
+        folder.write(STORE_MANIFEST, manifest.model_dump_json(indent=1).encode())
         return cls(location, folder, manifest)
 
     # --- tables
@@ -96,8 +101,8 @@ class Store:
             StoreError: another table has this name; every difference is named.
         """
         if overwrite and self.differences(manifest):
-            self.folder.delete_folder(manifest.table)
-            self.folder.delete_folder(f"dead_letters/{manifest.table}")
+            for folder in manifest.folders:
+                self.folder.delete_folder(folder)
         self.check(manifest)
         if self._recorded(manifest.table) is None:
             content = manifest.model_dump_json(indent=1).encode()
@@ -136,13 +141,13 @@ class Store:
         content = manifest.model_dump_json(indent=1).encode()
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
         self.folder.delete(f"{manifest.table}/{PLAN}")
-        for folder in (manifest.table, f"dead_letters/{manifest.table}"):
+        for folder in manifest.folders:
             for leftover in self.folder.leftovers(folder):
                 self.folder.delete(f"{folder}/{leftover}")
 
     def is_complete(self, table: str) -> bool:
         """Whether the table has its manifest."""
-        return self.folder.exists(f"{table}/{MANIFEST}")
+        return self._place(table, MANIFEST) is not None
 
     def table_manifest(self, table: str) -> AnyTableManifest:
         """The manifest of a complete table.
@@ -150,8 +155,8 @@ class Store:
         Raises:
             StoreError: there is no such table, or it is unfinished; says what resumes it.
         """
-        if self.is_complete(table):
-            return self._parse(f"{table}/{MANIFEST}")
+        if place := self._place(table, MANIFEST):
+            return self._parse(place)
         recorded = self._recorded(table)
         if recorded is not None:
             how = recorded.command or "the command that began it"
@@ -189,8 +194,7 @@ class Store:
         Raises:
             StoreError: as `table_manifest`.
         """
-        self.rewards(name)
-        file = f"rewards/{name}/{GOALS}"
+        file = self._beside_rewards(name, GOALS)
         content = pa.BufferReader(self.folder.read(file))
         try:
             return pq.read_table(content, columns=columns)
@@ -203,22 +207,45 @@ class Store:
         Raises:
             StoreError: as `table_manifest`.
         """
-        self.rewards(name)
-        origin = self.folder.join(f"rewards/{name}/{GOAL_SET}")
+        file = self._beside_rewards(name, GOAL_SET)
+        origin = self.folder.join(file)
         try:
-            content = json.loads(self.folder.read(f"rewards/{name}/{GOAL_SET}"))
+            content = json.loads(self.folder.read(file))
         except ValueError as error:
             raise StoreError(f"{origin}: not JSON: {error}") from error
         return GoalSet.from_mapping(content, origin=origin)
 
+    def _beside_rewards(self, name: str, file: str) -> str:
+        """Path of a file of a complete reward set that is no slice."""
+        table = self.rewards(name).table
+        return self._place(table, file) or f"{table}/{file}"
+
     def _with(self, file: str) -> list[str]:
-        names = self.folder.names("", recursive=True)
-        return [name.removesuffix(f"/{file}") for name in names if name.endswith(f"/{file}")]
+        tables = set()
+        for name in self.folder.names("", recursive=True):
+            table, _, rest = name.partition(f"/{META}/")
+            if f"{META}/{rest}" == file:
+                tables.add(table)
+            elif self._is_of_first_format and name.endswith(f"/{_first_format(file)}"):
+                tables.add(name.removesuffix(f"/{_first_format(file)}"))
+        return sorted(tables)
+
+    def _place(self, table: str, file: str) -> str | None:
+        """Path of a file of a table that is no slice; None if there is none."""
+        places = [f"{table}/{file}"]
+        if self._is_of_first_format:
+            places.append(f"{table}/{_first_format(file)}")
+        return next((place for place in places if self.folder.exists(place)), None)
+
+    @property
+    def _is_of_first_format(self) -> bool:
+        """Whether tables may lie here that format 1 wrote; new ones may lie beside them."""
+        return self.manifest.format_version.split(".")[0] == "1"
 
     def _recorded(self, table: str) -> AnyTableManifest | None:
         for file in (MANIFEST, PLAN):
-            if self.folder.exists(f"{table}/{file}"):
-                return self._parse(f"{table}/{file}")
+            if place := self._place(table, file):
+                return self._parse(place)
         return None
 
     def _parse(self, name: str) -> AnyTableManifest:
@@ -338,6 +365,16 @@ class Store:
     ) -> SliceWriter:
         """A writer for one slice of a table; see `SliceWriter`."""
         return SliceWriter(self.folder, table, piece, schema, fingerprint)
+
+
+def _first_format(file: str) -> str:
+    """Where format 1 had a file of a table that is no slice: beside the slices."""
+    return file.removeprefix(f"{META}/")
+
+
+def is_goals_file(file: str) -> bool:
+    """Whether a file that a reward set lists holds its goals."""
+    return file in (GOALS, _first_format(GOALS))
 
 
 def check_same_rows(

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.slices import TableFile
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "2.0"
+READABLE_MAJORS: Final = ("1", "2")  # of format versions
 
 
 class TableManifest(BaseModel):
@@ -49,9 +50,27 @@ class TableManifest(BaseModel):
         """The table's own files, one per slice; not its goals, not its dead letters."""
         return tuple(f for f in self.files if f.table == self.table and f.file.startswith("slice-"))
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Every folder below the store that belongs to the table, its own first."""
+        return (self.table, f"dead_letters/{self.table}")
+
+    @property
+    def is_of_first_format(self) -> bool:
+        """Whether it was written before tables kept their manifests apart from their slices."""
+        return self.format_version.split(".")[0] == "1"
+
     def identity(self) -> dict[str, Any]:
-        """Everything the content of the table depends on."""
-        return self.model_dump(mode="json", exclude=set(self._CIRCUMSTANCES))
+        """Everything the content of the table depends on.
+
+        Of a table of format 1 only the keys that its manifest has: keys that came later must not
+        change the fingerprint that its files carry.
+        """
+        return self.model_dump(
+            mode="json",
+            exclude=set(self._CIRCUMSTANCES),
+            exclude_unset=self.is_of_first_format,
+        )
 
     @property
     def fingerprint(self) -> str:

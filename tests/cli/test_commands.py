@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from schemas.goal_datasets import IndexOptions
-from schemas.store import Store
+from schemas.store import MANIFEST, PLAN, Store
 from tests.cli.cli_outcomes import Run, files, flat
 from vlm_relabel import goals_command
 
@@ -222,8 +222,8 @@ def _flip(path: Path) -> None:
 
 
 def _unfinish(path: Path) -> None:
-    manifest = path.parent / "manifest.json"
-    manifest.rename(path.parent / "plan.json")
+    manifest = path.parent / MANIFEST
+    manifest.rename(path.parent / PLAN)
 
 
 @pytest.mark.parametrize(

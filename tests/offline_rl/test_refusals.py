@@ -20,7 +20,7 @@ from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
-from schemas.store import Store
+from schemas.store import MANIFEST, PLAN, Store
 from tests.offline_rl import playground
 from tests.offline_rl.runs import config_of, run
 
@@ -47,7 +47,7 @@ def has(message: str, *parts: str) -> None:
 
 def test_dataset_without_its_manifest(own_store: Path, tmp_path: Path) -> None:
     folder = own_store / "goal_datasets" / "gc1"
-    (folder / "manifest.json").rename(folder / "plan.json")  # as a killed job leaves it
+    (folder / MANIFEST).rename(folder / PLAN)  # as a killed job leaves it
     message = refused(own_store, tmp_path / "run")
     has(message, "goal_datasets/gc1", "unfinished", "vlm-relabel build-goals … the same again")
 
@@ -134,8 +134,9 @@ def test_no_observation_column(playground_store: Path) -> None:
 def test_embedding_name_that_fits_several(own_store: Path) -> None:
     store = Store.open(str(own_store))
     one = next(t for t in store.tables() if t.startswith("embeddings/"))
-    (own_store / f"{one}-more").mkdir()
-    (own_store / f"{one}-more" / "manifest.json").write_text("{}")
+    other = own_store / f"{one}-more" / MANIFEST
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
     with pytest.raises(StoreError, match=r"fits several tables; there are pixel-mean\S*, pixel-"):
         FrameColumns(Store.open(str(own_store)), ["embedding:pixel"])
 

@@ -22,7 +22,7 @@ from relabel.testing import load_pixel_mean_encoder
 from schemas.enums import Kind
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest, IndexOptions
-from schemas.store import Store
+from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests.pipelines import small_source
 from vlm_relabel.main import app
@@ -132,7 +132,7 @@ def test_the_same_bytes_with_workers_and_after_a_restart(
     build_goals(again, what)
     assert files(store) == files(other)
     before = stamps(other)
-    (other / "goal_datasets/gc1/manifest.json").rename(other / "goal_datasets/gc1/plan.json")
+    (other / "goal_datasets/gc1" / MANIFEST).rename(other / "goal_datasets/gc1" / PLAN)
     victim = min((other / "goal_datasets/gc1").glob("slice-*"))
     victim.unlink()
     build_goals(replace(again, run=RunOptions()), what)

@@ -20,7 +20,7 @@ from pipelines.runners import RunOptions
 from relabel.testing import load_pixel_mean_encoder
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import DeadLetterError, GoalError, SourceError, StoreError
-from schemas.store import Store
+from schemas.store import MANIFEST, PLAN, Store
 from schemas.tables import matrix
 from tests.pipelines import small_source
 from tests.pipelines.job_options import Embedding, Scoring
@@ -240,7 +240,7 @@ def test_a_slice_that_got_lost_in_mid_run_is_made_again(
     jobs.embed(job, embedding())
     expected = hashes(store)
     table = store / Store.open(str(store)).embeddings()[0].table
-    (table / "manifest.json").rename(table / "plan.json")  # as if the run had been killed
+    (table / MANIFEST).rename(table / PLAN)  # as if the run had been killed
     (table / "slice-00002-of-00004.parquet").unlink()
     counted.frames.clear()
     done = jobs.embed(job, embedding())

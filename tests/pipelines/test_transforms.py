@@ -26,7 +26,7 @@ from relabel.scoring import score_slice
 from relabel.source import Source
 from schemas.errors import StoreError
 from schemas.slices import Slice
-from schemas.store import Store
+from schemas.store import GOALS, Store
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.store_checks import hashes, leftovers
 
@@ -156,7 +156,7 @@ def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
     _run(FinishTables(job), plans.scored(), [table.table for table in tables])
     assert plans.store.unfinished() == []
     assert plans.store.rewards("v1").rows == 11
-    assert plans.store.rewards("v1").files[0].file == "goals.parquet"
+    assert plans.store.rewards("v1").files[0].file == GOALS
     assert leftovers(Path(plans.options.store)) == []
 
 

@@ -13,7 +13,7 @@ from relabel.prompts import embed_prompts, resolve_prompts
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import GoalError
 from schemas.goals import GoalSet
-from schemas.store import Store
+from schemas.store import MANIFEST, Store
 from schemas.tables import matrix
 from tests import small
 
@@ -55,7 +55,7 @@ def test_distinct_instructions_become_goals(store: Store, column: str) -> None:
 
 
 def test_goals_can_be_mined_before_the_steps_are_finished(store: Store) -> None:
-    store.folder.delete("steps/manifest.json")
+    store.folder.delete(f"steps/{MANIFEST}")
     assert len(mine_goals(store, "language_instruction").goals) == 2
 
 

@@ -21,7 +21,7 @@ from relabel.positives import check_positives
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import INDEX_SCHEMA, IndexOptions, split_of, transition_count
-from schemas.store import Store
+from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests.relabel.index_stores import (
     How,
@@ -319,7 +319,7 @@ def test_an_action_that_ended_the_task_is_a_transition_without_an_outcome(tmp_pa
         ("train/0/1", 2, False),
         ("train/0/2", 1, True),
     ]
-    flat = store.read_slices("goal_datasets/gc1/transitions", store.slices).to_pylist()
+    flat = store.read_slices("transitions/gc1", store.slices).to_pylist()
     assert [(f["step"], f["terminal"]) for f in flat][:3] == [(0, False), (1, False), (2, True)]
     assert flat[2]["next.observation.state"] == flat[2]["observation.state"]
 
@@ -345,7 +345,7 @@ def test_a_missing_reward_leaves_out_the_rows_that_hold_it(tmp_path: Path) -> No
     manifest = build(store, validation=0, test=0)
     assert spans(store) == [("achieved", 0, 2, True)]
     assert manifest.counts == {"train/achieved": 1, "train/left_out": 2}
-    left = store.read_slices("goal_datasets/gc1/left_out", store.slices).to_pylist()
+    left = store.read_slices("left_out/gc1", store.slices).to_pylist()
     assert [(r["episode_id"], r["start"], r["stop"], r["kind"]) for r in left] == [
         ("train/0/0", 2, 5, "hindsight"),
         ("train/0/1", 0, 3, "failed"),
@@ -474,7 +474,7 @@ def test_nothing_to_look_at(tmp_path: Path) -> None:
 
 def test_rewards_of_another_source(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(1)])
-    path = tmp_path / "s/rewards/v1/manifest.json"
+    path = tmp_path / "s/rewards/v1" / MANIFEST
     path.write_text(path.read_text().replace("f" * 64, "e" * 64))
     with pytest.raises(StoreError, match="steps and rewards/v1 are of different sources"):
         build(store)
@@ -493,7 +493,7 @@ def test_unknown_goals_and_reward_sets(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(1)])
     with pytest.raises(StoreError, match="no goal g7; its 1 goals are g0"):
         build(store, goals=("g7",))
-    (tmp_path / "s/rewards/v1/manifest.json").rename(tmp_path / "s/rewards/v1/plan.json")
+    (tmp_path / "s/rewards/v1" / MANIFEST).rename(tmp_path / "s/rewards/v1" / PLAN)
     with pytest.raises(StoreError, match="rewards/v1: unfinished"):
         dataset_manifest(store)
 
@@ -521,7 +521,7 @@ def test_materialized_transitions(tmp_path: Path) -> None:
     rewards = np.array([[0, 0], [1, 0], [NAN, NAN]])
     store = make_store(tmp_path / "s", [Told(rewards)])
     manifest = build(store, materialized=True)
-    flat = store.read_slices("goal_datasets/gc1/transitions", store.slices)
+    flat = store.read_slices("transitions/gc1", store.slices)
     steps = store.read("steps")
     assert flat.num_rows == sum(r["stop"] - r["start"] for r in index_rows(store)) == 4
     rows = flat.to_pylist()
@@ -549,8 +549,7 @@ def test_transitions_run_across_blocks(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("relabel.transitions._BLOCK", 3)
     build(store, "blocks", materialized=True, end_on_success=False)
     one, other = (
-        store.read_slices(f"goal_datasets/{name}/transitions", store.slices)
-        for name in ("gc1", "blocks")
+        store.read_slices(f"transitions/{name}", store.slices) for name in ("gc1", "blocks")
     )
     assert one.equals(other)
 
@@ -619,7 +618,7 @@ def test_verify_finds_a_changed_row(
     size, digest = path.stat().st_size, store.folder.sha256(f"goal_datasets/gc1/{file.file}")
     changed = file.model_copy(update={"bytes": size, "sha256": digest})
     listed = manifest.model_copy(update={"files": (changed,)})
-    (path.parent / "manifest.json").write_text(listed.model_dump_json())
+    (path.parent / MANIFEST).write_text(listed.model_dump_json())
     found = [p.text for t, ps in verify_store(store) if "goal_datasets" in t for p in ps]
     assert len(found) >= 1
     assert problem in " ".join(found)
@@ -631,7 +630,7 @@ def test_verify_finds_rewards_made_anew_and_lost_transitions(tmp_path: Path) -> 
     (tmp_path / "s" / manifest.transitions / store.slices[0].file).unlink()
     found = dict(verify_store(store))["goal_datasets/gc1"]
     assert [(p.table, p.text) for p in found] == [(manifest.transitions, "missing")]
-    path = tmp_path / "s/rewards/v1/manifest.json"
+    path = tmp_path / "s/rewards/v1" / MANIFEST
     path.write_text(path.read_text().replace('"goals_hash": "g"', '"goals_hash": "h"'))
     texts = [p.text for p in dict(verify_store(store))["goal_datasets/gc1"]]
     assert any("was made anew" in text for text in texts)

@@ -17,7 +17,16 @@ from schemas.enums import Timing
 from schemas.errors import StoreError
 from schemas.manifests import EmbeddingManifest, StepsManifest
 from schemas.slices import Slice, TableFile
-from schemas.store import GOAL_SET, GOALS, MANIFEST, PLAN, Store, check_same_rows
+from schemas.store import (
+    GOAL_SET,
+    GOALS,
+    MANIFEST,
+    META,
+    PLAN,
+    STORE_MANIFEST,
+    Store,
+    check_same_rows,
+)
 from schemas.tables import KEYS
 from schemas.verify import verify_store
 from tests import small
@@ -57,9 +66,10 @@ def test_a_store_is_created_once(empty_store: Store) -> None:
 
 
 def test_a_store_of_a_later_format_is_refused(empty_store: Store) -> None:
-    path = Path(empty_store.location, MANIFEST)
-    path.write_text(path.read_text().replace('"format_version": "1.0"', '"format_version": "2.0"'))
-    with pytest.raises(StoreError, match=r"manifest.json: expected format version 1.x, got '2.0'"):
+    path = Path(empty_store.location, STORE_MANIFEST)
+    path.write_text(path.read_text().replace('"format_version": "2.0"', '"format_version": "3.0"'))
+    message = r"manifest.json: expected format version 1.x or 2.x, got '3.0'"
+    with pytest.raises(StoreError, match=message):
         Store.open(empty_store.location)
 
 
@@ -154,7 +164,7 @@ def test_overwrite_replaces_one_table_and_its_letters(store: Store) -> None:
     commit(store, "dead_letters/steps", store.slices[0], keys(0))
     other = stored.model_copy(update={"timing": Timing.SAME_FRAME, "files": ()})
     assert store.begin(other, overwrite=True) is False
-    assert store.folder.names("rewards/v1") == [PLAN]
+    assert store.folder.names("rewards/v1", recursive=True) == [PLAN]
     assert store.folder.names("dead_letters/rewards/v1") == []
     assert store.folder.names("dead_letters/steps") == [store.slices[0].file]
     assert store.is_complete("steps")
@@ -188,7 +198,7 @@ def test_finishing_clears_plan_and_leftovers(empty_store: Store, source: Source)
     killed.path.write_bytes(b"half")
     small.embed(empty_store, source, tables)
     names = [piece.file for piece in empty_store.slices]
-    assert empty_store.folder.names("steps") == [MANIFEST, *names]
+    assert empty_store.folder.names("steps", recursive=True) == [MANIFEST, *names]
 
 
 # --- writing slices
@@ -200,7 +210,7 @@ def test_a_writer_that_is_not_committed_leaves_nothing(empty_store: Store) -> No
         writer.write(keys(0, 1, 2, 3))
     with pytest.raises(KeyError, match="boom"):
         break_off(empty_store, piece)
-    assert empty_store.folder.names("", recursive=True) == [MANIFEST]
+    assert empty_store.folder.names("", recursive=True) == [STORE_MANIFEST]
 
 
 def break_off(store: Store, piece: Slice) -> None:
@@ -315,12 +325,12 @@ def test_the_goal_set_is_kept_as_it_was_given(store: Store) -> None:
     assert store.goal_set("v1") == small.COLOURS
     assert store.goal_set("v1").content_hash == store.rewards("v1").goals_hash
     Path(store.location, "rewards", "v1", GOAL_SET).write_text("{")
-    with pytest.raises(StoreError, match=r"rewards/v1/goals.json: not JSON"):
+    with pytest.raises(StoreError, match=r"rewards/v1/__meta__/goals.json: not JSON"):
         store.goal_set("v1")
 
 
 def test_a_manifest_of_another_kind_is_refused(store: Store) -> None:
-    shutil.copy(Path(store.location, "steps", MANIFEST), Path(store.location, "rewards", "v1"))
+    shutil.copy(Path(store.location, "steps", MANIFEST), Path(store.location, "rewards/v1", META))
     with pytest.raises(StoreError, match="rewards/v1: its manifest is of another kind"):
         store.rewards("v1")
 
@@ -371,7 +381,7 @@ def test_a_store_can_live_where_nothing_can_be_renamed(
 ) -> None:
     folder = small.memory_folder("bucket/remote.store")
     manifest = small.store_manifest(source)
-    folder.write(MANIFEST, manifest.model_dump_json(indent=1).encode())
+    folder.write(STORE_MANIFEST, manifest.model_dump_json(indent=1).encode())
     remote = Store("memory://bucket/remote.store", folder, manifest)
     small.embed(remote, source, small.source_tables(remote))
     small.score(remote)
