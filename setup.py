@@ -34,6 +34,7 @@ setup(
         "google-crc32c>=1.5",
         "numpy>=1.26",
         "pillow>=10",
+        "psutil>=5.9",  # ends worker processes on Ctrl-C
         "pyarrow>=17",
         "pydantic>=2.7",
         "PyYAML>=6",
@@ -50,5 +51,5 @@ setup(
         "tensorboard": TENSORBOARD,
         "test": [*DEMO, *TENSORBOARD, *TEST],
     },
-    entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.main:main"]},
+    entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.entry:main"]},
 )

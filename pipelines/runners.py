@@ -12,8 +12,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from threadpoolctl import threadpool_limits
 
+from pipelines.local_worker import COMMAND
 from schemas import errors
 from schemas.errors import RelabelError
 
@@ -46,7 +48,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
     """
     beam_options = _beam_options(options)
     named = beam_options.view_as(StandardOptions).runner
-    runner = named or _local_runner(beam_options)
+    runner = named or _local_runner(beam_options, options.workers)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # raised as well
     pipeline = beam.Pipeline(runner=runner, options=beam_options)
     build(pipeline)
@@ -62,19 +64,21 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
 def _beam_options(options: RunOptions) -> PipelineOptions:
     local = ["--direct_num_workers", str(options.workers)]
     if options.workers > 1:
-        local += ["--direct_running_mode", "multi_processing"]
         # What a worker raises is raised here again; its log would print the traceback twice.
         local += ["--default_sdk_harness_log_level", "CRITICAL"]
     return PipelineOptions([*local, *options.beam_args])
 
 
-def _local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
+def _local_runner(options: PipelineOptions, workers: int) -> fn_runner.FnApiRunner:
     # Worker processes learn the pipeline options from the provisioning information.
     from apache_beam.portability.api import beam_provision_api_pb2
 
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(info))
+    return fn_runner.FnApiRunner(
+        None if workers == 1 else SubprocessSDKEnvironment.from_command_string(COMMAND),
+        provision_info=fn_runner.ExtendedProvisionInfo(info),
+    )
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from schemas.enums import Fusion, Timing
-from vlm_relabel import agent_commands, console, goals_command
+from vlm_relabel import agent_commands, console, goals_command, interruption
 from vlm_relabel.arguments import (
     PASS_THROUGH,
     DryRun,
@@ -19,11 +19,13 @@ from vlm_relabel.arguments import (
     Workers,
 )
 from vlm_relabel.guard import guarded
+from vlm_relabel.usage import Command, Program
 
 app = typer.Typer(
     name="vlm-relabel",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # with rich, --help takes two thirds longer
     pretty_exceptions_enable=False,
     help="Rewards for any goal you can say in words, on stored trajectories.\n\n"
@@ -111,7 +113,25 @@ MaxDead = Annotated[
 ]
 
 
-@app.command()
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"vlm-relabel {version('vlm-relabel')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """What comes before a subcommand."""
+
+
+@app.command(cls=Command)
 def inspect(
     source: Annotated[str, typer.Argument(help="TFDS/RLDS directory.")], json: Json = False
 ) -> None:
@@ -122,7 +142,7 @@ def inspect(
     console.show_source(report, json)
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(cls=Command, context_settings=PASS_THROUGH)
 def relabel(
     context: typer.Context,
     source: Source,
@@ -169,7 +189,7 @@ def relabel(
     console.show_job(report, json)
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(cls=Command, context_settings=PASS_THROUGH)
 def embed(
     context: typer.Context,
     source: Source,
@@ -201,7 +221,7 @@ def embed(
     console.show_job(report, json)
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(cls=Command, context_settings=PASS_THROUGH)
 def score(
     context: typer.Context,
     store: StorePath,
@@ -239,7 +259,7 @@ def score(
     console.show_job(report, json)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     store: Annotated[str, typer.Argument(help="Store to check.")], json: Json = False
 ) -> None:
@@ -253,15 +273,19 @@ def verify(
         raise typer.Exit(1)
 
 
-app.command("build-goals", context_settings=PASS_THROUGH)(goals_command.build_goals)
-app.command("train")(agent_commands.train)
-app.command("evaluate")(agent_commands.evaluate)
+app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
+app.command("train", cls=Command)(agent_commands.train)
+app.command("evaluate", cls=Command)(agent_commands.evaluate)
 
 
 def main() -> None:
     """Entry point of `vlm-relabel`."""
+    interruption.listen()
     logging.basicConfig(level=logging.ERROR)  # libraries warn of features nobody asked for
-    app(prog_name="vlm-relabel", args=sys.argv[1:])
+    try:
+        app(prog_name="vlm-relabel", args=sys.argv[1:])
+    finally:
+        interruption.ignore()
 
 
 if __name__ == "__main__":

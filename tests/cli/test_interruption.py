@@ -1,0 +1,131 @@
+"""Ctrl-C, sent as a terminal does: to every process of the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cli.cli_outcomes import flat
+from tests.pipelines.small_source import write_source
+from vlm_relabel import interruption
+
+ROOT = Path(__file__).parents[2]
+RESUMES = "interrupted; the same command resumes where it stopped\n"
+
+
+def _start(*line: str) -> subprocess.Popen[str]:
+    """A process group of its own, as a shell makes for a command."""
+    return subprocess.Popen(
+        [sys.executable, *line],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    return process.returncode, out, error
+
+
+def _waiting(words: list[str], work: str) -> subprocess.Popen[str]:
+    """A command that is at work, and says so."""
+    process = _start(
+        "-c",
+        "import sys, threading, time, subprocess\nfrom vlm_relabel import interruption\n"
+        f"sys.argv = ['vlm-relabel', *{words!r}]\ninterruption.listen()\n{work}",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    return process
+
+
+IN_MAIN = "print('at work', flush=True)\ntime.sleep(60)"
+IN_THREADS = (
+    "def forever():\n    while True: pass\n"
+    "for _ in range(3): threading.Thread(target=forever).start()\n"
+    "print('at work', flush=True)\nthreading.Event().wait()"
+)
+UNDER_TRY = (
+    "try:\n    print('at work', flush=True)\n    time.sleep(60)\n"
+    "except BaseException:\n    raise ValueError('swallowed')"
+)
+
+
+@pytest.mark.parametrize("work", [IN_MAIN, IN_THREADS, UNDER_TRY])
+def test_one_line_and_130_whatever_runs(work: str) -> None:
+    assert _interrupt(_waiting(["relabel", "--store", "x"], work)) == (130, "", RESUMES)
+
+
+def test_worker_processes_end_too() -> None:
+    """The shell between is one more process, as between Beam and its workers."""
+    work = (
+        "subprocess.Popen('trap \"\" INT; sleep 61; true', shell=True)\n"
+        "time.sleep(0.5)\nprint('at work', flush=True)\ntime.sleep(60)"
+    )
+    process = _waiting(["score"], work)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) == 2
+    assert _interrupt(process) == (130, "", RESUMES)
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+def test_machines_are_told_too() -> None:
+    code, out, error = _interrupt(_waiting(["train", "--json"], IN_MAIN))
+    assert (code, error) == (130, RESUMES)
+    assert json.loads(out) == {"error": "Interrupted", "message": RESUMES.strip()}
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "evaluate"])
+def test_what_writes_no_table_does_not_promise_to_resume(command: str) -> None:
+    assert "resumes" not in interruption.message([command, "relabel"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_interrupted_at_work_goes_on(
+    workers: int, goals: Path, tiny_model: str, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "source", (3,) * 40, (40,))
+    words: dict[str, Any] = {
+        "--source": source,
+        "--camera": "front",
+        "--encoder": tiny_model,
+        "--goals": goals,
+        "--episodes-per-slice": 1,
+        "--threads": 1,
+        "--workers": workers,
+    }
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    process = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=stopped))
+    while process.poll() is None and not list(stopped.glob("rewards/v1/*.parquet")):
+        time.sleep(0.05)
+    assert _interrupt(process)[0] == 130, "it ended before it could be interrupted"
+    _check_unfinished(stopped)
+    for store in (stopped, whole):
+        done = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=store))
+        _, error = done.communicate(timeout=120)
+        assert done.returncode == 0, error
+    assert _tables(stopped) == _tables(whole)
+    assert list(stopped.rglob(".tmp-*")) == []
+
+
+def _check_unfinished(store: Path) -> None:
+    assert len(list(store.glob("steps/slice-*.parquet"))) < 40
+
+
+def _tables(store: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*.parquet")}

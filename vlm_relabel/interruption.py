@@ -1,0 +1,70 @@
+"""Ctrl-C: one line, exit code 130, at once.
+
+Whatever runs, in whichever thread, is dropped where it stands: tables appear whole or not at
+all, so the same command goes on from what is there. Unwinding instead would wait for threads and
+worker processes, and would print what each of them has to say about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+EXIT_CODE: Final = 130
+_RESUMED: Final = ("relabel", "embed", "score", "build-goals", "train")
+_SHOW_CURSOR: Final = "\r\x1b[K\x1b[?25h"  # clears the line of a progress bar, which hides it
+
+
+def listen() -> None:
+    """Heeds Ctrl-C from now on; to be called by the main thread of a process of one command."""
+    signal.signal(signal.SIGINT, _leave)
+
+
+def ignore() -> None:
+    """Leaves Ctrl-C unheeded: the command is done, and the interpreter is about to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def message(words: list[str]) -> str:
+    """How to go on after an interruption.
+
+    Args:
+        words: of the command line, without the program's name.
+    """
+    if any(word in _RESUMED for word in words[:1]):
+        return "interrupted; the same command resumes where it stopped"
+    return "interrupted; nothing is half done, type the same command to start again"
+
+
+def _leave(number: int, frame: Any) -> None:
+    words = sys.argv[1:]
+    told = message(words)
+    if "--json" in words:
+        _write(1, json.dumps({"error": "Interrupted", "message": told}) + "\n")
+    _write(2, (_SHOW_CURSOR if os.isatty(2) else "") + told + "\n")
+    _end_workers()
+    os._exit(EXIT_CODE)
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Past Python's streams, whose locks another thread may hold."""
+    try:
+        os.write(descriptor, text.encode())
+    except OSError:
+        return  # nobody listens any more
+
+
+def _end_workers() -> None:
+    """Kills the worker processes, which would go on until they miss their parent."""
+    try:
+        import psutil
+
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+    except Exception:  # what an import that was interrupted half-way raises; no worker runs yet
+        return
