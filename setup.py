@@ -12,7 +12,7 @@ DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     *("polars>=1", "datasets>=3"),  # that read a table's folder
-    *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "pandas-stubs"),
+    *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "types-psutil", "pandas-stubs"),
 ]
 
 setup(

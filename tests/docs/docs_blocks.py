@@ -150,9 +150,9 @@ def _plain(text: str) -> str:
 
 
 def cli_options() -> dict[str, set[str]]:
-    """Every option of each subcommand."""
+    """Every option of each subcommand, and of the program itself under ""."""
     group = typer.main.get_command(app)
-    commands: dict[str, click.Command] = getattr(group, "commands")  # noqa: B009
+    commands: dict[str, click.Command] = {"": group, **getattr(group, "commands")}  # noqa: B009
     return {
         name: {"--help", *(o for p in command.params for o in (*p.opts, *p.secondary_opts))}
         for name, command in commands.items()
