@@ -7,6 +7,7 @@ from setuptools import setup
 PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl"]
 ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
 AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
+HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
@@ -48,8 +49,9 @@ setup(
     ],
     extras_require={
         "demo": DEMO,
+        "hf": HUGGING_FACE,
         "tensorboard": TENSORBOARD,
-        "test": [*DEMO, *TENSORBOARD, *TEST],
+        "test": [*DEMO, *HUGGING_FACE, *TENSORBOARD, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.entry:main"]},
 )

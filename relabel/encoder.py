@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -23,9 +23,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from relabel.encoder_model import build_model, describe, load_tokenizer
+from relabel.encoder_model import build_model, describe
 from relabel.encoder_source import find_source
 from relabel.encoder_texts import TextTower
+from relabel.encoder_tokenizer import load_tokenizer, token_counts, token_limit
 from relabel.frames import Frame, ResizeMode, fit_frame
 from relabel.open_clip_import import import_open_clip
 from schemas.encoders import EncoderSpec, Precision
@@ -232,18 +233,52 @@ class OpenClipEncoder:
             (N, D) float32, unit norm, in the order given.
 
         Raises:
-            EncoderError: If a text has more tokens than the model reads (open_clip would
-                cut it, and two goals could become one) unless `truncate_texts` was asked
-                for, or an embedding is not finite.
+            EncoderError: If texts have more tokens than the model reads (open_clip would
+                cut them, and two goals could become one) unless `truncate_texts` was asked
+                for, all of them together; or if an embedding is not finite.
         """
-        if not self._truncate_texts:
-            _check_lengths(self._tokenizer, texts)
+        if long := self.long_texts(texts):
+            lines = [
+                f"text {place} of {len(texts)}: {why}: {texts[place]!r}"
+                for place, why in long.items()
+            ]
+            raise EncoderError(
+                f"encoder {self.spec.name}: {len(long)} of {len(texts)} texts are too long:\n  "
+                + "\n  ".join(lines)
+                + "\nshorten them, or cut such texts with --truncate-texts"
+            )
         return self._collect([self._embed_texts(batch) for batch in _batches(texts, _TEXT_BATCH)])
 
+    def long_texts(self, texts: Sequence[str]) -> dict[int, str]:
+        """Texts that `encode_texts` refuses because the model would not read them to the end.
+
+        Args:
+            texts: N texts.
+
+        Returns:
+            Place in `texts` → why, in words, such as "83 tokens, the model reads 75"; empty if
+            all are short enough, or if texts are to be cut. Nothing is embedded.
+        """
+        if self._truncate_texts:
+            return {}
+        limit = token_limit(self._tokenizer)
+        counts = enumerate(token_counts(self._tokenizer, texts))
+        return {
+            place: f"{count} tokens, the model reads {limit}"
+            for place, count in counts
+            if count > limit
+        }
+
     def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        tokens = self._tokenizer(list(texts))
+        known, highest = getattr(self._model, "vocab_size", None), int(tokens.max())
+        if known is not None and highest >= known:
+            raise EncoderError(
+                f"encoder {self.spec.name}: its tokenizer gives token {highest}, the model knows "
+                f"{known}; the tokenizer belongs to another model"
+            )
         with torch.inference_mode():
-            tokens = self._tokenizer(list(texts)).to(self.device)
-            return _unit(self._texts.embed(tokens))
+            return _unit(self._texts.embed(tokens.to(self.device)))
 
     def _collect(self, parts: list[torch.Tensor]) -> Embeddings:
         """Bring embeddings to the CPU as one checked array."""
@@ -475,18 +510,3 @@ def _rows_by_shape(frames: Sequence[Frame]) -> list[list[int]]:
 
 def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _check_lengths(tokenizer: Any, texts: Sequence[str]) -> None:
-    """Refuse texts that the tokenizer would cut off in silence."""
-    encode: Callable[[str], list[int]] | None = getattr(tokenizer, "encode", None)
-    if encode is None or getattr(tokenizer, "reduction_fn", None) is not None:
-        return  # not a plain BPE tokenizer: shortening is part of its contract
-    limit = tokenizer.context_length - 2  # start and end of text
-    for index, text in enumerate(texts):
-        count = len(encode(text))
-        if count > limit:
-            raise EncoderError(
-                f"text {index} of {len(texts)}: the model reads {limit} tokens, got {count} in "
-                f"{text!r}; shorten it, or cut such texts with --truncate-texts"
-            )

@@ -1,4 +1,4 @@
-"""From a weights file to a model, its tokenizer and its identity.
+"""From a weights file to a model and its identity.
 
 Imports neither torch nor open_clip: `relabel.encoder`, the one module that does, passes
 open_clip in. What open_clip lets pass in silence is checked after loading.
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from relabel.encoder_source import VOCABULARY_FILE, EncoderSource, brief
+from relabel.encoder_code import no_remote_code
+from relabel.encoder_source import EncoderSource, brief
+from relabel.encoder_tokenizer import tokenizer_sha256
 from schemas.encoders import EncoderSpec, Precision
 from schemas.errors import EncoderError
 
@@ -31,15 +33,16 @@ _REVISION = 1
 def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
     """Build the model in float32 on the CPU and load every one of its weights."""
     try:
-        model = clip.create_model(
-            source.model_name,
-            pretrained=None if source.is_directory else str(source.checkpoint),
-            precision="fp32",
-            device="cpu",
-            force_preprocess_cfg=source.preprocess,
-            require_pretrained=True,
-            weights_only=True,
-        )
+        with no_remote_code():
+            model = clip.create_model(
+                source.model_name,
+                pretrained=None if source.is_directory else str(source.checkpoint),
+                precision="fp32",
+                device="cpu",
+                force_preprocess_cfg=source.preprocess,
+                require_pretrained=True,
+                weights_only=True,
+            )
         stored = _stored_shapes(source.checkpoint, clip)
     except Exception as error:  # open_clip, torch and safetensors raise all kinds
         raise EncoderError(
@@ -80,32 +83,6 @@ def _silent_changes(model: torch.nn.Module, stored: Shapes) -> list[str]:
     return problems
 
 
-def load_tokenizer(source: EncoderSource, model: Any, clip: Any) -> Any:
-    """The tokenizer that belongs to a model, with the directory's own vocabulary if it has one."""
-    text_config = source.config["text_cfg"]
-    try:
-        if source.vocabulary is None:
-            tokenizer = clip.get_tokenizer(source.model_name)
-        else:
-            options = {
-                **(text_config.get("tokenizer_kwargs") or {}),
-                "bpe_path": str(source.vocabulary),
-            }
-            length = text_config.get("context_length", 77)
-            tokenizer = clip.SimpleTokenizer(context_length=length, **options)
-    except Exception as error:  # gzip, json, the hub: the cure is the same
-        raise EncoderError(
-            f"encoder {source.name}: its tokenizer could not be loaded ({brief(error)})"
-        ) from error
-    size, known = getattr(tokenizer, "vocab_size", 0), getattr(model, "vocab_size", None)
-    if known is not None and size > known:
-        raise EncoderError(
-            f"encoder {source.name}: its tokenizer has {size} tokens, the model knows {known}; "
-            f"a model with its own vocabulary needs {VOCABULARY_FILE} in its directory"
-        )
-    return tokenizer
-
-
 # --- identity -------------------------------------------------------------------------------
 
 
@@ -130,6 +107,7 @@ def describe(
             vocabulary=_vocabulary_sha256(tokenizer),
         ),
         weights_sha256=weights,
+        tokenizer_sha256=tokenizer_sha256(tokenizer, source.config["text_cfg"]),
         preprocess=preprocess,
         precision=precision,
         dim=int(source.config["embed_dim"]),
@@ -170,6 +148,9 @@ def _without_place(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vocabulary_sha256(tokenizer: Any) -> str | None:
-    """Hash of a BPE vocabulary; None for tokenizers that a hub name fixes."""
+    """Hash of a BPE vocabulary; None for other tokenizers: `tokenizer_sha256` covers all.
+
+    It stays in the fingerprint so that stores made before there was that hash keep theirs.
+    """
     vocabulary = getattr(tokenizer, "encoder", None)
     return None if not isinstance(vocabulary, dict) else _fingerprint(vocabulary=vocabulary)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relabel.encoder_code import check_texts_can_be_read
 from schemas.errors import EncoderError
 
 Entry = dict[str, Any]  # how open_clip registers a checkpoint: url, hf_hub, mean, quick_gelu, ...
@@ -73,6 +74,7 @@ def find_source(name: str, clip: Any) -> EncoderSource:
     if architecture not in clip.list_models():
         raise EncoderError(_unknown_architecture(name, architecture, clip.list_models()))
     config = clip.get_model_config(architecture)
+    check_texts_can_be_read(name, config)
     known = clip.list_pretrained_tags_by_model(architecture)
     entries = {tag: clip.get_pretrained_cfg(architecture, tag) for tag in known}
     if weights.lower().replace("-", "_") in entries:
@@ -206,6 +208,7 @@ def _preprocess_of(entries: list[Entry]) -> dict[str, Any]:
 def _find_directory(name: str, directory: Path) -> EncoderSource:
     """A directory with its own architecture, weights and, perhaps, vocabulary."""
     config = _read_config(name, directory)
+    check_texts_can_be_read(name, config)
     return EncoderSource(
         name=name,
         slug=_slug(directory.resolve().name),

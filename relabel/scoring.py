@@ -119,11 +119,11 @@ def load_scorer(
         StoreError: no such reward set, or another encoder.
     """
     manifest = store.rewards(name)
-    if manifest.encoder.fingerprint != spec.fingerprint:
+    if differing := manifest.encoder.differences(spec):
         raise StoreError(
             f"rewards/{name}: made with {manifest.encoder.name} at {manifest.encoder.precision} "
             f"({manifest.encoder.fingerprint[:8]}), not with {spec.name} at {spec.precision} "
-            f"({spec.fingerprint[:8]})"
+            f"({spec.fingerprint[:8]}): {'; '.join(differing)}"
         )
     goals = store.goal_set(name)
     prompts = resolve_prompts(goals)

@@ -129,9 +129,13 @@ class EmbeddingManifest(TableManifest):
         return f"embeddings/{embedding_name(self.encoder, self.camera)}"
 
     def identity(self) -> dict[str, Any]:
-        """As for any table; an encoder moved to another path is the same encoder."""
+        """As for any table; an encoder moved to another path is the same encoder.
+
+        How it reads texts does not matter to frames.
+        """
         content = super().identity()
         content["encoder"].pop("name")
+        content["encoder"].pop("tokenizer_sha256", None)
         return content
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import subprocess
@@ -28,6 +27,7 @@ from relabel.frames import decode_frame  # noqa: E402
 from relabel.open_clip_import import import_open_clip  # noqa: E402
 from schemas.encoders import EncoderSpec  # noqa: E402
 from schemas.errors import EncoderError, FrameError  # noqa: E402
+from tests.relabel.tiny_encoders import config, write_model  # noqa: E402
 
 open_clip = import_open_clip()
 safetensors = pytest.importorskip("safetensors.torch")
@@ -36,56 +36,12 @@ ROOT = Path(__file__).parents[2]
 TEXTS = ["a red ball", "carrying the blue key", "an empty room", "the box is next to a ball"]
 # Larger and smaller than the model's 32 px, both orientations, one exact.
 SIZES = [(256, 256), (480, 640), (64, 48), (20, 30), (17, 17), (32, 32), (33, 120)]
-MERGES = 100
-VOCABULARY_SIZE = 512 + MERGES + 2  # bytes, bytes that end a word, merges, start and end
-
-
-def _config(**changes: Any) -> dict[str, Any]:
-    """A model of some 30,000 weights; `changes` are merged into the parts they name."""
-    config: dict[str, Any] = {
-        "model_cfg": {
-            "embed_dim": 16,
-            "vision_cfg": {
-                "image_size": 32, "patch_size": 8, "layers": 2, "width": 32, "head_width": 16,
-            },
-            "text_cfg": {
-                "context_length": 24, "vocab_size": VOCABULARY_SIZE, "width": 32, "heads": 2,
-                "layers": 1,
-            },
-        },
-        "preprocess_cfg": {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]},
-    }  # fmt: skip
-    config["model_cfg"] |= changes.pop("model", {})
-    for part in ("vision_cfg", "text_cfg"):
-        config["model_cfg"][part] |= changes.pop(part, {})
-    config["preprocess_cfg"] |= changes
-    return config
-
-
-def _write_vocabulary(path: Path) -> None:
-    """The first merges of open_clip's own vocabulary: a trimmed one."""
-    full = Path(open_clip.tokenizer.default_bpe())
-    lines = gzip.decompress(full.read_bytes()).decode("utf-8").split("\n")
-    path.write_bytes(gzip.compress("\n".join(lines[: MERGES + 1]).encode("utf-8"), mtime=0))
-
-
-def _write_model(directory: Path, seed: int = 0, half: bool = False, **changes: Any) -> str:
-    """Write a randomly initialised `local-dir:` model; returns its encoder name."""
-    directory.mkdir(parents=True)
-    config = _config(**changes)
-    (directory / "open_clip_config.json").write_text(json.dumps(config))
-    _write_vocabulary(directory / "bpe_vocab.txt.gz")
-    torch.manual_seed(seed)
-    model = open_clip.create_model(f"local-dir:{directory}", load_weights=False)
-    state = {k: v.half() if half else v for k, v in model.state_dict().items()}
-    safetensors.save_file(state, directory / "open_clip_model.safetensors")
-    return f"local-dir:{directory}"
 
 
 @pytest.fixture(scope="module")
 def name(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny model in a directory."""
-    return _write_model(tmp_path_factory.mktemp("models") / "tiny")
+    return write_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +54,8 @@ def encoder(name: str) -> OpenClipEncoder:
 def architecture(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny architecture in open_clip's registry, with open_clip's whole vocabulary."""
     path = tmp_path_factory.mktemp("configs") / "ViT-Tiny-Test.json"
-    config = _config(text_cfg={"vocab_size": 49408, "width": 16})["model_cfg"]
-    path.write_text(json.dumps(config))
+    settings = config(text_cfg={"vocab_size": 49408, "width": 16})["model_cfg"]
+    path.write_text(json.dumps(settings))
     open_clip.add_model_config(path)
     return path.stem
 
@@ -147,7 +103,7 @@ def test_images_are_embedded_as_open_clip_does(
         "interpolation": interpolation,
         "fill_color": 90,
     }
-    name = _write_model(tmp_path / "model", **changes)
+    name = write_model(tmp_path / "model", **changes)
     encoded = [_jpeg(size, seed) for seed, size in enumerate(SIZES)]
     frames = [decode_frame(data) for data in encoded]
     encoder = load_encoder(name, precision="float32")
@@ -164,7 +120,7 @@ def test_images_are_embedded_as_open_clip_does(
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
 def test_inputs_that_are_not_square(tmp_path: Path, resize_mode: str) -> None:
-    name = _write_model(
+    name = write_model(
         tmp_path / "model",
         vision_cfg={"image_size": [24, 40]},
         resize_mode=resize_mode,
@@ -177,7 +133,7 @@ def test_inputs_that_are_not_square(tmp_path: Path, resize_mode: str) -> None:
 
 def test_a_model_with_a_sigmoid_loss_keeps_its_bias(tmp_path: Path) -> None:
     """SigLIP style: squashed, other mean and deviation, bias, text tower of its own."""
-    name = _write_model(
+    name = write_model(
         tmp_path / "sig",
         model={"init_logit_bias": -10.0, "init_logit_scale": 2.5, "custom_text": True},
         mean=[0.5] * 3,
@@ -206,7 +162,7 @@ def test_a_model_with_a_sigmoid_loss_keeps_its_bias(tmp_path: Path) -> None:
 def test_texts_are_embedded_as_open_clip_does(
     tmp_path: Path, model: dict[str, Any], text: dict[str, Any], tokens: int
 ) -> None:
-    name = _write_model(tmp_path / "model", model=model, text_cfg=text)
+    name = write_model(tmp_path / "model", model=model, text_cfg=text)
     encoder = load_encoder(name, precision="float32")
     theirs = open_clip.create_model(name).eval()
     vocabulary = str(tmp_path / "model" / "bpe_vocab.txt.gz")
@@ -297,19 +253,27 @@ def test_a_frame_of_another_shape_is_an_error(
 
 def test_a_text_that_would_be_cut_is_an_error(encoder: OpenClipEncoder) -> None:
     encoder.encode_texts(["a " * 22])
-    with pytest.raises(EncoderError, match="text 1 of 2: the model reads 22 tokens, got 23"):
-        encoder.encode_texts(["short", "a " * 23])
+    texts = ["a " * 23, "short", "a " * 40, "a " * 22]
+    assert encoder.long_texts(texts) == {
+        0: "23 tokens, the model reads 22",
+        2: "40 tokens, the model reads 22",
+    }
+    with pytest.raises(EncoderError, match="2 of 4 texts are too long") as caught:
+        encoder.encode_texts(texts)
+    assert "text 0 of 4: 23 tokens" in str(caught.value)
+    assert "text 2 of 4: 40 tokens" in str(caught.value)
 
 
 def test_a_text_can_be_cut_on_request(tmp_path: Path) -> None:
-    encoder = load_encoder(_write_model(tmp_path / "model"), truncate_texts=True)
+    encoder = load_encoder(write_model(tmp_path / "model"), truncate_texts=True)
     # open_clip keeps the beginning and puts the end-of-text token in the last place.
+    assert encoder.long_texts(["a " * 30]) == {}
     cut, whole = encoder.encode_texts(["a " * 30, "a " * 22])
     np.testing.assert_array_equal(cut, whole)
 
 
 def test_embeddings_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     encoder = load_encoder(name)
     with torch.no_grad():
         encoder._model.visual.proj.fill_(float("nan"))
@@ -355,9 +319,9 @@ def test_the_fingerprint_follows_content_not_place(
     tmp_path: Path, name: str, encoder: OpenClipEncoder
 ) -> None:
     def fingerprint(directory: str, **changes: Any) -> str:
-        return load_encoder(_write_model(tmp_path / directory, **changes)).spec.fingerprint
+        return load_encoder(write_model(tmp_path / directory, **changes)).spec.fingerprint
 
-    same = load_encoder(_write_model(tmp_path / "elsewhere"), precision="float32").spec
+    same = load_encoder(write_model(tmp_path / "elsewhere"), precision="float32").spec
     assert (same.fingerprint, same.slug) == (encoder.spec.fingerprint, "elsewhere")
     others = [
         fingerprint("weights", seed=1),
@@ -369,7 +333,7 @@ def test_the_fingerprint_follows_content_not_place(
 
 
 def test_the_weights_hash_does_not_depend_on_precision_or_format(tmp_path: Path) -> None:
-    half = _write_model(tmp_path / "half", half=True)
+    half = write_model(tmp_path / "half", half=True)
     expected = load_encoder(half, precision="float32").spec.weights_sha256
     assert load_encoder(half, precision="bfloat16").spec.weights_sha256 == expected
     weights = tmp_path / "half" / "open_clip_model.safetensors"
@@ -486,14 +450,14 @@ def test_a_tag_in_the_hubs_cache_needs_no_network(
 
 
 def test_a_directory_without_weights_is_an_error(tmp_path: Path) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     (tmp_path / "model" / "open_clip_model.safetensors").unlink()
     with pytest.raises(EncoderError, match=r"got no weights; put the weights at .*safetensors"):
         load_encoder(name)
 
 
 def test_two_weights_files_are_an_error(tmp_path: Path) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     weights = tmp_path / "model" / "open_clip_model.safetensors"
     weights.with_name("b.safetensors").write_bytes(weights.read_bytes())
     load_encoder(name)  # the name open_clip prefers wins
@@ -504,7 +468,7 @@ def test_two_weights_files_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0, 4, 0.5, 0.99])
 def test_truncated_safetensors_are_an_error(tmp_path: Path, kept: float) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     weights = tmp_path / "model" / "open_clip_model.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
@@ -531,7 +495,7 @@ def _rewrite(directory: Path, change: Any) -> None:
 def test_weights_of_another_architecture_are_an_error(
     tmp_path: Path, change: Any, message: str
 ) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     _rewrite(tmp_path / "model", change)
     with pytest.raises(EncoderError, match=f"holds another architecture .*{message}"):
         load_encoder(name)
@@ -539,16 +503,16 @@ def test_weights_of_another_architecture_are_an_error(
 
 def test_weights_of_another_image_size_are_an_error(tmp_path: Path) -> None:
     """open_clip resamples the position embedding and says nothing."""
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     path = tmp_path / "model" / "open_clip_config.json"
-    path.write_text(json.dumps(_config(vision_cfg={"image_size": 64})))
+    path.write_text(json.dumps(config(vision_cfg={"image_size": 64})))
     with pytest.raises(EncoderError, match=r"expected \(65, 32\), got \(17, 32\): trained at"):
         load_encoder(name)
 
 
 def test_an_invented_bias_is_an_error(tmp_path: Path) -> None:
     """open_clip sets it to 0 and says nothing."""
-    name = _write_model(tmp_path / "model", model={"init_logit_bias": -10.0})
+    name = write_model(tmp_path / "model", model={"init_logit_bias": -10.0})
     _rewrite(tmp_path / "model", lambda state: state.pop("logit_bias"))
     with pytest.raises(EncoderError, match=r"logit_bias: .* the checkpoint has none"):
         load_encoder(name)
@@ -570,21 +534,21 @@ def test_a_checkpoint_of_unknown_kind_is_an_error(architecture: str, tmp_path: P
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model_cfg": {"embed_dim": 4}}'])
 def test_a_directory_with_a_broken_config_is_an_error(tmp_path: Path, text: str) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     (tmp_path / "model" / "open_clip_config.json").write_text(text)
     with pytest.raises(EncoderError, match="model_cfg"):
         load_encoder(name)
 
 
 def test_a_vocabulary_larger_than_the_model_is_an_error(tmp_path: Path) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     (tmp_path / "model" / "bpe_vocab.txt.gz").unlink()
     with pytest.raises(EncoderError, match=r"49408 tokens, the model knows 614; .*bpe_vocab"):
         load_encoder(name)
 
 
 def test_a_damaged_vocabulary_is_an_error(tmp_path: Path) -> None:
-    name = _write_model(tmp_path / "model")
+    name = write_model(tmp_path / "model")
     (tmp_path / "model" / "bpe_vocab.txt.gz").write_bytes(b"\x1f\x8b damaged")
     with pytest.raises(EncoderError, match="tokenizer could not be loaded"):
         load_encoder(name)
@@ -592,8 +556,8 @@ def test_a_damaged_vocabulary_is_an_error(tmp_path: Path) -> None:
 
 def test_a_configured_vocabulary_is_looked_for_in_the_directory(tmp_path: Path) -> None:
     kwargs = {"tokenizer_kwargs": {"bpe_path": "words.gz"}}
-    plain = _write_model(tmp_path / "plain")
-    name = _write_model(tmp_path / "model", text_cfg=kwargs)
+    plain = write_model(tmp_path / "plain")
+    name = write_model(tmp_path / "model", text_cfg=kwargs)
     vocabulary = tmp_path / "model" / "bpe_vocab.txt.gz"
     vocabulary.rename(vocabulary.with_name("words.gz"))
     embeddings = load_encoder(name).encode_texts(TEXTS)

@@ -81,6 +81,35 @@ def test_every_other_field_is_part_of_the_identity(manifest: AnyTableManifest) -
         assert other.fingerprint != manifest.fingerprint, field
 
 
+def test_a_tokenizer_matters_to_rewards_and_not_to_embeddings() -> None:
+    told = [SPEC.model_copy(update={"tokenizer_sha256": digit * 64}) for digit in "ab"]
+    for manifest, tables in ((EMBEDDING, 1), (REWARD, 3)):
+        encoders = (SPEC, *told)  # the first does not tell
+        known = {manifest.model_copy(update={"encoder": e}).fingerprint for e in encoders}
+        assert len(known) == tables
+    one, two = (REWARD.model_copy(update={"encoder": encoder}) for encoder in told)
+    (line,) = one.differences(two)
+    assert line.startswith("encoder.tokenizer_sha256: stored")
+
+
+def test_an_encoder_tells_what_differs() -> None:
+    other = SPEC.model_copy(
+        update={
+            "name": "elsewhere", "slug": "other", "fingerprint": "b" * 64,
+            "precision": "bfloat16", "tokenizer_sha256": "c" * 64,
+        }
+    )  # fmt: skip
+    assert SPEC.differences(SPEC.model_copy(update={"name": "elsewhere", "slug": "other"})) == []
+    assert SPEC.differences(other) == ["precision float32, not bfloat16"]
+    named = SPEC.model_copy(update={"tokenizer_sha256": "d" * 64})
+    assert named.differences(other) == [
+        "tokenizer_sha256 dddddddd, not cccccccc",
+        "precision float32, not bfloat16",
+    ]
+    unexplained = SPEC.model_copy(update={"fingerprint": "b" * 64})
+    assert [line.split()[0] for line in SPEC.differences(unexplained)] == ["fingerprint"]
+
+
 def test_names_of_encoder_and_goals_do_not_matter() -> None:
     moved = SPEC.model_copy(update={"name": "local-dir:/elsewhere/pixel-mean"})
     for manifest in (EMBEDDING, REWARD):
