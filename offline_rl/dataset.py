@@ -91,7 +91,7 @@ class GoalDataset:
         return self.index.filter(pc.and_(wanted, pc.equal(self.index.column(SPLIT), split.value)))
 
     def commanded_success(self) -> list[tuple[int, float]]:
-        """Goal and success of every commanded episode: how well the behaviour policy did."""
+        """Goal and success of every commanded row: how well the behaviour policy did."""
         rows = self.index.filter(pc.equal(self.index.column(KIND), Kind.COMMANDED.value))
         goals = rows.column(GOAL).to_pylist()
         return [(g, float(s)) for g, s in zip(goals, rows.column(SUCCESS).to_pylist(), strict=True)]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import apache_beam as beam
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.finish import FinishJob, FinishTables
@@ -20,6 +19,7 @@ from pipelines.progress import Watch, watched
 from pipelines.report import JobReport, report
 from pipelines.runners import run_pipeline
 from relabel.index_inputs import IndexInputs, index_inputs
+from relabel.instruction_notes import instruction_notes
 from relabel.positives import check_positives
 from relabel.statistics import statistics_warnings, with_statistics
 from schemas import fields
@@ -29,7 +29,6 @@ from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice
 from schemas.store import Store
-from schemas.texts import normalised
 
 TRUE_SUFFIX = ".true"  # of the dataset made of the truth instead of the rewards
 
@@ -154,17 +153,5 @@ def _warnings(store: Store, dataset: GoalDatasetManifest, inputs: IndexInputs) -
     if fields.IS_TERMINAL not in {spec.name for spec in store.manifest.fields}:
         warnings.append(f"the source has no {fields.IS_TERMINAL}: no episode counts as terminated")
     if Kind.COMMANDED in dataset.options.kinds:
-        warnings += _without_command(store, inputs)
+        warnings += instruction_notes(store, inputs, dataset.options)
     return warnings
-
-
-def _without_command(store: Store, inputs: IndexInputs) -> list[str]:
-    spoken = pc.unique(store.read("episodes", [fields.LANGUAGE]).column(fields.LANGUAGE))
-    texts = [text for text in spoken.to_pylist() if text]
-    unknown = [text for text in texts if normalised(text) not in inputs.named]
-    if not unknown:
-        return []
-    return [
-        f"{len(unknown)} of {len(texts)} instructions equal no goal's text, so their episodes have "
-        f"no commanded goal; such as “{unknown[0]}”"
-    ]

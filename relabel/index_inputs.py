@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from relabel.index_rows import Bools, Episode
+from relabel.instructions import Command, commands, language_columns
 from schemas import fields
-from schemas.enums import Timing
+from schemas.enums import Kind, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import (
     GoalDatasetManifest,
@@ -26,6 +27,7 @@ from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix
 from schemas.texts import normalised
 
+_NONE: frozenset[int] = frozenset()
 _TRUE_ABOVE = 0.5  # of a truth column, whatever the threshold of the rewards
 
 
@@ -39,6 +41,10 @@ class IndexInputs:
     chosen: Bools  # (G,) goals that rows may be of
     named: dict[str, frozenset[int]]  # goals by the normalised texts that name them
     embeddings: NDArray[np.float32]  # (G, D) of the goals' texts
+
+    def names(self, text: str) -> frozenset[int]:
+        """The goals that a text names."""
+        return self.named.get(normalised(text), _NONE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,23 +150,32 @@ def read_episodes(
     Raises:
         StoreError: tables that do not have the same rows.
     """
-    names = [fields.EPISODE_ID, fields.LENGTH, fields.LANGUAGE]
-    episodes = store.read_slices("episodes", [piece], names).to_pylist()
-    steps = store.read_slices("steps", [piece], _steps_columns(store, dataset, columns))
+    spoken, whole = language_columns(store.manifest)
+    if Kind.COMMANDED not in dataset.options.kinds:
+        spoken, whole = [], []
+    names = [fields.EPISODE_ID, fields.LENGTH, *whole]
+    episodes = store.read_slices("episodes", [piece], names)
+    steps = store.read_slices("steps", [piece], _steps_columns(store, dataset, (*columns, *spoken)))
     values = _values(piece, store, dataset, inputs, steps)
-    if sum(episode[fields.LENGTH] for episode in episodes) != steps.num_rows:
+    lengths = episodes.column(fields.LENGTH).to_numpy().astype(np.int64)
+    if int(lengths.sum()) != steps.num_rows:
         raise StoreError(f"{store.location}, {piece.name}: episodes and steps differ in length")
+    told = commands(
+        [steps.column(name) for name in spoken],
+        [episodes.column(name) for name in whole],
+        lengths,
+        inputs.names,
+        holds=dataset.options.commands_hold,
+    )
+    ids = episodes.column(fields.EPISODE_ID).to_pylist()
     start = 0
-    for row in episodes:
-        length = row[fields.LENGTH]
+    for episode_id, length, own_commands in zip(ids, lengths.tolist(), told, strict=True):
         frames, own = steps.slice(start, length), values.slice(start, length)
         start += length
-        if length and dataset.options.takes(row[fields.EPISODE_ID]):
-            named = inputs.named.get(normalised(row[fields.LANGUAGE] or ""), frozenset())
+        if length and dataset.options.takes(episode_id):
             count, terminated = _transitions(frames, store, inputs)
             yield EpisodeFrames(
-                _episode(row[fields.EPISODE_ID], own, count, terminated, named, dataset, inputs),
-                frames,
+                _episode(episode_id, own, count, terminated, own_commands, dataset, inputs), frames
             )
 
 
@@ -211,7 +226,7 @@ def _episode(
     values: pa.Table,
     count: int,
     terminated: bool,
-    named: frozenset[int],
+    told: tuple[Command, ...],
     dataset: GoalDatasetManifest,
     inputs: IndexInputs,
 ) -> Episode:
@@ -229,7 +244,7 @@ def _episode(
         missing = np.isnan(reached)
     else:
         missing = np.isnan(rewards) | np.isnan(reached)
-    return Episode(episode_id, rewards, success, missing, terminated, named)
+    return Episode(episode_id, rewards, success, missing, terminated, told)
 
 
 def _outcomes(per_frame: Array, count: int, timing: Timing) -> Array:

@@ -17,10 +17,21 @@ each reaches goal g (`x`: it does, `.`: it does not):
     a goal g' that no transition reaches
       failed        [0                          7]      rows [0, n), for a sample of such goals
 
-    commanded: the goals that the episode's language names, with the range of achieved or
-    failed, whichever holds. They take the place of that row, so no pair of episode and goal
-    has two rows with the same range. If `kinds` does not ask for commanded rows, these goals
-    are treated as any other.
+    commanded: what the episode's language told it to reach, while it told so. A text lies in a
+    step, and so does the action that is taken under it; the action at the last step that
+    carries the text is the row's last transition, and its outcome the first frame of what is
+    told next:
+
+    step            0   1   2   3   4   5   6   7   8
+    its text        g   g   g   h   h   h   h   g   g
+    commanded
+      g             [0      ,2]             [7]     rows [0, 3) and [7, 8): the last frame
+                                                    has no transition
+      h                         [3          ,6]     row [3, 7)
+
+    With end_on_success such a row, too, ends with the first success within it. It takes the place
+    of an achieved, failed or hindsight row of the same goal and range, so none is there twice.
+    If `kinds` does not ask for commanded rows, what was told makes no difference.
 
 A row whose range holds a missing reward is not made: whether, and when, its goal was reached
 is not known. It is returned apart, so that it can be counted.
@@ -29,12 +40,13 @@ is not known. It is returned apart, so that it can be counted.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relabel.instructions import Command
 from schemas.enums import Kind
 from schemas.goal_datasets import IndexOptions
 
@@ -50,7 +62,7 @@ class Episode:
     success: Bools  # (n, G) the transition reaches the goal; False where that is not known
     missing: Bools  # (n, G) the reward is not known
     terminated: bool  # the environment ended with transition n-1
-    commanded: frozenset[int]  # goals that its language names
+    commands: tuple[Command, ...] = ()  # what its language told it, and when
 
 
 @dataclass(frozen=True)
@@ -80,43 +92,53 @@ def episode_rows(
     """
     if not len(episode.success):
         return [], []
-    rows = [
-        row
-        for row in (*_from_start(episode, options, chosen), *_later(episode, options, chosen))
-        if row.stop - row.start >= options.min_length
-    ]
-    rows.sort(key=lambda row: (row.goal, row.start))
+    told = list(_commanded(episode, options, chosen))
+    spans = {(row.goal, row.start, row.stop) for row in told}
+    others = (*_from_start(episode, options, chosen, spans), *_later(episode, options, chosen))
+    rows = told + [row for row in others if (row.goal, row.start, row.stop) not in spans]
+    rows = [row for row in rows if row.stop - row.start >= options.min_length]
+    rows.sort(key=lambda row: (row.goal, row.start, row.stop))
     whole = [not episode.missing[row.start : row.stop, row.goal].any() for row in rows]
     kept = [row for row, known in zip(rows, whole, strict=True) if known]
     return kept, [row for row, known in zip(rows, whole, strict=True) if not known]
 
 
-def _from_start(episode: Episode, options: IndexOptions, chosen: Bools) -> Iterator[Row]:
-    """Rows that begin with the episode: achieved, failed and commanded."""
-    reached: Bools = np.logical_or.reduce(episode.success, axis=0)
-    first = episode.success.argmax(axis=0)
-    for goal, kind in _kinds(episode, options, chosen, reached).items():
-        success = int(first[goal]) if reached[goal] else None
-        stop = len(episode.success)
+def _commanded(episode: Episode, options: IndexOptions, chosen: Bools) -> Iterator[Row]:
+    """One row per command, over the transitions whose actions were taken under it."""
+    if Kind.COMMANDED not in options.kinds:
+        return
+    for command in episode.commands:
+        stop = min(command.stop, len(episode.success))
+        if not chosen[command.goal] or stop <= command.start:
+            continue
+        hits = np.flatnonzero(episode.success[command.start : stop, command.goal])
+        success = command.start + int(hits[0]) if len(hits) else None
         if success is not None and options.end_on_success:
             stop = success + 1
-        yield _row(episode, options, goal, (0, stop), kind, success)
+        span = (command.start, stop)
+        yield _row(episode, options, command.goal, span, Kind.COMMANDED, success)
 
 
-def _kinds(
-    episode: Episode, options: IndexOptions, chosen: Bools, reached: Bools
-) -> dict[int, Kind]:
-    """Why each goal gets a row; goals without one are left out."""
-    commanded = np.zeros(len(chosen), bool)
-    if Kind.COMMANDED in options.kinds:
-        commanded[list(episode.commanded)] = True
+def _from_start(
+    episode: Episode, options: IndexOptions, chosen: Bools, commanded: Set[tuple[int, int, int]]
+) -> Iterator[Row]:
+    """Rows that begin with the episode: achieved, and failed where no command says the same."""
+    whole = len(episode.success)
+    reached: Bools = np.logical_or.reduce(episode.success, axis=0)
     achieved = np.flatnonzero(chosen & reached)
-    kinds = dict.fromkeys(achieved.tolist(), Kind.ACHIEVED)
-    kinds |= dict.fromkeys(np.flatnonzero(chosen & commanded).tolist(), Kind.COMMANDED)
-    number = max(options.failed_at_least, round(options.failed_per_achieved * len(achieved)))
-    failed = np.flatnonzero(chosen & ~reached & ~commanded)
-    kinds |= dict.fromkeys(_sample(failed, number, episode, options.seed), Kind.FAILED)
-    return {goal: kind for goal, kind in kinds.items() if kind in options.kinds}
+    if Kind.ACHIEVED in options.kinds:
+        first = episode.success.argmax(axis=0)
+        for goal in achieved.tolist():
+            success = int(first[goal])
+            stop = success + 1 if options.end_on_success else whole
+            yield _row(episode, options, goal, (0, stop), Kind.ACHIEVED, success)
+    if Kind.FAILED in options.kinds:
+        number = max(options.failed_at_least, round(options.failed_per_achieved * len(achieved)))
+        there = [goal for goal, *span in commanded if span == [0, whole]]
+        possible = chosen & ~reached
+        possible[there] = False
+        for goal in _sample(np.flatnonzero(possible), number, episode, options.seed):
+            yield _row(episode, options, goal, (0, whole), Kind.FAILED, None)
 
 
 def _sample(goals: NDArray[np.int64], number: int, episode: Episode, seed: int) -> list[int]:

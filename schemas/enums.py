@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
     ACHIEVED = "achieved"  # reached in the episode, which ends at its first success
     FAILED = "failed"  # sampled among the goals that the episode never reaches
-    COMMANDED = "commanded"  # what the episode was told to do, reached or not
+    COMMANDED = "commanded"  # what the episode was told to do while it was told so, reached or not
     HINDSIGHT = "hindsight"  # reached again later: from the end of one success to the next
 
 

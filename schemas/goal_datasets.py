@@ -128,6 +128,7 @@ class IndexOptions(_Model):
     failed_per_achieved: float = Field(default=1.0, ge=0)  # failed rows per achieved row
     failed_at_least: int = Field(default=1, ge=0)  # per episode, however few it achieves
     hindsight_most: int = Field(default=4, ge=0)  # rows per episode and goal
+    commands_hold: bool = False  # a step without a text stands under the last text before it
     kinds: tuple[Kind, ...] = tuple(Kind)
     goals: tuple[str, ...] = ()  # ids; (): all
     episodes: tuple[str, ...] = ()  # patterns of ids ("train/0/*"), "!…" for not; (): all
@@ -183,6 +184,13 @@ class GoalDatasetManifest(TableManifest):
     counts: dict[str, int] = Field(default_factory=dict)  # rows by "<split>/<kind>", left_out
 
     _CIRCUMSTANCES = TableManifest._CIRCUMSTANCES | {"statistics", "counts"}
+
+    def identity(self) -> dict[str, Any]:
+        """As for any table; options that older versions had not, at their defaults, left out."""
+        content = super().identity()
+        if not self.options.commands_hold:
+            del content["options"]["commands_hold"]
+        return content
 
     @property
     def table(self) -> str:

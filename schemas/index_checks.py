@@ -156,13 +156,16 @@ def _range_problems(
     dataset: GoalDatasetManifest, rewards: RewardManifest, index: pa.Table, rows: _Rows
 ) -> Iterator[str]:
     options = dataset.options
-    order = np.lexsort((rows.start, rows.goal, rows.episode))
+    keys = np.stack([rows.episode, rows.goal, rows.start, rows.stop])
+    order = np.lexsort(keys[::-1])
+    twice = np.append(False, (np.diff(keys[:, order], axis=1) == 0).all(axis=0))[: len(order)]
     inside = (rows.first_success >= rows.start) & (rows.first_success < rows.stop)
     ids = index.column(fields.EPISODE_ID).to_pylist()
     splits = [options.split(episode_id).value for episode_id in ids]
     kinds = [kind.value for kind in options.kinds]
     checks = {
-        "lie in another order than episode, goal, start": order != np.arange(len(order)),
+        "lie in another order than episode, goal, start, stop": order != np.arange(len(order)),
+        "are there twice": twice,
         "are of no goal of the reward set": (rows.goal < 0) | (rows.goal >= rewards.goals),
         "reach beyond the transitions of their episode": (rows.start < 0)
         | (rows.start >= rows.stop)

@@ -56,6 +56,12 @@ def build_goals(
         int, typer.Option(help="Goals failed per episode, however few it achieves.")
     ] = 1,
     hindsight_most: Annotated[int, typer.Option(help="Later successes per episode and goal.")] = 4,
+    commands_hold: Annotated[
+        bool,
+        typer.Option(
+            "--commands-hold", help="A step without a text stands under the last text before it."
+        ),
+    ] = False,
     kind: Annotated[
         list[Kind] | None,
         typer.Option(metavar="KIND", help=f"{', '.join(Kind)}; default all. Repeat for several."),

@@ -49,6 +49,7 @@ class Told:
     rewards: np.ndarray  # (T, G) as the reward table has them; NaN: null
     terminal: bool = False  # of the last frame
     language: str | None = None
+    said: Sequence[tuple[str, ...]] = ()  # per step, the text of each of How.columns; (): nothing
     scores: np.ndarray | None = None  # (T, G); None: the rewards
     state: np.ndarray | None = None  # (T, 2)
     action: np.ndarray | None = None  # (T, 2)
@@ -72,6 +73,7 @@ class How:
     per_slice: int = 2
     has_terminal: bool = True
     truth_dtype: str = "uint8"
+    columns: int = 0  # of text in the steps table
 
 
 def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
@@ -83,7 +85,12 @@ def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
         FieldSpec(name="action", kind="tensor", dtype="float32", shape=(2,)),
         *([terminal] if how.has_terminal else []),
         truth,
+        *(FieldSpec(name=name, kind="text", dtype="object") for name in text_columns(how.columns)),
     )
+
+
+def text_columns(number: int) -> tuple[str, ...]:
+    return tuple(f"language_instruction_{i}" for i in range(number))
 
 
 def make_store(path: Path, episodes: Sequence[Told], how: How | None = None) -> Store:
@@ -102,7 +109,7 @@ def make_store(path: Path, episodes: Sequence[Told], how: How | None = None) -> 
         metadata=(),
         left_out={},
         cameras=(),
-        language_fields=(),
+        language_fields=text_columns(how.columns),
         last_step=how.last_step,
         last_step_reason="told",
     )
@@ -170,10 +177,16 @@ def _steps(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Sche
             "truth": np.zeros((length, goals)) if told.truth is None else told.truth,
         }
         for name, values in parts.items():
+            if name not in content:
+                place = int(name.rsplit("_", 1)[1])
+                own = [told.said[t][place] if told.said else "" for t in range(length)]
+                content[name] = np.array(own, object)
             values.append(content[name])
     lengths = [told.length for told in episodes]
     arrays = [
         column(spec, np.concatenate(parts[spec.name]).astype(spec.dtype))
+        if spec.kind == "tensor"
+        else pa.array(np.concatenate(parts[spec.name]), pa.string())
         for spec in store.manifest.fields
     ]
     return [*key_columns(_ids(piece, episodes), lengths), *arrays]

@@ -21,6 +21,7 @@ from relabel.positives import check_positives
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import INDEX_SCHEMA, IndexOptions, split_of, transition_count
+from schemas.index_checks import index_problems
 from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests.relabel.index_stores import (
@@ -34,6 +35,7 @@ from tests.relabel.index_stores import (
 
 NAN = math.nan
 LANGUAGES = (None, "A  red ROOM", "a green room", "goal 2", "something else")
+SAID = ("", " ", "a red room", "GOAL  0", "a green room", "something else")
 
 
 # --- the oracle: one goal, one frame at a time, written from the issue and not from the code
@@ -64,6 +66,30 @@ def hindsight(hits: Sequence[bool]) -> list[tuple[int, int]]:
     return spans
 
 
+def commanded(told: Told, texts: Sequence[str], count: int, hold: bool) -> list[tuple[int, int]]:
+    """Walks along an episode and asks at each transition what was said before its action."""
+
+    def says(text: str | None) -> bool:
+        return " ".join((text or "").lower().split()) in texts
+
+    heard = [text for step in told.said for text in step if text.strip()]
+    spans, start, standing = [], None, [""] * len(told.said[0] if told.said else ())
+    for t in range(told.length):
+        now = list(told.said[t]) if told.said else []
+        if hold:
+            now = [n if n.strip() else before for n, before in zip(now, standing, strict=True)]
+            standing = now
+        named = any(map(says, now)) if heard else says(told.language)
+        if named and start is None:
+            start = t
+        if start is not None and not named:
+            spans.append((start, t))
+            start = None
+    if start is not None:
+        spans.append((start, told.length))
+    return [(a, min(b, count)) for a, b in spans if a < count]
+
+
 def expected_rows(
     episode_id: str, told: Told, how: How, options: IndexOptions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -78,18 +104,25 @@ def expected_rows(
         values = [float(told.rewards[t, goal]) for t in own]
         hits = [not math.isnan(v) and v > options.success_above for v in values]
         texts = (("a red room", "a green room", "a blue room")[goal], f"goal {goal}")
-        said = " ".join((told.language or "").lower().split())
         spans: list[tuple[int, int, str]] = []
-        stop = hits.index(True) + 1 if any(hits) and options.end_on_success else len(own)
-        if said in texts and Kind.COMMANDED in options.kinds:
-            spans.append((0, stop, "commanded"))
-        elif any(hits) and Kind.ACHIEVED in options.kinds:
-            spans.append((0, stop, "achieved"))
-        elif not any(hits):
-            spans.append((0, stop, "failed"))
+        told_to = []
+        if Kind.COMMANDED in options.kinds:
+            told_to = commanded(told, texts, len(own), options.commands_hold)
+        for first, end in told_to:
+            inside = [t for t in range(first, end) if hits[t]]
+            end = inside[0] + 1 if inside and options.end_on_success else end
+            spans.append((first, end, "commanded"))
+        ranges = [(first, end) for first, end, _ in spans]
+        if any(hits):
+            stop = hits.index(True) + 1 if options.end_on_success else len(own)
+            if Kind.ACHIEVED in options.kinds and (0, stop) not in ranges:
+                spans.append((0, stop, "achieved"))
+        elif (0, len(own)) not in ranges:
+            spans.append((0, len(own), "failed"))
         if Kind.HINDSIGHT in options.kinds:
             later = [s for s in hindsight(hits) if s[1] - s[0] >= options.min_length]
-            spans += [(*span, "hindsight") for span in later[: options.hindsight_most]]
+            later = [s for s in later[: options.hindsight_most] if s not in ranges]
+            spans += [(*span, "hindsight") for span in later]
         for first, end, kind in spans:
             if end - first < options.min_length:
                 continue
@@ -132,6 +165,7 @@ def stores(draw: st.DrawFn) -> tuple[list[Told], How]:
         last_step=draw(st.sampled_from(LastStep)),
         binary=draw(st.booleans()),
         per_slice=draw(st.integers(1, 3)),
+        columns=draw(st.integers(0, 2)),
     )
     if not how.binary:
         how = How(**{**how.__dict__, "function": {"name": "probability"}})
@@ -142,8 +176,17 @@ def stores(draw: st.DrawFn) -> tuple[list[Told], How]:
         rewards = np.array(cells, np.float64).reshape(length, 3)
         if how.timing is Timing.NEXT_FRAME:
             rewards[-1:] = NAN
+        said: list[tuple[str, ...]] = []
+        if how.columns and draw(st.booleans()):
+            steps = st.tuples(*[st.sampled_from(SAID)] * how.columns)
+            said = draw(st.lists(steps, min_size=length, max_size=length))
         episodes.append(
-            Told(rewards, terminal=draw(st.booleans()), language=draw(st.sampled_from(LANGUAGES)))
+            Told(
+                rewards,
+                terminal=draw(st.booleans()),
+                language=draw(st.sampled_from(LANGUAGES)),
+                said=said,
+            )
         )
     return episodes, how
 
@@ -158,6 +201,7 @@ def index_options(draw: st.DrawFn, binary: bool) -> dict[str, Any]:
         "failed_per_achieved": draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
         "failed_at_least": draw(st.integers(0, 3)),
         "hindsight_most": draw(st.integers(0, 3)),
+        "commands_hold": draw(st.booleans()),
         "kinds": draw(st.lists(st.sampled_from(Kind), min_size=1, unique=True).map(tuple)),
         "goals": draw(st.sampled_from([(), ("g0",), ("g2", "g1")])),
         "validation": 0.3,
@@ -166,7 +210,7 @@ def index_options(draw: st.DrawFn, binary: bool) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(stores(), st.data())
 def test_index_is_what_loops_over_episodes_goals_and_frames_find(
     told: tuple[list[Told], How], data: st.DataObject
@@ -188,7 +232,9 @@ def test_index_is_what_loops_over_episodes_goals_and_frames_find(
         own_failed = [row for row in own if row["kind"] == "failed"]
         wanted = _failed_number(episode, how, options)
         lost = _check_failed(own_failed, failed, wanted, options)
-        kept += sorted([*rows, *own_failed], key=lambda row: (row["goal"], row["start"]))
+        kept += sorted(
+            [*rows, *own_failed], key=lambda row: (row["goal"], row["start"], row["stop"])
+        )
         split = options.split(own_id)
         for row in (*rows, *own_failed):
             counts[f"{split}/{row['kind']}"] = counts.get(f"{split}/{row['kind']}", 0) + 1
@@ -622,6 +668,16 @@ def test_verify_finds_a_changed_row(
     found = [p.text for t, ps in verify_store(store) if "goal_datasets" in t for p in ps]
     assert len(found) >= 1
     assert problem in " ".join(found)
+
+
+def test_verify_finds_a_row_that_is_there_twice(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s", [told(0, 1, 0)])
+    manifest = build(store, kinds=("achieved",))
+    index = store.read(manifest.table)
+    doubled = pa.concat_tables([index, index])
+    assert list(index_problems(store, manifest, store.slices[0], index)) == []
+    found = list(index_problems(store, manifest, store.slices[0], doubled))
+    assert found == ["1 rows are there twice"]
 
 
 def test_verify_finds_rewards_made_anew_and_lost_transitions(tmp_path: Path) -> None:
