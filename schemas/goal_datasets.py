@@ -185,13 +185,6 @@ class GoalDatasetManifest(TableManifest):
 
     _CIRCUMSTANCES = TableManifest._CIRCUMSTANCES | {"statistics", "counts"}
 
-    def identity(self) -> dict[str, Any]:
-        """As for any table; options that older versions had not, at their defaults, left out."""
-        content = super().identity()
-        if not self.options.commands_hold:
-            del content["options"]["commands_hold"]
-        return content
-
     @property
     def table(self) -> str:
         """Path of the table below the store."""
