@@ -1,22 +1,24 @@
-"""RLDS feature specifications as flat columns, and the parsing of an episode into them.
+"""RLDS feature specifications as flat columns.
 
-The only module, with `source`, that imports TFDS. TensorFlow itself is not needed: TFDS parses
-`tf.train.Example` protocol buffers with NumPy, and images stay encoded.
+Only here, in `examples` and in `source` is TFDS imported. TensorFlow itself is not needed: stored
+examples are protocol buffers, and images stay encoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import example_parser
 
+from relabel.flags import FLAGS, decode_flag, flag_problem
+from relabel.texts import decode_phrasings, decode_text, language_rank
 from schemas import fields
-from schemas.errors import EpisodeError, SourceError
-from schemas.tables import Array, FieldSpec
+from schemas.errors import SourceError
+from schemas.tables import FieldSpec
 
 Path = tuple[str, ...]
 
@@ -27,7 +29,19 @@ class Leaf:
 
     spec: FieldSpec
     path: Path  # keys from the top of the example
-    decode: Callable[[Any], Any] | None  # of one step's value, where storage differs from value
+    stored: Any  # TFDS's `TensorInfo` of what an example holds: of all steps, or of the episode
+    decode: Callable[[Any], Any] | None  # of one stored value, where it is not the value itself
+    declared_text: bool = False  # a `Text`; a string tensor may hold any bytes
+
+    @property
+    def key(self) -> str:
+        """Name in a stored example."""
+        return "/".join(self.path)
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether there is a value per step, not one per episode."""
+        return self.path[0] == fields.STEPS
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,6 @@ class Features:
     steps: tuple[Leaf, ...]  # everything below `steps`, images included
     metadata: tuple[Leaf, ...]  # everything else, one value per episode
     left_out: Mapping[str, str]  # dotted name → why it cannot be a column
-    serialized: Mapping[str, Any]  # TFDS's own description of the stored form
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -45,21 +58,45 @@ class Features:
         return tuple(leaf.spec.name for leaf in self.steps if leaf.spec.kind == "image")
 
     @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Names of all texts, those that sound like an instruction first, of steps before episodes.
+
+        A text of the episode is named as its column of the episodes table is.
+        """
+        texts = [leaf for leaf in (*self.steps, *self.metadata) if leaf.spec.kind == "text"]
+        ranked = sorted(
+            texts, key=lambda leaf: (language_rank(column_name(leaf)), not leaf.in_steps)
+        )
+        return tuple(map(column_name, ranked))
+
+    @property
     def language_fields(self) -> tuple[str, ...]:
-        """Names of the text features of a step; those called instruction or language first."""
-        names = [leaf.spec.name for leaf in self.steps if leaf.spec.kind == "text"]
-        return tuple(sorted(names, key=lambda n: not ("language" in n or "instruction" in n)))
+        """Those of `text_fields` that may say what an episode was told to do.
+
+        By their names; where no name sounds like it, all texts of steps. Texts of an episode
+        with other names are paths and dates.
+        """
+        likely = tuple(name for name in self.text_fields if language_rank(name) < 2)
+        others = tuple(leaf.spec.name for leaf in self.steps if leaf.spec.kind == "text")
+        return likely or others
 
 
-def read_features(features: Any, origin: str) -> Features:
+def column_name(leaf: Leaf) -> str:
+    """Name of a feature's column in the steps or in the episodes table."""
+    return leaf.spec.name if leaf.in_steps else fields.METADATA_PREFIX + leaf.spec.name
+
+
+def read_features(features: Any, origin: str, exclude: Sequence[str] = ()) -> Features:
     """Flattens the features of a TFDS dataset.
 
     Args:
         features: `builder.info.features`.
         origin: the directory, for error texts.
+        exclude: patterns of dotted names to leave out.
 
     Raises:
-        SourceError: there is no nested `steps` dataset, so it is not RLDS.
+        SourceError: there is no nested `steps` dataset, so it is not RLDS; a flag that is none;
+            a pattern that no feature matches.
     """
     top = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     steps = top.pop(fields.STEPS, None)
@@ -71,56 +108,51 @@ def read_features(features: Any, origin: str) -> Features:
             f"{origin}: not RLDS: expected a nested dataset 'steps', got the features: {got}; "
             "see https://github.com/google-research/rlds#dataset-format"
         )
-    step_leaves, left_out = _split(
-        _walk(steps.feature, (fields.STEPS,)), reserved=(fields.EPISODE_ID, fields.STEP)
-    )
-    metadata, more = _split(leaf for key, f in sorted(top.items()) for leaf in _walk(f, (key,)))
+    serialized = features.get_serialized_info()
+    of_steps = list(_walk(steps.feature, (fields.STEPS,)))
+    of_episode = [pair for key, f in sorted(top.items()) for pair in _walk(f, (key,))]
+    excluded = _excluded([path for _, path in (*of_steps, *of_episode)], exclude, origin)
+    split = _Flattening(origin, serialized, excluded)
+    step_leaves, left_out = split(of_steps, reserved=(fields.EPISODE_ID, fields.STEP))
+    metadata, more = split(of_episode)
     # An image or video of a whole episode belongs to no frame.
     images = {leaf.spec.name: "an image of the whole episode" for leaf in metadata if _image(leaf)}
     metadata = tuple(leaf for leaf in metadata if not _image(leaf))
-    serialized = features.get_serialized_info()
-    return Features(step_leaves, metadata, {**left_out, **more, **images}, serialized)
+    return Features(step_leaves, metadata, {**left_out, **more, **images})
 
 
 def _image(leaf: Leaf) -> bool:
     return leaf.spec.kind == "image"
 
 
-def _split(
-    leaves: Iterator[Leaf | tuple[str, str]], reserved: Sequence[str] = ()
-) -> tuple[tuple[Leaf, ...], dict[str, str]]:
-    usable: dict[str, Leaf] = {}
-    left_out: dict[str, str] = {}
-    for leaf in leaves:
-        if not isinstance(leaf, Leaf):
-            left_out.update([leaf])
-        elif leaf.spec.name in usable or leaf.spec.name in reserved:
-            left_out[".".join(leaf.path)] = f"there is a column {leaf.spec.name!r} already"
-        else:
-            usable[leaf.spec.name] = leaf
-    return tuple(usable.values()), left_out
+def _walk(feature: Any, path: Path) -> Iterator[tuple[Any, Path]]:
+    """The features that are no dictionary, with their paths."""
+    if not isinstance(feature, tfds.features.FeaturesDict):
+        yield feature, path
+        return
+    for key, inner in sorted(feature.items()):  # a protobuf map has no order
+        yield from _walk(inner, (*path, key))
 
 
-def _walk(feature: Any, path: Path) -> Iterator[Leaf | tuple[str, str]]:
-    if isinstance(feature, tfds.features.FeaturesDict):
-        for key, inner in sorted(feature.items()):  # a protobuf map has no order
-            yield from _walk(inner, (*path, key))
-        return
-    name = _name(path)
-    if isinstance(feature, (tfds.features.Dataset, tfds.features.Video, tfds.features.Audio)):
-        yield name, f"a {type(feature).__name__} feature cannot be a column"
-        return
-    info = feature.get_tensor_info()
-    if not isinstance(info, tfds.features.TensorInfo):
-        yield name, f"a {type(feature).__name__} of several values cannot be a column"
-        return
-    spec = FieldSpec(
-        name=name, kind=_kind(feature), dtype=_dtype(info), shape=_shape(feature, info)
-    )
-    if spec.problem:
-        yield name, spec.problem
-        return
-    yield Leaf(spec, path, _decoder(feature, info))
+def _excluded(paths: Sequence[Path], patterns: Sequence[str], origin: str) -> dict[Path, str]:
+    """Paths that a pattern matches, with the pattern."""
+    excluded: dict[Path, str] = {}
+    for pattern in patterns:
+        dotted = pattern.strip("/").replace("/", ".")
+        found = [p for p in paths if any(fnmatchcase(name, dotted) for name in _names(p))]
+        if not found:
+            raise SourceError(
+                f"{origin}: --exclude {pattern}: no such feature; there are "
+                + ", ".join(sorted(map(_name, paths)))
+            )
+        excluded |= dict.fromkeys(found, f"excluded by --exclude {pattern}")
+    return excluded
+
+
+def _names(path: Path) -> set[str]:
+    """Ways to name a feature: as a column, and in full."""
+    prefix = "" if path[0] == fields.STEPS else fields.METADATA_PREFIX
+    return {_name(path), prefix + _name(path), ".".join(path)}
 
 
 def _name(path: Path) -> str:
@@ -128,10 +160,85 @@ def _name(path: Path) -> str:
     return ".".join(inner)
 
 
-def _kind(feature: Any) -> Any:
-    if isinstance(feature, tfds.features.Image):
-        return "image"
-    return "text" if isinstance(feature, tfds.features.Text) else "tensor"
+@dataclass(frozen=True)
+class _Flattening:
+    """Features into leaves and what is left out."""
+
+    origin: str
+    serialized: Mapping[str, Any]  # TFDS's own description of the stored form
+    excluded: Mapping[Path, str]
+
+    def __call__(
+        self, walked: Sequence[tuple[Any, Path]], reserved: Sequence[str] = ()
+    ) -> tuple[tuple[Leaf, ...], dict[str, str]]:
+        usable: dict[str, Leaf] = {}
+        left_out: dict[str, str] = {}
+        for feature, path in walked:
+            name = _name(path)
+            leaf = self.excluded.get(path) or self._leaf(feature, path)
+            if not isinstance(leaf, Leaf):
+                left_out[name] = leaf
+            elif name in usable or name in reserved:
+                left_out[".".join(path)] = f"there is a column {name!r} already"
+            else:
+                usable[name] = leaf
+        return tuple(usable.values()), left_out
+
+    def _leaf(self, feature: Any, path: Path) -> Leaf | str:
+        if path[0] == fields.STEPS and path[1:] in [(flag,) for flag in FLAGS]:
+            return self._flag(feature, path)
+        return self._leaf_of(feature, path)
+
+    def _flag(self, feature: Any, path: Path) -> Leaf:
+        info = feature.get_tensor_info()
+        one = isinstance(info, tfds.features.TensorInfo)
+        problem = flag_problem(_dtype(info), tuple(info.shape)) if one else f"got {feature}"
+        if problem:
+            raise SourceError(
+                f"{self.origin}: {_name(path)}: {problem}; `--exclude {_name(path)}` reads the "
+                "dataset without it"
+            )
+        plain = _tensor_decoder(feature, info)
+        spec = FieldSpec(name=_name(path), kind="tensor", dtype="bool")
+        decode = decode_flag if plain is None else lambda value: decode_flag(plain(value))
+        return Leaf(spec, path, self._stored(path), decode)
+
+    def _leaf_of(self, feature: Any, path: Path) -> Leaf | str:
+        """A feature as a column, or why it cannot be one."""
+        what = _article(type(feature).__name__)
+        if isinstance(feature, tfds.features.Image):
+            spec = FieldSpec(name=_name(path), kind="image", dtype="uint8")
+            return Leaf(spec, path, self._stored(path), None)
+        if isinstance(feature, (tfds.features.Dataset, tfds.features.Video, tfds.features.Audio)):
+            return f"{what} feature cannot be a column"
+        info, stored = feature.get_tensor_info(), feature.get_serialized_info()
+        if not isinstance(info, tfds.features.TensorInfo):
+            return f"{what} of several values cannot be a column"
+        if not isinstance(feature, tfds.features.Tensor) and not _same(info, stored):
+            inner = getattr(feature, "feature", feature)
+            return f"{what} of {type(inner).__name__} cannot be a column"
+        text = _dtype(info) == "object"
+        spec = FieldSpec(
+            name=_name(path),
+            kind="text" if text else "tensor",
+            dtype=_dtype(info),
+            shape=tuple(info.shape),
+        )
+        if spec.problem:
+            return spec.problem
+        decode = _text_decoder(spec) if text else _tensor_decoder(feature, info)
+        inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+        return Leaf(spec, path, self._stored(path), decode, isinstance(inner, tfds.features.Text))
+
+    def _stored(self, path: Path) -> Any:
+        tree = self.serialized
+        for key in path:
+            tree = tree[key]
+        return tree
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
 
 
 def _dtype(info: Any) -> str:
@@ -139,98 +246,16 @@ def _dtype(info: Any) -> str:
     return "object" if dtype.kind in "OSU" else str(dtype)
 
 
-def _shape(feature: Any, info: Any) -> tuple[int | None, ...]:
-    return () if _kind(feature) != "tensor" else tuple(info.shape)
+def _same(info: Any, stored: Any) -> bool:
+    """Whether values are stored as they are."""
+    return getattr(stored, "shape", None) == info.shape and _dtype(stored) == _dtype(info)
 
 
-def _decoder(feature: Any, info: Any) -> Callable[[Any], Any] | None:
-    if _kind(feature) != "tensor":
+def _tensor_decoder(feature: Any, info: Any) -> Callable[[Any], Any] | None:
+    if _same(info, feature.get_serialized_info()):
         return None
-    stored = feature.get_serialized_info()
-    same = getattr(stored, "shape", None) == info.shape and _dtype(stored) == _dtype(info)
-    return None if same else cast(Callable[[Any], Any], feature.decode_example_np)
+    return cast(Callable[[Any], Any], feature.decode_example_np)
 
 
-class EpisodeParser:
-    """Parses serialized episodes into the columns asked for, and only these.
-
-    Args:
-        features: of the source.
-        columns: names of step features.
-    """
-
-    def __init__(self, features: Features, columns: Sequence[str]) -> None:
-        wanted = set(columns)
-        self._steps = [leaf for leaf in features.steps if leaf.spec.name in wanted]
-        self._metadata = list(features.metadata)
-        paths = [leaf.path for leaf in (*self._steps, *self._metadata)]
-        # TFDS's parser stumbles over a ragged feature that it was not told of.
-        paths += _ragged_paths(features.serialized)
-        subset: dict[str, Any] = {}
-        for path in paths:
-            _put(subset, path, _get(features.serialized, path))
-        self._parser = example_parser.ExampleParserNp(subset)
-
-    def parse(self, record: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Step columns and metadata of one episode.
-
-        Returns:
-            Step columns by name, (T, *shape) arrays or lists of T values (bytes of an image,
-            str of a text); metadata by name.
-
-        Raises:
-            EpisodeError: the record does not hold what the features promise.
-        """
-        try:
-            example = self._parser.parse_example(record)
-            steps = {leaf.spec.name: _steps_column(leaf, example) for leaf in self._steps}
-            metadata = {leaf.spec.name: _metadata_value(leaf, example) for leaf in self._metadata}
-        except Exception as error:  # protobuf, NumPy and TFDS each raise their own kinds
-            raise EpisodeError(f"the record does not parse: {error}") from error
-        lengths = {name: len(values) for name, values in steps.items()}
-        if len(set(lengths.values())) > 1:
-            raise EpisodeError(f"its features disagree on the number of steps: {lengths}")
-        return steps, metadata
-
-
-def _steps_column(leaf: Leaf, example: Mapping[str, Any]) -> Any:
-    values = _get(example, leaf.path)
-    if leaf.spec.kind == "text":
-        return [value.decode("utf-8") for value in values]
-    if leaf.spec.kind == "image" or None in leaf.spec.shape:
-        return list(values)
-    if leaf.decode is not None:
-        values = [leaf.decode(value) for value in values]
-    array: Array = np.asarray(values, None if leaf.spec.dtype == "object" else leaf.spec.dtype)
-    return array.reshape(len(array), *cast(tuple[int, ...], leaf.spec.shape))
-
-
-def _metadata_value(leaf: Leaf, example: Mapping[str, Any]) -> Any:
-    value = _get(example, leaf.path)
-    if leaf.decode is not None:
-        value = leaf.decode(value)
-    if isinstance(value, bytes) and leaf.spec.kind == "text":
-        return value.decode("utf-8")
-    return np.ravel(value).tolist() if leaf.spec.shape else value
-
-
-def _ragged_paths(serialized: Mapping[str, Any], path: Path = ()) -> list[Path]:
-    paths: list[Path] = []
-    for key, value in serialized.items():
-        if isinstance(value, Mapping):
-            paths += _ragged_paths(value, (*path, key))
-        elif tuple(value.shape).count(None) > 1:
-            paths.append((*path, key))
-    return paths
-
-
-def _get(tree: Mapping[str, Any], path: Path) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
+def _text_decoder(spec: FieldSpec) -> Callable[[Any], Any]:
+    return decode_phrasings if spec.shape else decode_text

@@ -7,14 +7,19 @@ import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from relabel.features import EpisodeParser, Features, Leaf, read_features
+from relabel.episodes import Episode as Episode
+from relabel.examples import EpisodeParser, Example, read_example
+from relabel.features import Features, Leaf, read_features
+from relabel.flags import episode_bounds
+from relabel.forms import settle
+from relabel.notes import LanguageReport, language_reports, source_notes
 from relabel.records import read_records
 from schemas import fields
 from schemas.dead_letters import DeadLetter
@@ -23,24 +28,10 @@ from schemas.errors import EpisodeError, SourceError
 from schemas.manifests import SourceSpec
 from schemas.slices import Slice
 
-_SAMPLED_EPISODES: Final = 20  # looked at to tell what a last step means
+_SAMPLED_RECORDS: Final = 20  # looked at to tell what a last step means, and the like
+_SAMPLED_BYTES: Final = 64 << 20  # of records; at least one is looked at
 _SLICE_MIB: Final = (1, 64)  # bounds of the source bytes one slice aims at
 _SLICES_AT_LEAST: Final = 8  # aimed at, so that small sources use several workers too
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One whole episode; images are still encoded."""
-
-    id: str
-    length: int  # T
-    steps: dict[str, Any]  # (T, *shape) array, or list of T bytes (image) or str (text)
-    metadata: dict[str, Any]
-
-    def language(self, names: Sequence[str]) -> str | None:
-        """First non-empty instruction at the first step."""
-        texts = (self.steps[name][0] for name in names if self.length and name in self.steps)
-        return next((text for text in texts if text.strip()), None)
 
 
 class Source:
@@ -52,10 +43,18 @@ class Source:
         ('observation.image_0', 'observation.image_1')
     """
 
-    def __init__(self, directory: str, builder: Any, split: str, features: Features) -> None:
+    def __init__(
+        self,
+        directory: str,
+        builder: Any,
+        split: str,
+        features: Features,
+        keep_merged: bool = False,
+    ) -> None:
         info = builder.info.splits[split]
         self.directory = directory
         self.features = features
+        self.keep_merged = keep_merged
         self.paths = [str(path) for path in info.filepaths]
         self.file_format = str(builder.info.file_format.value)
         self.bytes = int(info.num_bytes)
@@ -68,22 +67,35 @@ class Source:
         )
 
     @classmethod
-    def open(cls, directory: str, split: str) -> Source:
+    def open(
+        cls,
+        directory: str,
+        split: str,
+        *,
+        exclude: Sequence[str] = (),
+        keep_merged: bool = False,
+    ) -> Source:
         """Opens a split of a dataset directory.
 
         Args:
             directory: holds `features.json` and `dataset_info.json`.
             split: name of a split.
+            exclude: patterns of dotted feature names (`observation.depth*`) to leave out.
+            keep_merged: a record in which several episodes begin stays one episode; otherwise
+                it is split where the flags say.
 
         Raises:
-            SourceError: no such directory, not a TFDS dataset, not RLDS, no such split.
+            SourceError: no such directory, not a TFDS dataset, not RLDS, no such split; a flag
+                that is none; a pattern that no feature matches.
         """
         builder = open_builder(directory)
-        features = read_features(builder.info.features, directory)
+        features = read_features(builder.info.features, directory, exclude)
         splits = {name: info for name, info in builder.info.splits.items() if info.num_examples}
         if split not in splits:
             raise SourceError(f"{directory}: no split {split!r}; there are {', '.join(splits)}")
-        return cls(directory, builder, split, features)
+        source = cls(directory, builder, split, features, keep_merged)
+        source.features = settle(features, source._sampled_examples())
+        return source
 
     @property
     def episodes(self) -> int:
@@ -149,10 +161,15 @@ class Source:
         records = read_records(path, self.file_format, piece.start, piece.stop)
         for index, record in enumerate(records, start=piece.start):
             episode_id = piece.episode_id(index)
-            try:
-                yield _episode(parser, episode_id, record)
-            except EpisodeError as error:
-                yield DeadLetter(episode_id, f"{epath.Path(path).name}: {error}")
+            yield from self._read_record(parser, episode_id, record, path)
+
+    def _read_record(
+        self, parser: EpisodeParser, record_id: str, record: bytes | EpisodeError, path: str
+    ) -> Iterator[Episode | DeadLetter]:
+        try:
+            yield from _episodes(parser, record_id, record, self.keep_merged)
+        except EpisodeError as error:
+            yield DeadLetter(record_id, f"{epath.Path(path).name}: {error}")
 
     def detect_last_step(self) -> tuple[LastStep, str]:
         """What the last step of an episode means here, and what makes us think so.
@@ -164,40 +181,63 @@ class Source:
         actions = [leaf.spec.name for leaf in self.columns if is_action(leaf.spec.name)]
         if not actions:
             return LastStep.FINAL_OBSERVATION, "no action feature: nothing follows a last frame"
-        sample = self._sample(actions)
+        sample = [e for e in self._sampled if isinstance(e, Episode) and e.length]
         if not sample:
             return LastStep.FINAL_OBSERVATION, "no readable episode to look at"
-        real = sum(any(_is_real(values[-1]) for values in e.steps.values()) for e in sample)
+        real = sum(any(_is_real(e.steps[name][-1]) for name in actions) for e in sample)
         told = f"{real} of {len(sample)} sampled episodes end with a non-zero action"
         return (LastStep.CARRIES_ACTION if real else LastStep.FINAL_OBSERVATION), told
 
     def sample_instructions(self) -> tuple[str, ...]:
         """Distinct instructions of the first episodes."""
         names = self.features.language_fields
-        texts = (episode.language(names) for episode in self._sample(names))
+        texts = (e.language(names) for e in self._sampled if isinstance(e, Episode))
         return tuple(dict.fromkeys(text for text in texts if text))
+
+    def languages(self) -> tuple[LanguageReport, ...]:
+        """Every text of the source, with what the first episodes hold of it."""
+        episodes = [item for item in self._sampled if isinstance(item, Episode)]
+        return language_reports(self.features, episodes)
 
     def notes(self) -> list[str]:
         """What is unusual about the first episodes."""
-        sample = self._sample([fields.IS_LAST])
-        unmarked = sum(not any(episode.steps[fields.IS_LAST]) for episode in sample)
-        if not unmarked:
-            return []
-        return [
-            f"{unmarked} of {len(sample)} sampled episodes have no step marked is_last: "
-            "they may have been cut"
-        ]
+        return source_notes(self.features, self._sampled)
 
-    def _sample(self, columns: Sequence[str]) -> list[Episode]:
-        """Some readable, non-empty episodes from the start of the source."""
-        columns = [c for c in columns if any(c == leaf.spec.name for leaf in self.features.steps)]
-        pieces = (
-            Slice(0, 1, self.spec.split, shard, 0, length)
-            for shard, length in enumerate(self.spec.shard_lengths)
+    @cached_property
+    def _sampled(self) -> tuple[Episode | DeadLetter, ...]:
+        """The first records, without images."""
+        columns = [leaf.spec.name for leaf in self.columns]
+        parser = EpisodeParser(self.features, columns)
+        return tuple(
+            item
+            for episode_id, record, path in self._sampled_records()
+            for item in self._read_record(parser, episode_id, record, path)
         )
-        items = (item for piece in pieces if columns for item in self.read(piece, columns))
-        episodes = (item for item in items if isinstance(item, Episode) and item.length)
-        return list(itertools.islice(episodes, _SAMPLED_EPISODES))
+
+    def _sampled_examples(self) -> Iterator[Example]:
+        for _, record, _ in self._sampled_records():
+            try:
+                if not isinstance(record, EpisodeError):
+                    yield read_example(record)
+            except EpisodeError:  # told where episodes are read
+                continue
+
+    def _sampled_records(self) -> Iterator[tuple[str, bytes | EpisodeError, str]]:
+        """The first records, with the ids of their episodes and the paths of their shards."""
+        read = 0
+        for episode_id, record, path in itertools.islice(self._records(), _SAMPLED_RECORDS):
+            yield episode_id, record, path
+            read += 0 if isinstance(record, EpisodeError) else len(record)
+            if read > _SAMPLED_BYTES:
+                return
+
+    def _records(self) -> Iterator[tuple[str, bytes | EpisodeError, str]]:
+        for shard, (path, length) in enumerate(
+            zip(self.paths, self.spec.shard_lengths, strict=True)
+        ):
+            piece = Slice(0, 1, self.spec.split, shard, 0, length)
+            records = read_records(path, self.file_format, 0, length)
+            yield from ((piece.episode_id(i), record, path) for i, record in enumerate(records))
 
 
 def open_builder(directory: str) -> Any:
@@ -222,12 +262,26 @@ def open_builder(directory: str) -> Any:
         ) from error
 
 
-def _episode(parser: EpisodeParser, episode_id: str, record: bytes | EpisodeError) -> Episode:
+def _episodes(
+    parser: EpisodeParser, record_id: str, record: bytes | EpisodeError, keep_merged: bool
+) -> list[Episode]:
+    """The episodes of one record: one, or several that the flags tell apart."""
     if isinstance(record, EpisodeError):
         raise record
     steps, metadata = parser.parse(record)
     length = len(next(iter(steps.values()))) if steps else 0
-    return Episode(episode_id, length, steps, metadata)
+    bounds = [(0, length)] if keep_merged else episode_bounds(steps, length)
+    if len(bounds) == 1:
+        return [Episode(record_id, length, steps, metadata)]
+    return [
+        Episode(
+            f"{record_id}.{part}",
+            stop - start,
+            {name: values[start:stop] for name, values in steps.items()},
+            metadata,
+        )
+        for part, (start, stop) in enumerate(bounds)
+    ]
 
 
 def is_action(name: str) -> bool:

@@ -29,12 +29,16 @@ class FieldSpec(BaseModel):
     kind: Literal["tensor", "text", "image"]
     dtype: str  # NumPy name: "float32", "bool"; "object" for text, images and strings
     shape: tuple[int | None, ...] = ()  # None: a length that differs from step to step
+    codes: bool = False  # a text stored as the integers of its UTF-8 bytes
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """Type of the column: scalar, fixed-size list, or list when the length varies."""
+        """Type of the column: scalar, fixed-size list, or list when the length varies.
+
+        A text of some shape is a list of phrasings.
+        """
         if self.kind == "text":
-            return pa.string()
+            return pa.list_(pa.string()) if self.shape else pa.string()
         if self.kind == "image":
             return pa.binary()
         value = pa.binary() if self.dtype == "object" else pa.from_numpy_dtype(self.dtype)

@@ -35,7 +35,12 @@ FORBIDDEN = {
 }
 # Of the room `relabel`: the only modules that may import a library.
 _TORCH_MODULES = {"relabel/encoder.py", "relabel/encoder_texts.py", "relabel/open_clip_import.py"}
-_TFDS_MODULES = {"relabel/features.py", "relabel/source.py", "relabel/testing.py"}
+_TFDS_MODULES = {
+    "relabel/examples.py",
+    "relabel/features.py",
+    "relabel/source.py",
+    "relabel/testing.py",
+}
 ONLY_IN = {
     **dict.fromkeys(TORCH, _TORCH_MODULES),
     **dict.fromkeys(TENSORFLOW, _TFDS_MODULES),

@@ -32,6 +32,9 @@ def features() -> tfds.features.FeaturesDict:
         "box": kinds.BBoxFeature(),
         "words": kinds.Tensor(shape=(2,), dtype=np.str_),
         "word": np.str_,
+        "blob": np.str_,  # bytes that are no text
+        "blobs": kinds.Tensor(shape=(2,), dtype=np.str_),
+        "codes": kinds.Tensor(shape=(17,), dtype=np.int32),  # of UTF-8, padded with zeros
         "numbers": kinds.Sequence(np.int64),
         "points": kinds.Sequence(kinds.Tensor(shape=(2,), dtype=np.float32)),
         "arm": {"joints": {"angle": kinds.Tensor(shape=(1,), dtype=np.float32)}},
@@ -48,6 +51,7 @@ def features() -> tfds.features.FeaturesDict:
         "is_terminal": np.bool_,
         "language": kinds.Text(),
         "note": kinds.Text(),
+        "phrasings": kinds.Sequence(kinds.Text()),
         "step": np.int64,  # a name that the tables need for themselves
     }
     return kinds.FeaturesDict(
@@ -90,6 +94,9 @@ def _step(rng: np.random.Generator, step: int, length: int) -> dict[str, Any]:
         "box": kinds.BBox(0.0, 0.25, 0.5, 1.0),
         "words": ["élan", f"word {step}"],
         "word": "" if step else "x",
+        "blob": b"\x80\x03}" + bytes([step]),
+        "blobs": [b"\xff\x00", b"\xfe"],
+        "codes": np.array([*"öffne die tür".encode(), 0, 0], np.int32),
         "numbers": list(range(step)),
         "points": [[float(i), 0.5] for i in range((step + 1) % 3)],
         "arm": {"joints": {"angle": np.array([step / 8], np.float32)}},
@@ -105,6 +112,7 @@ def _step(rng: np.random.Generator, step: int, length: int) -> dict[str, Any]:
         "is_terminal": False,
         "language": "öffne",
         "note": "  ",
+        "phrasings": ["öffne", "mach auf"][: step + 1],
         "step": step,
     }
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from relabel.features import EpisodeParser, Features, read_features
+from relabel.examples import EpisodeParser
+from relabel.features import Features, read_features
 from relabel.source import Episode, Source
 from relabel.testing import serialize_episode
 from schemas.errors import EpisodeError, SourceError
@@ -44,8 +45,11 @@ def spec(source: Source, name: str) -> FieldSpec:
         ("observation.flags", "tensor", "bool", (2,)),
         ("observation.label", "tensor", "int64", ()),
         ("observation.box", "tensor", "float32", (4,)),
-        ("observation.words", "tensor", "object", (2,)),
-        ("observation.word", "tensor", "object", ()),
+        ("observation.words", "text", "object", (2,)),
+        ("observation.word", "text", "object", ()),
+        ("observation.blob", "tensor", "object", ()),
+        ("observation.blobs", "tensor", "object", (2,)),
+        ("phrasings", "text", "object", (None,)),
         ("observation.numbers", "tensor", "int64", (None,)),
         ("observation.points", "tensor", "float32", (None, 2)),
         ("observation.arm.joints.angle", "tensor", "float32", (1,)),
@@ -63,6 +67,12 @@ def test_every_kind_of_feature_has_a_column(
     assert spec(source, name) == FieldSpec(name=name, kind=kind, dtype=dtype, shape=shape)
 
 
+def test_integers_that_spell_a_text_are_one(source: Source) -> None:
+    name = "observation.codes"
+    assert spec(source, name) == FieldSpec(name=name, kind="text", dtype="object", codes=True)
+    assert spec(source, "observation.bytes").kind == "tensor"
+
+
 def test_what_cannot_be_a_column_is_left_out_with_its_reason(source: Source) -> None:
     assert source.features.left_out == {
         "observation.deep": "shape [None, None] has more than one open length",
@@ -77,7 +87,7 @@ def test_what_cannot_be_a_column_is_left_out_with_its_reason(source: Source) -> 
 def test_columns_are_in_order_and_distinct(source: Source) -> None:
     names = [leaf.spec.name for leaf in source.features.steps]
     assert names == sorted(names)
-    assert len(set(names)) == len(names) == 20
+    assert len(set(names)) == len(names) == 24
     assert [leaf.spec.name for leaf in source.features.metadata] == ["file", "n", "pose", "robot"]
     assert source.features.cameras == ("observation.image",)
 
@@ -102,8 +112,12 @@ def test_every_kind_of_column_goes_into_a_store(
         [x for point in o["points"] for x in point] for o in observations
     ]
     assert column("observation.label") == [o["label"] for o in observations]
-    assert column("observation.words") == [[w.encode() for w in o["words"]] for o in observations]
-    assert column("observation.word") == [o["word"].encode() for o in observations]
+    assert column("observation.words") == [o["words"] for o in observations]
+    assert column("observation.word") == [o["word"] for o in observations]
+    assert column("observation.blob") == [o["blob"] for o in observations]
+    assert column("observation.blobs") == [o["blobs"] for o in observations]
+    assert column("observation.codes") == ["öffne die tür"] * len(raw)
+    assert column("phrasings") == [step["phrasings"] for step in raw]
     assert column("observation.box") == [[0, 0.25, 0.5, 1]] * len(raw)
     assert column("language") == ["öffne"] * len(raw)
     assert episodes.column("episode_metadata.n").to_pylist() == [0, 7, 14, 21]
@@ -137,7 +151,27 @@ def flat(step: Any, **metadata: Any) -> Features:
 def test_language_fields_come_first() -> None:
     text = kinds.Text()
     found = flat({"a": text, "natural_language": text, "z_instruction": text, "n": np.int64})
-    assert found.language_fields == ("natural_language", "z_instruction", "a")
+    assert found.text_fields == ("natural_language", "z_instruction", "a")
+    assert found.language_fields == ("natural_language", "z_instruction")
+
+
+def test_texts_of_steps_before_those_of_the_episode() -> None:
+    text = kinds.Text()
+    found = flat(
+        {"note": text, "task": text, "language_b": text},
+        episode_metadata={"language_a": text, "file": text, "goal": text},
+    )
+    assert found.text_fields == (
+        *("language_b", "episode_metadata.language_a", "task", "episode_metadata.goal"),
+        *("note", "episode_metadata.file"),
+    )
+    assert found.language_fields == found.text_fields[:4]
+
+
+def test_where_no_name_sounds_like_language_all_texts_of_steps_may_be() -> None:
+    text = kinds.Text()
+    found = flat({"b": text, "a": np.str_}, episode_metadata={"file": text})
+    assert found.language_fields == ("a", "b")
 
 
 def test_videos_and_sound_are_left_out() -> None:
@@ -147,7 +181,7 @@ def test_videos_and_sound_are_left_out() -> None:
     assert [leaf.spec.name for leaf in found.steps] == ["x"]
     assert found.left_out == {
         "clip": "a Video feature cannot be a column",
-        "sound": "a Audio feature cannot be a column",
+        "sound": "an Audio feature cannot be a column",
     }
 
 
@@ -182,13 +216,13 @@ def records() -> Iterator[bytes]:
 
 def test_parsing_without_columns_gives_the_metadata() -> None:
     steps, metadata = parser([]).parse(next(records()))
-    assert steps == {}
+    assert list(steps) == ["is_first", "is_last", "is_terminal"]  # they bound the episode
     assert metadata == {"file": "/raw/é0.h5", "seed": 100}
 
 
 def test_names_that_are_no_column_are_passed_over() -> None:
     steps, _ = parser(["action", "nothing"]).parse(next(records()))
-    assert list(steps) == ["action"]
+    assert sorted(steps) == ["action", "is_first", "is_last", "is_terminal"]
 
 
 @pytest.mark.parametrize("record", [b"\xff\xff", b"", b"abc"])

@@ -53,7 +53,7 @@ def check_column(ours: Any, theirs: list[Any], spec: Any, where: str) -> None:
     """Every value of one column of one episode, type and shape included."""
     assert len(ours) == len(theirs), where
     if spec.kind == "text":
-        assert ours == [value.decode("utf-8") for value in theirs], where
+        assert ours == [as_text(value, spec) for value in theirs], where
         return
     if spec.kind == "tensor" and None not in spec.shape:
         assert isinstance(ours, np.ndarray), where
@@ -64,6 +64,17 @@ def check_column(ours: Any, theirs: list[Any], spec: Any, where: str) -> None:
             assert mine == other, where
         else:
             np.testing.assert_array_equal(np.ravel(mine), np.ravel(other), err_msg=where)
+
+
+def as_text(value: Any, spec: Any) -> Any:
+    """A text, or its phrasings, as TFDS reads it."""
+    if spec.shape:
+        return [text.decode("utf-8") for text in np.ravel(value)]
+    return (
+        value.decode("utf-8")
+        if isinstance(value, bytes)
+        else bytes(value[value > 0].tolist()).decode()
+    )
 
 
 def check_against_tfds(source: Source) -> int:
@@ -146,7 +157,8 @@ def test_any_cut_into_slices_gives_the_same_episodes(source: Source) -> None:
 
 def test_only_the_columns_asked_for_are_parsed(source: Source) -> None:
     (episode,) = whole(list(source.read(Slice(0, 1, "train", 0, 0, 1), ["action"])))
-    assert list(episode.steps) == ["action"]
+    # The flags too: they bound the episode.
+    assert sorted(episode.steps) == ["action", "is_first", "is_last", "is_terminal"]
 
 
 def test_reading_imports_no_tensorflow(tmp_path: Path) -> None:
@@ -173,7 +185,7 @@ def shard_of(records: list[bytes], directory: Path) -> Source:
                shard_lengths=[len(records)])  # fmt: skip
     source = Source.open(str(directory), "train")
     write_shard(Path(source.paths[0]), records, "tfrecord")
-    return source
+    return Source.open(str(directory), "train")
 
 
 def good_record(index: int = 0, length: int = 2) -> bytes:
@@ -195,6 +207,10 @@ def shorten_actions(feature: Any) -> None:
     del feature["steps/action"].float_list.value[-2:]
 
 
+def change_type(feature: Any) -> None:
+    feature["steps/is_first"].float_list.value.extend([1.5])
+
+
 def spoil_text(feature: Any) -> None:
     feature["steps/language_instruction"].bytes_list.value[1] = b"caf\xe9"
 
@@ -211,9 +227,8 @@ def drop_action(feature: Any) -> None:
     ("change", "text"),
     [
         (shorten_actions, "disagree on the number of steps"),
-        (spoil_text, "utf-8"),
-        (spoil_metadata_text, "utf-8"),
-        (drop_action, "does not parse"),
+        (drop_action, "feature 'action' is missing from the record, though features.json has it"),
+        (change_type, "feature 'is_first': expected values of bool, the record has a float_list"),
     ],
 )
 def test_a_record_that_breaks_the_promise_is_dead_alone(
@@ -225,6 +240,20 @@ def test_a_record_that_breaks_the_promise_is_dead_alone(
     assert second is not None
     assert text in second
     assert "small-train.tfrecord-00000-of-00001" in second
+
+
+def test_a_text_that_is_no_text_is_lost_alone(tmp_path: Path) -> None:
+    records = [good_record(0), edited(good_record(1), spoil_text), good_record(2)]
+    source = shard_of([*records, edited(good_record(0), spoil_metadata_text)], tmp_path / "src")
+    first, second, _, fourth = whole(read_all(source))
+    assert first.steps["language_instruction"] == ["open the drawer"] * 2
+    assert second.steps["language_instruction"] == ["fermé", None]
+    assert (first.metadata["file"], fourth.metadata["file"]) == ("/raw/é0.h5", None)
+    assert second.steps["action"].shape == (2, 2)
+    assert source.notes() == [
+        "language_instruction: 1 sampled texts are not UTF-8 and are left out (null)",
+        "episode_metadata.file: 1 sampled texts are not UTF-8 and are left out (null)",
+    ]
 
 
 def test_bytes_that_are_no_example_are_dead_alone(tmp_path: Path) -> None:
@@ -443,15 +472,15 @@ def test_real_bridge_data_carry_a_last_action(bridge_dir: Path) -> None:
 def test_instructions_and_their_fields(tmp_path: Path, source: Source) -> None:
     assert source.sample_instructions() == ("open the drawer", "fermé")
     other = exotic.write(tmp_path / "src")
-    assert other.features.language_fields == ("language", "note")
+    assert other.features.language_fields == ("language",)
     assert other.sample_instructions() == ("öffne",)
 
 
 def test_blank_text_is_no_instruction() -> None:
     steps = {"a": ["  ", "x"], "b": ["do it", "x"]}
     episode = Episode("train/0/0", 2, steps, {})
-    assert episode.language(["a", "b"]) == "do it"
-    assert episode.language(["a"]) is None
+    assert episode.language(["a", "b"]) == "x"  # the first field that has any, later or not
+    assert episode.language(["b", "a"]) == "do it"
     assert Episode("train/0/0", 0, {"a": []}, {}).language(["a"]) is None
 
 

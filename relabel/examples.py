@@ -1,0 +1,152 @@
+"""Stored episodes, `tf.train.Example` protocol buffers, parsed into columns.
+
+Not through TFDS's own parser, which stumbles over features that nobody asked for and does not
+say which one is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+from tensorflow_datasets.core.example_parser import reshape_ragged_tensor
+from tensorflow_datasets.proto import tf_example_pb2
+
+from relabel.features import Features, Leaf
+from relabel.flags import FLAGS
+from schemas.errors import EpisodeError
+from schemas.tables import Array
+
+Example = Mapping[str, Any]  # stored name of a feature → its protocol buffer
+
+_ADDRESS: Final = re.compile(r"<?\S* (?:object )?at 0x[0-9a-fA-F]+>?")
+_LOSSLESS: Final = {"int64_list": "biuf", "float_list": "f", "bytes_list": "O"}  # NumPy's kinds
+
+
+def read_example(record: bytes) -> Example:
+    """The features of a serialized episode.
+
+    Raises:
+        EpisodeError: it is none.
+    """
+    try:
+        features = tf_example_pb2.Example.FromString(record).features.feature
+    except Exception as error:  # protobuf's implementations differ in what they raise
+        raise EpisodeError(f"the record does not parse: {told(error)}") from error
+    if not features:
+        raise EpisodeError("the record does not parse: it holds no feature at all")
+    return cast(Example, features)
+
+
+def stored_values(example: Example, leaf: Leaf) -> Any:
+    """What an example holds of a feature: of all steps (T, …) or of the episode.
+
+    Raises:
+        EpisodeError: the feature is missing, or is not what the features promise.
+    """
+    name = leaf.spec.name
+    if leaf.key not in example and f"{leaf.key}/ragged_flat_values" not in example:
+        raise EpisodeError(
+            f"feature {name!r} is missing from the record, though features.json has it; "
+            f"`--exclude {name}` reads all records without it"
+        )
+    try:
+        return _stored(example, leaf)
+    except Exception as error:  # NumPy and TFDS raise their own kinds
+        raise EpisodeError(f"feature {name!r}: {told(error)}") from error
+
+
+def _stored(example: Example, leaf: Leaf) -> Any:
+    ragged = f"{leaf.key}/ragged_flat_values"
+    feature = example[leaf.key if leaf.key in example else ragged]
+    field = feature.WhichOneof("kind")
+    dtype = np.dtype(leaf.stored.np_dtype)
+    values = [] if field is None else getattr(feature, field).value
+    if len(values) and dtype.kind not in _LOSSLESS[field]:
+        raise ValueError(f"expected values of {dtype}, the record has a {field}")
+    array: Array = np.array(values, dtype)
+    shape = tuple(leaf.stored.shape)
+    if not shape:
+        return array.item()
+    rows = _row_lengths(example, leaf.key)
+    if rows:
+        return reshape_ragged_tensor(array, rows, shape)
+    if not len(array):  # several open lengths: which of them is 0 does not show
+        return array.reshape([0 if n is None else n for n in shape])
+    return array.reshape([-1 if n is None else n for n in shape])
+
+
+def _row_lengths(example: Example, key: str) -> list[Any]:
+    lengths: list[Any] = []
+    while (name := f"{key}/ragged_row_lengths_{len(lengths)}") in example:
+        lengths.append(example[name].int64_list.value)
+    return lengths
+
+
+def told(error: Exception) -> str:
+    """The text of an error, without addresses of objects: they differ from run to run."""
+    return _ADDRESS.sub("…", str(error)) or type(error).__name__
+
+
+class EpisodeParser:
+    """Parses serialized episodes into the columns asked for, and only these.
+
+    Args:
+        features: of the source.
+        columns: names of step features; the flags are parsed beside them.
+    """
+
+    def __init__(self, features: Features, columns: Sequence[str]) -> None:
+        wanted = {*columns, *FLAGS}
+        self._steps = [leaf for leaf in features.steps if leaf.spec.name in wanted]
+        self._metadata = list(features.metadata)
+
+    def parse(self, record: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Step columns and metadata of one record.
+
+        Returns:
+            Step columns by name, (T, *shape) arrays or lists of T values (bytes of an image,
+            str of a text, None of one that does not decode, list of such of phrasings);
+            metadata by name.
+
+        Raises:
+            EpisodeError: the record does not hold what the features promise.
+        """
+        example = read_example(record)
+        steps = {leaf.spec.name: steps_column(example, leaf) for leaf in self._steps}
+        metadata = {leaf.spec.name: _metadata_value(example, leaf) for leaf in self._metadata}
+        _check_lengths({name: len(values) for name, values in steps.items()})
+        return steps, metadata
+
+
+def steps_column(example: Example, leaf: Leaf) -> Any:
+    """One feature of all steps, decoded; see `EpisodeParser.parse`."""
+    values = stored_values(example, leaf)
+    try:
+        if leaf.decode is not None:
+            values = [leaf.decode(value) for value in values]
+        if leaf.spec.kind != "tensor" or None in leaf.spec.shape:
+            return list(values)
+        array: Array = np.asarray(values, np.dtype(leaf.spec.dtype))
+        return array.reshape(len(array), *cast(tuple[int, ...], leaf.spec.shape))
+    except Exception as error:  # as above
+        raise EpisodeError(f"feature {leaf.spec.name!r}: {told(error)}") from error
+
+
+def _metadata_value(example: Example, leaf: Leaf) -> Any:
+    value = stored_values(example, leaf)
+    try:
+        if leaf.decode is not None:
+            value = leaf.decode(value)
+        if leaf.spec.kind == "tensor" and leaf.spec.shape:
+            return np.ravel(value).tolist()
+    except Exception as error:  # as above
+        raise EpisodeError(f"feature {leaf.spec.name!r}: {told(error)}") from error
+    return value
+
+
+def _check_lengths(lengths: Mapping[str, int]) -> None:
+    if len(set(lengths.values())) > 1:
+        raise EpisodeError(f"its features disagree on the number of steps: {dict(lengths)}")

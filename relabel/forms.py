@@ -1,0 +1,96 @@
+"""What the values of the first episodes tell of features that their description leaves open.
+
+A string may be a text or any bytes; a row of integers may be a text in codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from relabel.examples import Example, stored_values
+from relabel.features import Features, Leaf
+from relabel.texts import are_codes, are_texts, decode_codes
+from schemas.errors import EpisodeError
+from schemas.tables import FieldSpec
+
+_INTEGERS: Final = "iu"  # NumPy's kinds
+_VALUES_PER_EPISODE: Final = 32  # looked at; strings may be images
+
+Form = Callable[[Leaf, Sequence[Any]], Leaf]
+
+
+def settle(features: Features, sample: Iterable[Example]) -> Features:
+    """The same features, with what the sample shows them to be.
+
+    Args:
+        features: as described.
+        sample: stored episodes; none: all is as described.
+    """
+    leaves = [leaf for leaf in (*features.steps, *features.metadata) if _is_open(leaf)]
+    values: dict[str, list[Any]] = {leaf.key: [] for leaf in leaves}
+    for example in sample if leaves else ():
+        for leaf in leaves:
+            values[leaf.key] += _values(example, leaf)
+
+    def settled(leaf: Leaf) -> Leaf:
+        seen = values.get(leaf.key)
+        for form in FORMS if seen else ():
+            leaf = form(leaf, seen or ())
+        return leaf
+
+    return replace(
+        features,
+        steps=tuple(map(settled, features.steps)),
+        metadata=tuple(map(settled, features.metadata)),
+    )
+
+
+def _is_open(leaf: Leaf) -> bool:
+    """Whether a form may change it."""
+    return _is_string(leaf) or _is_row_of_integers(leaf)
+
+
+def _values(example: Example, leaf: Leaf) -> list[Any]:
+    """Some stored values of an episode; none if it is not as described."""
+    try:
+        values = stored_values(example, leaf)
+    except EpisodeError:
+        return []
+    if not leaf.in_steps:
+        return [values]
+    return list(values)[:: max(1, len(values) // _VALUES_PER_EPISODE)]
+
+
+def _is_string(leaf: Leaf) -> bool:
+    return leaf.spec.kind == "text" and leaf.decode is not None
+
+
+def _is_row_of_integers(leaf: Leaf) -> bool:
+    spec = leaf.spec
+    is_plain = spec.kind == "tensor" and leaf.decode is None
+    return is_plain and len(spec.shape) == 1 and np.dtype(spec.dtype).kind in _INTEGERS
+
+
+def text_or_bytes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
+    """Strings that are no texts stay bytes."""
+    if not _is_string(leaf) or leaf.declared_text:
+        return leaf
+    flat = [text for value in values for text in np.ravel(np.asarray(value, object))]
+    if are_texts(flat):
+        return leaf
+    return replace(leaf, spec=leaf.spec.model_copy(update={"kind": "tensor"}), decode=None)
+
+
+def codes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
+    """Integers that spell texts are texts."""
+    if not _is_row_of_integers(leaf) or not are_codes(leaf.spec.name, values):
+        return leaf
+    spec = FieldSpec(name=leaf.spec.name, kind="text", dtype="object", codes=True)
+    return replace(leaf, spec=spec, decode=decode_codes)
+
+
+FORMS: Final[tuple[Form, ...]] = (text_or_bytes, codes)

@@ -1,0 +1,209 @@
+"""What is unusual about a source, as far as its first records show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from relabel.episodes import Episode
+from relabel.features import Features, Leaf, column_name
+from relabel.flags import episode_bounds
+from schemas import fields
+from schemas.dead_letters import DeadLetter
+
+_EXAMPLES: Final = 3
+_LONGEST_EXAMPLE: Final = 80  # characters
+
+
+class LanguageReport(BaseModel):
+    """One text of a source, and what the first episodes hold of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str  # as `field:NAME` takes it
+    per: Literal["step", "episode"]
+    form: Literal["text", "phrasings", "codes"]
+    examples: tuple[str, ...]  # distinct ones, cut to 80 characters
+    values: int  # looked at
+    empty: int  # of these, without any text
+    unreadable: int  # of these, not UTF-8
+    fills_language: bool  # whether it may fill `language` of the episodes table
+
+
+def language_reports(features: Features, episodes: Sequence[Episode]) -> tuple[LanguageReport, ...]:
+    """Every text of a source, in the order in which `language` is filled."""
+    leaves = {column_name(leaf): leaf for leaf in (*features.steps, *features.metadata)}
+    return tuple(
+        _language_report(leaves[name], episodes, name in features.language_fields)
+        for name in features.text_fields
+    )
+
+
+def _language_report(leaf: Leaf, episodes: Sequence[Episode], fills: bool) -> LanguageReport:
+    values = [texts for episode in episodes for texts in episode.texts(column_name(leaf))]
+    known = [text for texts in values for text in texts if text and text.strip()]
+    form: Literal["text", "phrasings", "codes"] = "phrasings" if leaf.spec.shape else "text"
+    return LanguageReport(
+        name=column_name(leaf),
+        per="step" if leaf.in_steps else "episode",
+        form="codes" if leaf.spec.codes else form,
+        examples=tuple(_short(text) for text in list(dict.fromkeys(known))[:_EXAMPLES]),
+        values=len(values),
+        empty=sum(not any(t is None or t.strip() for t in texts) for texts in values),
+        unreadable=sum(None in texts for texts in values),
+        fills_language=fills,
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_EXAMPLE else text[: _LONGEST_EXAMPLE - 1] + "…"
+
+
+class Oddities(BaseModel):
+    """How many of some episodes are unusual, and the first of each kind."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    episodes: int = 0  # that have any step
+    counts: dict[str, int] = Field(default_factory=dict)  # by kind, see `_KINDS`
+    first: dict[str, str] = Field(default_factory=dict)  # id of the first episode of a kind
+    lost_texts: dict[str, int] = Field(default_factory=dict)  # by name: values not decoded
+
+    def add(self, episode: Episode, texts: Sequence[str]) -> None:
+        """Looks at one episode.
+
+        Args:
+            episode: with its flags.
+            texts: names of its texts.
+        """
+        for name in texts:
+            lost = sum(None in phrasings for phrasings in episode.texts(name))
+            if lost:
+                self.lost_texts[name] = self.lost_texts.get(name, 0) + lost
+        if not episode.length:
+            return
+        self.episodes += 1
+        for kind, is_so in _KINDS.items():
+            if is_so(episode):
+                self.counts[kind] = self.counts.get(kind, 0) + 1
+                self.first.setdefault(kind, episode.id)
+
+    def merge(self, later: Oddities) -> None:
+        """Adds what was seen of later episodes."""
+        self.episodes += later.episodes
+        for mine, other in ((self.counts, later.counts), (self.lost_texts, later.lost_texts)):
+            for kind, count in other.items():
+                mine[kind] = mine.get(kind, 0) + count
+        self.first = {**later.first, **self.first}
+
+    def notes(self, which: str = "") -> list[str]:
+        """A sentence for each kind that was seen.
+
+        Args:
+            which: what the episodes are a part of: "sampled".
+        """
+        which = f"{which} " if which else ""
+        of = f"of {self.episodes} {which}episodes"
+        told = [
+            f"{self.counts[kind]} {of} {text}; the first is {self.first[kind]}"
+            for kind, text in _TOLD.items()
+            if kind in self.counts
+        ]
+        lost = [
+            f"{name}: {count} {which} texts are not UTF-8 and are left out (null)".replace(
+                "  ", " "
+            )
+            for name, count in self.lost_texts.items()
+        ]
+        return [*told, *lost]
+
+
+def _flags(episode: Episode, name: str) -> NDArray[np.bool_]:
+    return np.asarray(episode.steps.get(name, np.zeros(0)), bool)
+
+
+def _is_unmarked(episode: Episode) -> bool:
+    return fields.IS_LAST in episode.steps and not _flags(episode, fields.IS_LAST).any()
+
+
+def _is_terminal_inside(episode: Episode) -> bool:
+    return bool(_flags(episode, fields.IS_TERMINAL)[:-1].any())
+
+
+def _is_merged(episode: Episode) -> bool:
+    return len(episode_bounds(episode.steps, episode.length)) > 1
+
+
+_KINDS: Final[Mapping[str, Callable[[Episode], bool]]] = {
+    "unmarked": _is_unmarked,
+    "part": lambda episode: episode.is_part,
+    "merged": _is_merged,
+    "terminal_inside": _is_terminal_inside,
+}
+_TOLD: Final = {
+    "unmarked": "have no step marked is_last: they may have been cut",
+    "part": "come from records that hold several, split where is_first and is_last say so "
+    "(--keep-merged leaves such records whole)",
+    "merged": "hold several episodes by is_first and is_last, and are kept whole",
+    "terminal_inside": "have is_terminal before their last step; only that of the last step "
+    "ends an episode",
+}
+
+
+def source_notes(features: Features, sample: Sequence[Episode | DeadLetter]) -> list[str]:
+    """What is unusual about a source.
+
+    Args:
+        features: of the source.
+        sample: its first records as they were read.
+    """
+    seen = Oddities()
+    for item in sample:
+        if isinstance(item, Episode):
+            seen.add(item, features.text_fields)
+    episodes = [item for item in sample if isinstance(item, Episode)]
+    return [
+        *_unreadable(sample),
+        *flag_notes({leaf.spec.name for leaf in features.steps}),
+        *seen.notes("sampled"),
+        *_language_notes(language_reports(features, episodes)),
+    ]
+
+
+def flag_notes(columns: Container[str]) -> list[str]:
+    """What follows from flags that a source does not have.
+
+    Args:
+        columns: names of its step features.
+    """
+    notes = []
+    if fields.IS_LAST not in columns:
+        notes.append("there is no is_last: every record counts as whole, however it ended")
+    if fields.IS_TERMINAL not in columns:
+        notes.append("there is no is_terminal: no episode counts as terminated")
+    return notes
+
+
+def _unreadable(sample: Sequence[Episode | DeadLetter]) -> Iterable[str]:
+    lost = [item for item in sample if isinstance(item, DeadLetter)]
+    if lost:
+        read = {item.id.split(".")[0] for item in sample if isinstance(item, Episode)}
+        yield (
+            f"{len(lost)} of {len(lost) + len(read)} sampled records cannot be read; such as "
+            f"{lost[0].episode_id}: {lost[0].reason}"
+        )
+
+
+def _language_notes(reports: Sequence[LanguageReport]) -> Iterable[str]:
+    for report in reports:
+        if report.form == "codes":
+            such = f", such as “{report.examples[0]}”" if report.examples else ""
+            yield f"{report.name}: integers are read as UTF-8 text{such}"
+    own = [report for report in reports if report.fills_language]
+    if own and all(report.values == report.empty for report in own):
+        names = ", ".join(report.name for report in own)
+        yield f"no sampled episode has an instruction in {names}"
