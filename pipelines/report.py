@@ -14,8 +14,9 @@ from pipelines.progress import Progress
 from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
+from schemas.goal_datasets import is_difference
 from schemas.manifests import AnyTableManifest, RewardManifest
-from schemas.reward_counts import read_counts
+from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.slices import TableFile
 from schemas.store import Store
 
@@ -44,8 +45,16 @@ class GoalReport(_Model):
 
     goal_id: str
     family: str
-    max_score: float | None
-    rewarded: float | None  # share of transitions with a reward above 0
+    max_score: float | None  # of a frame; None: not stored
+    # Of rewards of 0 and 1:
+    rewarded: float | None = None  # share of transitions with reward 1
+    # Of all other rewards:
+    mean_score: float | None = None
+    min_score: float | None = None
+    above_bound: float | None = None  # share of frames with a score above `success_bound`
+    success_bound: float | None = None  # that `build-goals` takes unless told otherwise
+    # Of potential differences:
+    raised: float | None = None  # share of transitions whose action raised the score
 
 
 class StageReport(_Model):
@@ -227,12 +236,27 @@ def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[Goa
 def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
     goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
     counts = read_counts(store, manifest)
+    measures = _measures(counts, is_difference(manifest.function))
     return [
         GoalReport(
             goal_id=goal[fields.GOAL_ID],
             family=goal[fields.FAMILY],
             max_score=float(top) if np.isfinite(top) else None,
-            rewarded=int(hits) / counts.transitions if counts.transitions else None,
+            **{name: values[place] for name, values in measures.items()},
         )
-        for goal, top, hits in zip(goals, counts.best, counts.rewarded, strict=True)
+        for place, (goal, top) in enumerate(zip(goals, counts.best, strict=True))
     ]
+
+
+def _measures(counts: RewardCounts, difference: bool) -> dict[str, list[float]]:
+    """What tells how often goals are reached, by kind of reward; one figure per goal."""
+    found: dict[str, list[float]] = {}
+    if counts.transitions and (difference or not counts.dense):
+        shares = (counts.rewarded / counts.transitions).tolist()
+        found["raised" if difference else "rewarded"] = shares
+    if counts.frames:  # counted for rewards that are not 0 or 1
+        found["mean_score"] = (counts.total / counts.frames).tolist()
+        found["min_score"] = counts.lowest.tolist()
+        found["above_bound"] = (counts.above / counts.frames).tolist()
+        found["success_bound"] = [SUCCESS_ABOVE] * len(counts.above)
+    return found

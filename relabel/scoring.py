@@ -65,7 +65,7 @@ def _score(
     with profile.stage("read embeddings"):
         keys, cameras = _embeddings(store, piece, rewards.embeddings)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
-    counts = RewardCounts.none(rewards.goals)
+    counts = RewardCounts.none(rewards.goals, dense=not rewards.binary)
     blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
     scored = prefetch(blocks, _BLOCKS_AHEAD)
     with (

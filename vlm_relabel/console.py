@@ -14,7 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.progress import Progress
-    from pipelines.report import JobReport
+    from pipelines.report import GoalReport, JobReport
     from relabel.inspection import SourceReport
     from schemas.errors import RelabelError
     from schemas.verify import Problem
@@ -182,23 +182,60 @@ def _count(number: int, what: str) -> str:
 
 
 def _show_goals(report: JobReport) -> None:
-    if not report.goals:
+    goals = report.goals
+    if not goals:
         return
-    columns = ("goal", "family", "highest score", "rewarded")
-    table = table_of(columns, left=("goal", "family"))
-    for goal in report.goals[:_GOALS_SHOWN]:
-        top = "" if goal.max_score is None else f"{goal.max_score:.3f}"
-        share = "" if goal.rewarded is None else f"{goal.rewarded:.1%}"
-        table.add_row(escape(goal.goal_id), escape(goal.family), top, share)
+    shown = [column for column in _goal_columns(goals) if _is_known(column, goals)]
+    names = ("goal", "family", *(title for title, _, _ in shown))
+    table = table_of(names, left=names[:2])
+    for goal in goals[:_GOALS_SHOWN]:
+        figures = (_figure(getattr(goal, field), form) for _, field, form in shown)
+        table.add_row(escape(goal.goal_id), escape(goal.family), *figures)
     OUT.print(table)
-    more = len(report.goals) - _GOALS_SHOWN
+    more = len(goals) - _GOALS_SHOWN
     if more > 0:
         OUT.print(f"  and {more} goals more (--json lists all)")
-    never = sum(goal.rewarded == 0 for goal in report.goals)
+    for note in _notes_of_goals(goals):
+        OUT.print(f"  [yellow]note[/]: {note}")
+
+
+def _goal_columns(goals: Sequence[GoalReport]) -> tuple[tuple[str, str, str], ...]:
+    """Heading, field and form of what may be shown of goals."""
+    return (
+        ("highest score", "max_score", ".3f"),
+        ("mean", "mean_score", ".3f"),
+        ("lowest", "min_score", ".3f"),
+        (f"above {goals[0].success_bound:g}" if _dense(goals) else "", "above_bound", ".1%"),
+        ("raised", "raised", ".1%"),
+        ("rewarded", "rewarded", ".1%"),
+    )
+
+
+def _dense(goals: Sequence[GoalReport]) -> bool:
+    return goals[0].success_bound is not None
+
+
+def _is_known(column: tuple[str, str, str], goals: Sequence[GoalReport]) -> bool:
+    return any(getattr(goal, column[1]) is not None for goal in goals)
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _notes_of_goals(goals: Sequence[GoalReport]) -> Iterator[str]:
+    """What is unusual about rewards, kind by kind."""
+    never = sum(goal.rewarded == 0 for goal in goals)
     if never:
-        OUT.print(
-            f"  [yellow]{never} of {len(report.goals)} goals are never rewarded[/]: absent from "
-            "the source, or the threshold is too high for this encoder (--threshold)"
+        yield (
+            f"{never} of {len(goals)} goals are never rewarded: absent from the source, or the "
+            "threshold is too high for this encoder (--threshold)"
+        )
+    below = sum(goal.above_bound == 0 for goal in goals)
+    if below:
+        yield (
+            f"{below} of {len(goals)} goals never score above {goals[0].success_bound:g}, which "
+            "build-goals takes for a success; give it a bound within these scores (--success-above)"
         )
 
 

@@ -39,6 +39,7 @@ OPTIONS = {
     "score": (*JOB, *SCORE, "--camera"),
     "verify": ("--json",),
 }
+DENSE = {"mean_score", "min_score", "above_bound", "success_bound"}
 PROGRESS = re.compile(r"^\d+/\d+ slices, ", re.MULTILINE)
 
 
@@ -101,7 +102,58 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
     assert told["tables"][0].keys() == {
         "table", "complete", "slices_done", "rows", "bytes", "dead_letters", "examples",
     }  # fmt: skip
-    assert told["goals"][0].keys() == {"goal_id", "family", "max_score", "rewarded"}
+    goal = told["goals"][0]
+    assert goal.keys() == {
+        *("goal_id", "family", "max_score", "rewarded", "mean_score", "min_score"),
+        *("above_bound", "success_bound", "raised"),
+    }
+    assert {name for name, value in goal.items() if value is None} == {
+        *("mean_score", "min_score", "above_bound", "success_bound", "raised"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("reward", "measures"),
+    [
+        ("softmax-threshold", {"rewarded"}),
+        ("probability", DENSE),
+        ("cosine", DENSE),
+        ("potential-difference/cosine", {*DENSE, "raised"}),
+    ],
+)
+def test_goals_are_measured_by_what_their_kind_of_reward_means(
+    run: Run, words: Words, store: Path, reward: str, measures: set[str]
+) -> None:
+    """Against the stored columns, by hand."""
+    told = json.loads(run("relabel", *flat(words, reward=reward), "--json").stdout)
+    rows = Store.open(str(store)).read("rewards/v1").to_pylist()
+    assert [goal["goal_id"] for goal in told["goals"]] == ["red", "green", "blue"]
+    for place, goal in enumerate(told["goals"]):
+        scores = [row["score"][place] for row in rows]
+        rewards = [row["reward"][place] for row in rows if row["reward"][place] is not None]
+        positive = sum(value > 0 for value in rewards) / len(rewards)
+        expected = {
+            "rewarded": positive,
+            "raised": positive,
+            "mean_score": sum(scores) / len(scores),
+            "min_score": min(scores),
+            "above_bound": sum(score > 0.5 for score in scores) / len(scores),
+            "success_bound": 0.5,
+        }
+        known = {name: goal[name] for name in expected if goal[name] is not None}
+        assert known == pytest.approx({name: expected[name] for name in measures}, abs=1e-6)
+        assert goal["max_score"] == pytest.approx(max(scores))
+
+
+def test_people_see_the_measures_of_dense_rewards(run: Run, words: Words) -> None:
+    told = run("relabel", *flat(words, reward="potential-difference/cosine")).stdout
+    columns = ["highest", "score", "mean", "lowest", "above", "0.5", "raised"]
+    heading = next(line for line in told.splitlines() if line.startswith("goal  "))
+    assert heading.split() == ["goal", "family", *columns]
+    assert "rewarded" not in told
+    result = run("relabel", *flat(words, reward="cosine", name="v2"))
+    assert result.exit_code == 0
+    assert "raised" not in result.stdout
 
 
 def test_embed_and_score_are_the_two_halves(run: Run, words: Words, store: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas import fields
+from schemas.goal_datasets import IndexOptions
 from schemas.manifests import RewardManifest
-from schemas.reward_counts import RewardCounts, read_counts
+from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.store import Store
 from tests import small
 
@@ -32,6 +34,47 @@ def test_counts_are_what_a_hand_counts() -> None:
     counts.merge(other)
     assert (counts.transitions, counts.rewarded.tolist()) == (5, [1, 2])
     np.testing.assert_allclose(counts.best, [0.8, 1.0], rtol=1e-6)
+
+
+def test_scores_of_dense_rewards_are_what_a_hand_counts() -> None:
+    first, second = (RewardCounts.none(2, dense=True) for _ in range(2))
+    first.add(np.array([[0.25, 0.75], [NAN, NAN]], np.float32), np.full((2, 2), 0.1))
+    second.add(np.array([[0.5, 1.0], [0.75, -0.5]], np.float32), np.full((2, 2), NAN))
+    second.add(None, np.zeros((1, 2)))  # scores that are not stored
+    second.add(np.zeros((0, 2), np.float32), np.zeros((0, 2)))
+    first.merge(second)
+    assert (first.frames, first.above.tolist()) == (3, [1, 2])  # 0.5 is not above 0.5
+    assert first.total.tolist() == [1.5, 1.25]
+    assert first.lowest.tolist() == [0.25, -0.5]
+    assert first.best.tolist() == [0.75, 1.0]
+    again = RewardCounts.parse(first.metadata()[fields.COUNTS], 2, dense=True)
+    assert again is not None
+    assert again.metadata() == first.metadata()
+
+
+def test_the_bound_is_that_of_build_goals() -> None:
+    assert IndexOptions().success_above == SUCCESS_ABOVE
+
+
+def test_footers_of_dense_rewards_hold_what_the_columns_do(
+    scored: tuple[Store, RewardManifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = scored
+    monkeypatch.setattr("relabel.scoring._BLOCK_ROWS", (2, 2))
+    manifest = small.score(store, "dense", reward="probability")
+    rows = [row[fields.SCORE] for row in store.read(manifest.table).to_pylist()]
+    whole = np.array([row for row in rows if None not in row], np.float64)
+    counts = read_counts(store, manifest)
+    assert counts.frames == len(whole) > 5
+    assert counts.above.tolist() == (whole > 0.5).sum(axis=0).tolist()
+    assert 0 < counts.above.sum() < whole.size
+    np.testing.assert_allclose(counts.total, whole.sum(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(counts.lowest, whole.min(axis=0).astype(np.float32))
+    found = [store.metadata(manifest.table, piece)[fields.COUNTS] for piece in store.slices]
+    early = [json.dumps({"transitions": 1, "rewarded": [1] * 3, "best": [1.0] * 3}).encode()]
+    stored = iter([*early, *found[1:]])  # one slice was written before scores were counted
+    monkeypatch.setattr(Store, "metadata", lambda *_: {fields.COUNTS: next(stored)})
+    assert read_counts(store, manifest).metadata() == counts.metadata()
 
 
 @pytest.fixture(scope="module")
