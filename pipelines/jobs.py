@@ -37,6 +37,7 @@ def embed(options: JobOptions, what: EmbedOptions) -> JobReport:
     """
     encoder = SharedEncoder(what.encoder)
     loaded = encoder.acquire()
+    encoder = encoder.pinned(loaded)
     plan = plan_embedding(options, what, loaded.spec)
     return _profiled(_Run(options, plan.store, encoder, what, plan).execute(), options)
 
@@ -65,6 +66,7 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     """
     encoder = SharedEncoder(embedding.encoder)
     loaded = encoder.acquire()
+    encoder = encoder.pinned(loaded)
     limit_threads(options.worker_threads)  # as in `score`
     plan = plan_embedding(options, embedding, loaded.spec)
     scoring = replace(scoring, cameras=plan.cameras)

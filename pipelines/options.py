@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipelines.progress import Progress
@@ -17,20 +16,47 @@ from schemas.goal_datasets import IndexOptions
 LoadEncoder = Callable[[], Encoder]
 
 
+@dataclass(frozen=True)
+class OpenClipLoader:
+    """Loads an open_clip encoder when it is called; picklable."""
+
+    name: str
+    device: str = "cpu"
+    precision: str = "auto"
+    truncate_texts: bool = False
+
+    def __call__(self) -> Encoder:
+        """The encoder; see `relabel.encoder.load_encoder`."""
+        # Threads of the forward pass that spin while they wait would take the decoders' cores.
+        # OpenMP reads this once, when torch is loaded.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        from relabel.encoder import load_encoder  # torch: only when an encoder is needed
+
+        return load_encoder(
+            self.name,
+            device=self.device,
+            precision=self.precision,
+            truncate_texts=self.truncate_texts,
+        )
+
+    def as_loaded(self, encoder: Encoder) -> OpenClipLoader:
+        """The same, with what `auto` became when `encoder` was loaded by this one.
+
+        On another machine `auto` might become something else.
+        """
+        device = str(getattr(encoder, "device", self.device))
+        return replace(
+            self,
+            device=device if self.device == "auto" else self.device,
+            precision=encoder.spec.precision,
+        )
+
+
 def encoder_loader(
     name: str, device: str, precision: str, truncate_texts: bool = False
 ) -> LoadEncoder:
     """A picklable function that loads an open_clip encoder."""
-    return partial(_load, name, device, precision, truncate_texts)
-
-
-def _load(name: str, device: str, precision: str, truncate_texts: bool) -> Encoder:
-    # Threads of the forward pass that spin while they wait would take the decoders' cores. OpenMP
-    # reads this once, when torch is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from relabel.encoder import load_encoder  # torch: only when an encoder is needed
-
-    return load_encoder(name, device=device, precision=precision, truncate_texts=truncate_texts)
+    return OpenClipLoader(name, device, precision, truncate_texts)
 
 
 def _silent(progress: Progress) -> None:

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
-from schemas.encoders import Encoder
+from pipelines.options import LoadEncoder, OpenClipLoader
+from schemas.encoders import Encoder, EncoderSpec
+from schemas.errors import EncoderError
 
 
 @dataclass(frozen=True)
 class SharedEncoder:
     """Loads an encoder at most once per process, whoever asks."""
 
-    load: Callable[[], Encoder]  # picklable
+    load: LoadEncoder  # picklable
+    planned: EncoderSpec | None = None  # what a worker must get; None: anything
     _shared: Shared = field(default_factory=Shared)
 
     def acquire(self) -> Encoder:
-        """The process's encoder; the caller keeps it alive by holding on to it."""
-        return cast(Encoder, self._shared.acquire(self.load))
+        """The process's encoder; the caller keeps it alive by holding on to it.
+
+        Raises:
+            EncoderError: It cannot be had, or is another one than was planned.
+        """
+        encoder = cast(Encoder, self._shared.acquire(self.load))
+        differing = [] if self.planned is None else self.planned.differences(encoder.spec)
+        if differing:
+            raise EncoderError(
+                f"encoder {encoder.spec.name}: a worker loaded another one than was planned "
+                f"({'; '.join(differing)}); every worker needs the same weights, vocabulary and "
+                "configuration at that place"
+            )
+        return encoder
+
+    def pinned(self, loaded: Encoder) -> SharedEncoder:
+        """The same for workers elsewhere, who must get the encoder that was loaded here."""
+        load = self.load
+        if isinstance(load, OpenClipLoader):
+            load = load.as_loaded(loaded)
+        return replace(self, load=load, planned=loaded.spec)
 
 
 def limit_threads(threads: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,12 @@ class CountingEncoder(PixelMeanEncoder):
 def load_other() -> CountingEncoder:
     """An encoder with another fingerprint."""
     return CountingEncoder(version=1)
+
+
+def load_other_in_workers() -> PixelMeanEncoder:
+    """What a machine with other weights at the same place loads: another encoder in a worker."""
+    in_worker = "pytest" not in sys.modules
+    return PixelMeanEncoder(version=int(in_worker))
 
 
 class SlowEncoder(PixelMeanEncoder):

@@ -1,0 +1,89 @@
+"""What a worker process holds: the encoder that was planned, or none."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import jobs
+from pipelines.options import JobOptions, OpenClipLoader
+from pipelines.runners import RunOptions
+from pipelines.workers import SharedEncoder
+from relabel.testing import PixelMeanEncoder
+from schemas.errors import EncoderError
+from schemas.store import Store
+from tests.pipelines import counted_encoders
+from tests.pipelines.job_options import Embedding
+
+
+def _elsewhere(encoder: SharedEncoder) -> SharedEncoder:
+    """As it arrives in another process, where nothing is loaded yet."""
+    arrived: SharedEncoder = pickle.loads(pickle.dumps(encoder))
+    return SharedEncoder(arrived.load, arrived.planned)
+
+
+@pytest.mark.parametrize("machine", ["float32", "bfloat16"])
+def test_auto_is_decided_once_and_shipped(
+    tiny_model: str, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from relabel import encoder as module
+
+    monkeypatch.setattr(module, "choose_precision", lambda _: (machine, "of the submitter"))
+    shared = SharedEncoder(OpenClipLoader(tiny_model, "auto", "auto", True))
+    loaded = shared.acquire()
+    pinned = shared.pinned(loaded)
+    assert pinned.acquire() is loaded, "nothing is loaded twice in one process"
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[machine]
+    monkeypatch.setattr(module, "choose_precision", lambda _: (other, "of the worker"))
+    arrived = _elsewhere(pinned)
+    device = str(module.resolve_device("auto"))
+    assert arrived.load == OpenClipLoader(tiny_model, device, machine, True)
+    assert arrived.acquire().spec == loaded.spec
+
+
+def test_a_device_that_was_asked_for_stays(tiny_model: str) -> None:
+    loaded = OpenClipLoader(tiny_model).__call__()
+    asked = OpenClipLoader(tiny_model, "cuda", "float32")
+    assert asked.as_loaded(loaded).device == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"weights_sha256": "b" * 64}, "weights_sha256 bbbbbbbb, not"),
+        ({"precision": "bfloat16"}, "precision bfloat16, not float32"),
+        ({"tokenizer_sha256": "c" * 64}, "tokenizer_sha256 cccccccc, not"),
+        ({"preprocess": {"size": 7}}, "preprocess"),
+        ({"fingerprint": "d" * 64}, "fingerprint dddddddd, not"),
+        ({"logit_scale": 3.0}, "logit_scale 3.0, not"),
+    ],
+)
+def test_a_worker_that_loads_another_encoder_refuses(
+    tiny_model: str, change: dict[str, Any], told: str
+) -> None:
+    load = OpenClipLoader(tiny_model, "cpu", "float32")
+    planned = load().spec.model_copy(update=change)
+    with pytest.raises(EncoderError, match="a worker loaded another one than was planned") as error:
+        SharedEncoder(load, planned).acquire()
+    assert told in str(error.value)
+
+
+def test_a_moved_encoder_is_the_planned_one() -> None:
+    planned = PixelMeanEncoder().spec.model_copy(update={"name": "elsewhere", "slug": "other"})
+    assert SharedEncoder(PixelMeanEncoder, planned).acquire().spec.name == "pixel-mean:0"
+
+
+@pytest.mark.usefixtures("workers_import_tests")
+def test_a_table_never_holds_what_its_manifest_does_not_say(
+    store: Path, embedding: Embedding
+) -> None:
+    job = JobOptions(str(store), run=RunOptions(workers=2), threads=1)
+    with pytest.raises(EncoderError, match=r"pixel-mean:1: a worker loaded another .*weights"):
+        jobs.embed(job, embedding(encoder=counted_encoders.load_other_in_workers))
+    opened = Store.open(str(store))
+    assert opened.embeddings() == []
+    (name,) = opened.folder.names("embeddings")
+    assert not [piece for piece in opened.slices if opened.has(f"embeddings/{name}", piece)]
