@@ -15,6 +15,7 @@ from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
+from offline_rl.positives import reached
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
@@ -235,7 +236,9 @@ class GoalDataset:
             action_size=action_size(actions),
             seed=seed,
             positive_share=view.positive_share,
-            positive_reward=self._positive_reward,
+            positives=(
+                reached(self.store, self.manifest, trajectories) if view.positive_share else None
+            ),
         )
 
     def _into_filler(self, rows: pa.Table, frames: FrameTable) -> NDArray[np.bool_]:
@@ -246,17 +249,6 @@ class GoalDataset:
         at_end = rows.column(STOP).to_numpy() == [frames.length(i) - 1 for i in ids]
         into: NDArray[np.bool_] = at_end & ~rows.column(TERMINAL).to_numpy()
         return into
-
-    @property
-    def _positive_reward(self) -> float:
-        """The least reward of a transition that reaches its goal."""
-        options = self.manifest.options
-        if (
-            self.manifest.source_column is None
-            and not self.store.rewards(self.manifest.rewards).binary
-        ):
-            return float(np.nextafter(np.float32(options.success_above), np.float32(np.inf)))
-        return 1.0 + options.step_reward
 
     def best_return(self) -> float:
         """The highest undiscounted sum of rewards of a trajectory of the training split."""

@@ -70,9 +70,9 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         goals: (G, E) float32, put behind every observation; None for no goal conditioning.
         action_size: A, or the number of discrete actions.
         seed: of the sampling.
-        positive_share: share of each batch drawn from transitions with a reward of at least
-            `positive_reward`; None draws them as they come.
-        positive_reward: see `positive_share`.
+        positive_share: share of each batch drawn from the transitions that reach their goal, by
+            the weights of their trajectories; None draws them as they come.
+        positives: (N,) which transitions those are; needed for a positive share.
 
     Raises:
         StoreError: nothing to sample, or a positive share without any positive.
@@ -88,7 +88,7 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         action_size: int,
         seed: int = 0,
         positive_share: float | None = None,
-        positive_reward: float = 1.0,
+        positives: NDArray[np.bool_] | None = None,
     ) -> None:
         self._frames = frames
         self._actions = actions
@@ -103,11 +103,11 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         if not self._mass[-1] > 0:
             raise StoreError("every kind of trajectory has weight 0: nothing can be sampled")
         self._positive_share = positive_share
-        self._positives = _positives(trajectories, positive_reward)
+        self._positives, self._positive_mass = _positives(trajectories, positives)
         if positive_share and not len(self._positives):
             raise StoreError(
-                f"--positive-share {positive_share:g}: no transition has a positive reward "
-                f"({positive_reward:g} or more), so none can be over-sampled"
+                f"--positive-share {positive_share:g}: no transition has a positive reward, "
+                "among those that can be drawn, so none can be over-sampled"
             )
         self.rng = np.random.default_rng(seed)
         self._picker = BasicTransitionPicker()
@@ -191,7 +191,9 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         step = np.minimum(step, self._rows.count.take(row) - 1)  # rounding at a row's very end
         if self._positive_share:
             chosen = round(self._positive_share * size)
-            flat = self._positives[self.rng.integers(len(self._positives), size=chosen)]
+            position = self.rng.random(chosen) * self._positive_mass[-1]
+            place = self._positive_mass.searchsorted(position, "right")
+            flat = self._positives[np.minimum(place, len(self._positives) - 1)]
             row[:chosen] = np.searchsorted(self._offset, flat, "right") - 1
             step[:chosen] = flat - self._offset[row[:chosen]]
         return row, step
@@ -337,10 +339,15 @@ def _refuse(method: str) -> NoReturn:
     )
 
 
-def _positives(rows: Trajectories, least: float) -> Ints:
-    """Numbers of the transitions that can be drawn and have at least this reward."""
-    drawable = np.repeat(rows.weight > 0, rows.count)
-    return np.flatnonzero((rows.rewards >= least) & drawable)
+def _positives(
+    rows: Trajectories, positives: NDArray[np.bool_] | None
+) -> tuple[Ints, NDArray[np.float64]]:
+    """Numbers of the positive transitions that can be drawn, and their weights summed up."""
+    if positives is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    weight = np.repeat(rows.weight, rows.count)
+    found = np.flatnonzero(positives & (weight > 0))
+    return found, np.cumsum(weight[found])
 
 
 def returns_to_go(rows: Trajectories) -> Floats:

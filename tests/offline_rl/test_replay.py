@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from d3rlpy.dataset import (
@@ -116,21 +118,40 @@ def test_transitions_are_drawn_by_weight() -> None:
     np.testing.assert_allclose(within, 0.25, atol=0.02)
 
 
-def test_positives_get_their_share() -> None:
-    replay = make([50, 50], [True, True], positive_share=0.25)
-    replay.trajectories.rewards[:] = 0
-    with pytest.raises(StoreError, match="no transition has a positive reward"):
-        GoalConditionedReplayBuffer(
-            replay._frames, replay._actions, replay.trajectories, None,
-            action_size=2, positive_share=0.5,
-        )  # fmt: skip
-    replay.trajectories.rewards[[7, 60]] = 1
-    again = GoalConditionedReplayBuffer(
-        replay._frames, replay._actions, replay.trajectories, None,
-        action_size=2, positive_share=0.25,
+def with_positives(
+    replay: GoalConditionedReplayBuffer, positives: Sequence[int], share: float
+) -> GoalConditionedReplayBuffer:
+    """The same buffer with some transitions said to be positive, whatever their reward."""
+    marked = np.isin(np.arange(replay.transition_count), list(positives))
+    rows = replay.trajectories
+    return GoalConditionedReplayBuffer(
+        replay._frames, replay._actions, rows, None,
+        action_size=2, positive_share=share, positives=marked,
     )  # fmt: skip
-    rewards = np.concatenate([again.sample_transition_batch(64).rewards for _ in range(50)])
-    assert 0.25 <= rewards.mean() < 0.30
+
+
+def test_positives_get_their_share() -> None:
+    plain = make([50, 50], [True, True])
+    with pytest.raises(StoreError, match="no transition has a positive reward"):
+        with_positives(plain, [], 0.5)
+    replay = with_positives(plain, [7, 60], 0.25)
+    drawn = [np.stack(replay._draw(64)) for _ in range(50)]
+    row, step = np.concatenate(drawn, axis=1)
+    share = np.isin(50 * row + step, [7, 60]).mean()
+    assert 0.25 <= share < 0.30
+
+
+def test_positives_are_drawn_by_the_weight_of_their_trajectory() -> None:
+    plain = make([4, 2, 3], [True, True, False], weights=[0.5, 3.0, 0.0])
+    replay = with_positives(plain, [0, 1, 3, 4, 6, 8], 1.0)
+    row, step = replay._draw(40_000)
+    drawn = np.bincount(np.array([0, 4, 6])[row] + step, minlength=9) / len(row)
+    # Three positives of weight 0.5, one of weight 3, and two that are never drawn.
+    expected = np.array([0.5, 0.5, 0, 0.5, 3.0, 0, 0, 0, 0]) / 4.5
+    np.testing.assert_allclose(drawn, expected, atol=0.01)
+    assert not drawn[expected == 0].any()
+    with pytest.raises(StoreError, match="among those that can be drawn"):
+        with_positives(plain, [6, 8], 1.0)
 
 
 def test_the_same_seed_draws_the_same_batches() -> None:
