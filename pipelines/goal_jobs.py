@@ -27,6 +27,7 @@ from schemas.enums import Kind
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest
+from schemas.names import check_name
 from schemas.slices import Slice
 from schemas.store import Store
 
@@ -81,6 +82,8 @@ def plan_datasets(
     Raises:
         StoreError: no such reward set, or it is unfinished; shares that leave nothing to train.
     """
+    check_name("--name", what.name)
+    check_name("--rewards", what.rewards)
     index = what.index
     if index.validation + index.test >= 1:
         raise StoreError(

@@ -31,6 +31,7 @@ from schemas.manifests import (
     StoreManifest,
     embedding_name,
 )
+from schemas.names import check_name
 from schemas.slices import TableFile, plan_slices
 from schemas.store import GOAL_SET, GOALS, Store
 
@@ -189,6 +190,7 @@ def plan_scoring(
         RewardError: a reward function with impossible parameters.
         StoreError: no embeddings under this encoder.
     """
+    check_name("--name", what.name)
     function = parse_reward(what.reward, **what.parameters)
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)

@@ -14,6 +14,7 @@ from typing import Final
 from pyarrow import fs
 
 from schemas.errors import StoreError
+from schemas.names import check_inside
 
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
 _COPY_BYTES: Final = 1 << 20
@@ -47,8 +48,15 @@ class Folder:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def join(self, name: str) -> str:
-        """Path of a file below the folder, as `filesystem` takes it."""
-        return f"{self.path}/{name}"
+        """Path of a file below the folder, as `filesystem` takes it.
+
+        Raises:
+            StoreError: the name leads out of the folder.
+        """
+        try:
+            return f"{self.path}/{check_inside(name)}"
+        except ValueError as error:
+            raise StoreError(f"{self.path}: {error}") from error
 
     def exists(self, name: str) -> bool:
         """Whether a committed file has this name."""

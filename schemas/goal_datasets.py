@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split, Timing
+from schemas.names import Name
 from schemas.table_manifest import TableManifest
 
 GOAL: Final = "goal"  # place on the goal axis of the reward set, int32
@@ -174,8 +175,8 @@ class GoalDatasetManifest(TableManifest):
     """Manifest of `goal_datasets/<name>`."""
 
     kind: Literal["goal_datasets"] = "goal_datasets"
-    name: str
-    rewards: str  # name of the reward set
+    name: Name
+    rewards: Name  # name of the reward set
     rewards_fingerprint: str  # of its manifest
     source_column: str | None = None  # a steps column of (G,) truth used instead of the rewards
     options: IndexOptions

@@ -8,6 +8,7 @@ Both lie in the table's `__meta__`, so that the table's own folder holds nothing
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, Final, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
+from schemas.names import InsidePath, Name, folder_name
 from schemas.slices import Slice
 from schemas.table_manifest import FORMAT_VERSION, READABLE_MAJORS, TableManifest
 from schemas.tables import FieldSpec
@@ -34,9 +36,13 @@ __all__ = [
     "StoreManifest",
     "TableManifest",
     "embedding_name",
+    "manifest_bytes",
     "parse_manifest",
     "parse_store_manifest",
+    "sealed",
 ]
+
+CHECKSUM: Final = "checksum"  # of a manifest: SHA-256 of its other keys
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -143,12 +149,12 @@ class RewardManifest(TableManifest):
     """Manifest of `rewards/<name>`."""
 
     kind: Literal["rewards"] = "rewards"
-    name: str
+    name: Name
     goals_name: str
     goals_hash: str  # content hash of the goal set
     goals: int  # G
     encoder: EncoderSpec
-    embeddings: tuple[str, ...]  # names of the embedding tables scored, one per camera
+    embeddings: tuple[InsidePath, ...]  # names of the embedding tables scored, one per camera
     embedding_fingerprints: tuple[str, ...]  # of these tables, in the same order
     function: dict[str, Any]  # the reward function with every number it used
     timing: Timing
@@ -186,7 +192,7 @@ _KINDS: Final[dict[str, type[AnyTableManifest]]] = {
 
 def embedding_name(encoder: EncoderSpec, camera: str) -> str:
     """Folder name of the embeddings of one camera under one encoder."""
-    return f"{encoder.key}.{camera.removeprefix('observation.')}"
+    return folder_name(f"{encoder.key}.{camera.removeprefix('observation.')}")
 
 
 def parse_manifest(text: str | bytes, *, origin: str) -> AnyTableManifest:
@@ -199,18 +205,32 @@ def parse_manifest(text: str | bytes, *, origin: str) -> AnyTableManifest:
     model = _KINDS.get(str(content.get("kind")))
     if model is None:
         raise StoreError(f"{origin}: expected kind in {list(_KINDS)}, got {content.get('kind')!r}")
-    return _validated(model, text, origin)
+    return _validated(model, content, origin)
 
 
 def parse_store_manifest(text: str | bytes, *, origin: str) -> StoreManifest:
     """A store's manifest from its JSON; errors as `parse_manifest`."""
-    _checked_json(text, origin)
-    return _validated(StoreManifest, text, origin)
+    return _validated(StoreManifest, _checked_json(text, origin), origin)
 
 
-def _validated(model: type[_M], text: str | bytes, origin: str) -> _M:
+def manifest_bytes(manifest: AnyTableManifest | StoreManifest) -> bytes:
+    """A manifest as it is stored: JSON with a checksum of its own as the last key."""
+    return sealed(manifest.model_dump(mode="json"))
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """The JSON of a manifest's keys, its checksum added."""
+    return json.dumps({**content, CHECKSUM: _checksum(content)}, indent=1).encode()
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _validated(model: type[_M], content: dict[str, Any], origin: str) -> _M:
     try:
-        return model.model_validate_json(text)
+        # From JSON, in which a tuple is a list and an enum its value, whatever is strict.
+        return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
@@ -220,7 +240,7 @@ def _validated(model: type[_M], text: str | bytes, origin: str) -> _M:
 
 def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content: Any = json.loads(text)
     except ValueError as error:
         raise StoreError(f"{origin}: not JSON: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
@@ -228,5 +248,12 @@ def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
         raise StoreError(
             f"{origin}: expected format version {' or '.join(f'{n}.x' for n in READABLE_MAJORS)}, "
             f"got {version!r}; read it with a release of that major version"
+        )
+    found = content.pop(CHECKSUM, None)
+    if version.split(".")[0] != "1" and found != _checksum(content):
+        raise StoreError(
+            f"{origin}: expected its content to have the {CHECKSUM} {str(found)[:8]}…, got "
+            f"{_checksum(content)[:8]}…: it was changed after it was written; put back a copy, or "
+            "delete it and run the command that wrote it again"
         )
     return dict(content)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import StoreError
+from schemas.names import InsidePath
 
 
 class TableFile(BaseModel):
@@ -15,8 +16,8 @@ class TableFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    table: str  # "steps", "embeddings/<name>", "rewards/<name>", "dead_letters/<stage>"
-    file: str  # "slice-00000-of-00016.parquet"
+    table: InsidePath  # "steps", "embeddings/<name>", "rewards/<name>", "dead_letters/<stage>"
+    file: InsidePath  # "slice-00000-of-00016.parquet"
     rows: int
     bytes: int
     sha256: str

@@ -21,6 +21,7 @@ from schemas.manifests import (
     EmbeddingManifest,
     RewardManifest,
     StoreManifest,
+    manifest_bytes,
     parse_manifest,
     parse_store_manifest,
 )
@@ -85,7 +86,7 @@ class Store:
         folder = Folder.at(location)
         if folder.exists(STORE_MANIFEST):
             raise StoreError(f"{location}: there is a store already")
-        folder.write(STORE_MANIFEST, manifest.model_dump_json(indent=1).encode())
+        folder.write(STORE_MANIFEST, manifest_bytes(manifest))
         return cls(location, folder, manifest)
 
     # --- tables
@@ -105,7 +106,7 @@ class Store:
                 self.folder.delete_folder(folder)
         self.check(manifest)
         if self._recorded(manifest.table) is None:
-            content = manifest.model_dump_json(indent=1).encode()
+            content = manifest_bytes(manifest)
             self.folder.write(f"{manifest.table}/{PLAN}", content)
         return self.is_complete(manifest.table)
 
@@ -138,7 +139,7 @@ class Store:
                 f"{manifest.table}: {len(missing)} of {len(self.slices)} slices are missing, "
                 f"such as {missing[0]}; run the same command again to resume"
             )
-        content = manifest.model_dump_json(indent=1).encode()
+        content = manifest_bytes(manifest)
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
         self.folder.delete(f"{manifest.table}/{PLAN}")
         for folder in manifest.folders:

@@ -20,7 +20,8 @@ from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
-from schemas.store import MANIFEST, PLAN, Store
+from schemas.manifests import manifest_bytes
+from schemas.store import MANIFEST, PLAN, STORE_MANIFEST, Store
 from tests.offline_rl import playground
 from tests.offline_rl.runs import config_of, run
 
@@ -331,9 +332,9 @@ def test_cloning_commands_where_there_are_none(
     options = playground.ALL.model_copy(update={"kinds": tuple(map(Kind, kinds))})
     playground.index(own_store, "told", "named", options)
     if not mined:
-        manifest = own_store / "manifest.json"
-        content = json.loads(manifest.read_text())
-        manifest.write_text(json.dumps({**content, "language_fields": []}))
+        manifest = Store.open(str(own_store)).manifest
+        without = manifest.model_copy(update={"language_fields": ()})
+        (own_store / STORE_MANIFEST).write_bytes(manifest_bytes(without))
     message = refused(own_store, tmp_path / "run", "bc", dataset="told", rewards="none")
     has(message, "--rewards none: clones commanded trajectories", "goal_datasets/told has none")
     has(message, *parts)

@@ -22,6 +22,7 @@ from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import INDEX_SCHEMA, IndexOptions, split_of, transition_count
 from schemas.index_checks import index_problems
+from schemas.manifests import manifest_bytes
 from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests.relabel.index_stores import (
@@ -520,8 +521,8 @@ def test_nothing_to_look_at(tmp_path: Path) -> None:
 
 def test_rewards_of_another_source(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(1)])
-    path = tmp_path / "s/rewards/v1" / MANIFEST
-    path.write_text(path.read_text().replace("f" * 64, "e" * 64))
+    other = store.rewards("v1").model_copy(update={"source_fingerprint": "e" * 64})
+    store.folder.write(f"{other.table}/{MANIFEST}", manifest_bytes(other))
     with pytest.raises(StoreError, match="steps and rewards/v1 are of different sources"):
         build(store)
 
@@ -664,7 +665,7 @@ def test_verify_finds_a_changed_row(
     size, digest = path.stat().st_size, store.folder.sha256(f"goal_datasets/gc1/{file.file}")
     changed = file.model_copy(update={"bytes": size, "sha256": digest})
     listed = manifest.model_copy(update={"files": (changed,)})
-    (path.parent / MANIFEST).write_text(listed.model_dump_json())
+    (path.parent / MANIFEST).write_bytes(manifest_bytes(listed))
     found = [p.text for t, ps in verify_store(store) if "goal_datasets" in t for p in ps]
     assert len(found) >= 1
     assert problem in " ".join(found)
@@ -686,7 +687,7 @@ def test_verify_finds_rewards_made_anew_and_lost_transitions(tmp_path: Path) -> 
     (tmp_path / "s" / manifest.transitions / store.slices[0].file).unlink()
     found = dict(verify_store(store))["goal_datasets/gc1"]
     assert [(p.table, p.text) for p in found] == [(manifest.transitions, "missing")]
-    path = tmp_path / "s/rewards/v1" / MANIFEST
-    path.write_text(path.read_text().replace('"goals_hash": "g"', '"goals_hash": "h"'))
+    anew = store.rewards("v1").model_copy(update={"goals_hash": "h"})
+    store.folder.write(f"{anew.table}/{MANIFEST}", manifest_bytes(anew))
     texts = [p.text for p in dict(verify_store(store))["goal_datasets/gc1"]]
     assert any("was made anew" in text for text in texts)

@@ -14,7 +14,7 @@ from relabel import statistics
 from relabel.statistics import column_statistics, statistics_warnings
 from schemas.enums import LastStep, Split
 from schemas.goal_datasets import ColumnStatistics, GoalDatasetManifest, split_of
-from schemas.manifests import parse_manifest
+from schemas.manifests import manifest_bytes, parse_manifest
 from schemas.store import Store
 from tests.relabel.index_stores import How, Told, build, dataset_manifest, make_store
 
@@ -118,7 +118,7 @@ def test_a_column_without_a_finite_value_survives_the_manifest(tmp_path: Path) -
     manifest = build(make_store(tmp_path / "s", told), validation=0, test=0)
     found = manifest.statistics["observation.state"]
     assert np.isnan([found.mean[1], found.std[1], found.min[1], found.max[1], found.p01[1]]).all()
-    again = parse_manifest(manifest.model_dump_json(), origin="here")
+    again = parse_manifest(manifest_bytes(manifest), origin="here")
     assert isinstance(again, GoalDatasetManifest)
     assert np.isnan(again.statistics["observation.state"].p99[1])
 

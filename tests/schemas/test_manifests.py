@@ -19,8 +19,10 @@ from schemas.manifests import (
     SliceSpec,
     StepsManifest,
     embedding_name,
+    manifest_bytes,
     parse_manifest,
     parse_store_manifest,
+    sealed,
 )
 from schemas.slices import TableFile, plan_slices
 from schemas.store import Store
@@ -60,7 +62,7 @@ every_kind = pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda m: m.kind
 
 @every_kind
 def test_json_comes_back_whole(manifest: AnyTableManifest) -> None:
-    assert parse_manifest(manifest.model_dump_json(), origin="x") == manifest
+    assert parse_manifest(manifest_bytes(manifest), origin="x") == manifest
 
 
 @every_kind
@@ -171,8 +173,8 @@ def test_long_values_are_cut() -> None:
 # --- what cannot be read
 
 
-def changed(**changes: Any) -> str:
-    return json.dumps({**json.loads(STEPS.model_dump_json()), **changes})
+def changed(**changes: Any) -> bytes:
+    return sealed({**json.loads(STEPS.model_dump_json()), **changes})
 
 
 @pytest.mark.parametrize(
@@ -205,9 +207,9 @@ def test_a_later_minor_version_is_read() -> None:
 
 def test_store_manifest_comes_back_with_its_plan(empty_store: Store) -> None:
     manifest = empty_store.manifest
-    assert parse_store_manifest(manifest.model_dump_json(), origin="x") == manifest
+    assert parse_store_manifest(manifest_bytes(manifest), origin="x") == manifest
     assert manifest.plan() == plan_slices("train", [3, 2], 2)
-    later = manifest.model_copy(update={"format_version": "3.1"}).model_dump_json()
+    later = manifest_bytes(manifest.model_copy(update={"format_version": "3.1"}))
     with pytest.raises(StoreError, match=r"expected format version 1.x or 2.x, got '3.1'"):
         parse_store_manifest(later, origin="x")
 

@@ -15,7 +15,7 @@ from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Timing
 from schemas.errors import StoreError
-from schemas.manifests import EmbeddingManifest, StepsManifest
+from schemas.manifests import EmbeddingManifest, StepsManifest, manifest_bytes
 from schemas.slices import Slice, TableFile
 from schemas.store import (
     GOAL_SET,
@@ -120,7 +120,7 @@ def test_an_unfinished_table_says_what_resumes_it(empty_store: Store) -> None:
         with pytest.raises(StoreError, match=text):
             ask("steps")
     unnamed = StepsManifest(source_fingerprint="x")
-    Path(empty_store.location, "steps", PLAN).write_text(unnamed.model_dump_json())
+    Path(empty_store.location, "steps", PLAN).write_bytes(manifest_bytes(unnamed))
     with pytest.raises(StoreError, match="the command that began it"):
         empty_store.table_manifest("steps")
 
@@ -381,7 +381,7 @@ def test_a_store_can_live_where_nothing_can_be_renamed(
 ) -> None:
     folder = small.memory_folder("bucket/remote.store")
     manifest = small.store_manifest(source)
-    folder.write(STORE_MANIFEST, manifest.model_dump_json(indent=1).encode())
+    folder.write(STORE_MANIFEST, manifest_bytes(manifest))
     remote = Store("memory://bucket/remote.store", folder, manifest)
     small.embed(remote, source, small.source_tables(remote))
     small.score(remote)

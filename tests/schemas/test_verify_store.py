@@ -14,7 +14,7 @@ import pytest
 from relabel.source import Source
 from schemas import fields
 from schemas.enums import Timing
-from schemas.manifests import AnyTableManifest
+from schemas.manifests import AnyTableManifest, manifest_bytes, sealed
 from schemas.store import GOAL_SET, GOALS, MANIFEST, PLAN, Store
 from schemas.tables import matrix, vectors
 from schemas.verify import Problem, verify_store
@@ -55,7 +55,7 @@ def relist(store: Store, manifest: AnyTableManifest) -> None:
 
 
 def rewrite_manifest(store: Store, manifest: AnyTableManifest) -> None:
-    store.folder.write(f"{manifest.table}/{MANIFEST}", manifest.model_dump_json().encode())
+    store.folder.write(f"{manifest.table}/{MANIFEST}", manifest_bytes(manifest))
 
 
 def rewrite(store: Store, table: str, index: int, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -228,7 +228,8 @@ def test_a_broken_manifest_is_a_problem(store: Store) -> None:
 def test_a_table_of_another_source_is_found(store: Store) -> None:
     path = Path(store.location, "episodes", MANIFEST)
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "source_fingerprint": "0" * 64}))
+    content.pop("checksum")
+    path.write_bytes(sealed({**content, "source_fingerprint": "0" * 64}))
     assert ("episodes", None) in found(store)
     assert "is of another source than the store" in texts(store)
 
