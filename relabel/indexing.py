@@ -200,5 +200,6 @@ def components(column: pa.ChunkedArray) -> Array:
 
 
 def is_number(type_: pa.DataType) -> bool:
-    """Whether a value of this type can be counted with."""
-    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
+    """Whether a value of this type can be counted with; false and true are 0 and 1."""
+    of_numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+    return any(test(type_) for test in of_numbers)

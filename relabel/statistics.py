@@ -27,6 +27,7 @@ Values = NDArray[np.float64]
 
 PERCENTILE_FRAMES: Final = 1_000_000  # more are sampled
 _PERCENTILE_VALUES: Final = 1 << 27  # of all columns, held at once: 512 MB as float32
+_WITHIN_FLOAT32: Final = ("float16", "float32", "bool", "int8", "uint8", "int16", "uint16")
 _LISTED: Final = 8  # components in a warning
 
 
@@ -65,7 +66,7 @@ def _count(counts: dict[str, int], rows: pa.Table, kind: str | None = None) -> N
 def column_statistics(
     store: Store, dataset: GoalDatasetManifest, percentile_frames: int = PERCENTILE_FRAMES
 ) -> dict[str, ColumnStatistics]:
-    """Statistics of every float column that is an observation or an action, by its name.
+    """Statistics of every observation of floats and every action of numbers, by its name.
 
     Frames of the training split's episodes count; of actions, a last step's filler does not.
 
@@ -82,7 +83,7 @@ def column_statistics(
     totals = {}
     for spec in columns:
         number = actions if _lacks_last(store, spec.name) else frames
-        kept_as = "float64" if spec.dtype == "float64" else "float32"
+        kept_as = "float32" if spec.dtype in _WITHIN_FLOAT32 else "float64"
         totals[spec.name] = _Total(_width(spec), max(1, -(-number // most)), kept_as)
     for rows, is_last in _training_rows(store, dataset, [spec.name for spec in columns]):
         for name, total in totals.items():
@@ -92,8 +93,11 @@ def column_statistics(
 
 
 def _is_counted(spec: FieldSpec) -> bool:
-    is_float = spec.kind == "tensor" and spec.dtype.startswith("float") and None not in spec.shape
-    return is_float and (is_observation(spec.name) or is_action(spec.name))
+    if spec.kind != "tensor" or spec.dtype == "object" or None in spec.shape:
+        return False
+    # Observations of integers are counts, ids, flags or pixels, not to be scaled unasked.
+    is_float = spec.dtype.startswith("float")
+    return is_action(spec.name) or (is_float and is_observation(spec.name))
 
 
 def _width(spec: FieldSpec) -> int:

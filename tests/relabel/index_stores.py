@@ -73,6 +73,7 @@ class How:
     per_slice: int = 2
     has_terminal: bool = True
     truth_dtype: str = "uint8"
+    action: tuple[str, tuple[int, ...]] = ("float32", (2,))  # dtype and shape
     columns: int = 0  # of text in the steps table
 
 
@@ -82,7 +83,7 @@ def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
     return (
         FieldSpec(name="observation.state", kind="tensor", dtype="float32", shape=(2,)),
         FieldSpec(name="observation.count", kind="tensor", dtype="int64"),
-        FieldSpec(name="action", kind="tensor", dtype="float32", shape=(2,)),
+        FieldSpec(name="action", kind="tensor", dtype=how.action[0], shape=how.action[1]),
         *([terminal] if how.has_terminal else []),
         truth,
         *(FieldSpec(name=name, kind="text", dtype="object") for name in text_columns(how.columns)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,29 @@ def test_statistics_are_no_part_of_the_identity(tmp_path: Path) -> None:
     manifest = build(store)
     assert manifest.statistics
     assert manifest.fingerprint == dataset_manifest(store).fingerprint
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float16"])
+@pytest.mark.parametrize("shape", [(), (1,), (4,)])
+@pytest.mark.parametrize("last_step", list(LastStep))
+def test_actions_of_whole_numbers_have_statistics(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], last_step: LastStep
+) -> None:
+    random = np.random.default_rng(3)
+    high = {"bool": 2, "int64": 2**40}.get(dtype, 100)
+    told = [
+        replace(episode, action=random.integers(high, size=(episode.length, *shape)).astype(dtype))
+        for episode in episodes()
+    ]
+    how = How(last_step=last_step, action=(dtype, shape), per_slice=3)
+    manifest = build(make_store(tmp_path / "s", told, how), validation=0.3, test=0.3)
+    stop = None if last_step is LastStep.CARRIES_ACTION else -1
+    own = np.concatenate([episode.action[:stop] for episode in training(told, (0.3, 0.3))])
+    found = manifest.statistics["action"]
+    assert found.missing == (0,) * max(1, *shape, 1)
+    values = own.reshape(len(own), -1).astype(np.float64)
+    assert found.mean == pytest.approx(values.mean(axis=0), rel=1e-12)
+    assert found.std == pytest.approx(values.std(axis=0), rel=1e-9)
+    assert found.min == tuple(values.min(axis=0))
+    assert found.max == tuple(values.max(axis=0))
+    assert found.p99 == pytest.approx(np.percentile(values, 99, axis=0), rel=1e-12)
