@@ -70,7 +70,7 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     limit_threads(options.worker_threads)  # as in `score`
     plan = plan_embedding(options, embedding, loaded.spec)
     scoring = replace(scoring, cameras=plan.cameras)
-    if not scoring.goals.startswith(FIELD_PREFIX):
+    if isinstance(scoring.goals, tuple) or not scoring.goals.startswith(FIELD_PREFIX):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, plan.store, encoder, embedding, plan, rewards)
         return _profiled(run.execute(), options)

@@ -106,7 +106,7 @@ class ScoreOptions:
     """Embeddings to rewards."""
 
     encoder: LoadEncoder
-    goals: str  # path of a YAML file, or "field:<name of a text column>"
+    goals: str | tuple[str, ...]  # path of a file, "field:<name of a text column>", or the texts
     name: str = "v1"
     reward: str = "softmax-threshold"
     parameters: dict[str, float] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class ScoreOptions:
     timing: Timing = Timing.NEXT_FRAME
     fusion: Fusion = Fusion.MEAN
     scores: bool = True
-    null_prompts: tuple[str, ...] | None = None  # of mined goals; None: the default
+    null_prompts: tuple[str, ...] | None = None  # of texts and mined goals; None: the default
 
 
 @dataclass(frozen=True)

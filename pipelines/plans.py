@@ -21,7 +21,7 @@ from relabel.source import Source
 from schemas.encoders import Encoder, EncoderSpec
 from schemas.errors import StoreError
 from schemas.files import Folder
-from schemas.goals import GoalSet
+from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
 from schemas.manifests import (
     EmbeddingManifest,
     EpisodesManifest,
@@ -224,6 +224,9 @@ def plan_scoring(
 
 
 def _goals(what: ScoreOptions, store: Store) -> GoalSet:
+    if isinstance(what.goals, tuple):
+        nulls = DEFAULT_NULL_PROMPTS if what.null_prompts is None else what.null_prompts
+        return GoalSet.from_texts(what.goals, name="given", null_prompts=nulls)
     if what.goals.startswith(FIELD_PREFIX):
         return mine_goals(store, what.goals.removeprefix(FIELD_PREFIX), what.null_prompts)
     return load_goals(what.goals)

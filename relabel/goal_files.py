@@ -1,4 +1,4 @@
-"""Where a goal set comes from: a YAML file, or the instructions of the source itself."""
+"""Where a goal set comes from: a file, or the instructions of the source itself."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def load_goals(path: str) -> GoalSet:
     """Reads a goals file.
 
     Args:
-        path: or URL, of a YAML file.
+        path: or URL, of a YAML file, or of JSON if it ends in .json.
 
     Raises:
         GoalError: missing, or against a rule of `schemas.goals`.
     """
     try:
         with open_any(path, "rt", encoding="utf-8") as stream:
-            return GoalSet.from_yaml(stream.read(), origin=path)
+            parse = GoalSet.from_json if path.endswith(".json") else GoalSet.from_yaml
+            return parse(stream.read(), origin=path)
     except (OSError, UnicodeDecodeError) as error:
         raise GoalError(
-            f"{path}: cannot be read: {error}; --goals takes a YAML file (docs/goals.md) or "
-            f"{FIELD_PREFIX}<name of a text field>"
+            f"{path}: cannot be read: {error}; --goals takes a file (docs/goals.md), "
+            f"{FIELD_PREFIX}<name of a text field>, or texts"
         ) from error
 
 

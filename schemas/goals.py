@@ -185,6 +185,23 @@ class GoalSet(_Strict):
             content = yaml.load(text, Loader=_YamlLoader)  # noqa: S506, a safe one
         except yaml.YAMLError as error:
             raise GoalError(f"{origin}: not YAML: {error}") from error
+        return cls._from_file(content, origin)
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str = "goals") -> GoalSet:
+        """As `from_yaml`, of the same content in JSON: not all JSON is YAML.
+
+        Raises:
+            GoalError: not JSON, or any rule broken; every problem is listed at once.
+        """
+        try:
+            content = json.loads(text, object_pairs_hook=_without_duplicates)
+        except ValueError as error:
+            raise GoalError(f"{origin}: not JSON: {error}") from error
+        return cls._from_file(content, origin)
+
+    @classmethod
+    def _from_file(cls, content: object, origin: str) -> GoalSet:
         if not isinstance(content, dict):
             raise GoalError(
                 f"{origin}: expected a mapping with the key 'goals', got "
@@ -199,6 +216,14 @@ class GoalSet(_Strict):
             return cls.model_validate(content)
         except ValidationError as error:
             raise GoalError(f"{origin}: {_explain(error)}") from error
+
+
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose parser would keep the last of equal keys."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} occurs twice in one object")
+    return dict(pairs)
 
 
 def _checked_templates(templates: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from pipelines.runners import RunOptions, runner_arguments
 from schemas.enums import LastStep
 from schemas.errors import RelabelError
 from vlm_relabel import console
+from vlm_relabel.goal_words import read_goals
 
 Values = Mapping[str, Any]
 
@@ -102,7 +103,7 @@ def _scoring(values: Values) -> ScoreOptions:
     nulls = values["null_prompt"]
     return ScoreOptions(
         encoder=_encoder(values),
-        goals=values["goals"],
+        goals=read_goals(values["goals"], nulls),
         name=values["name"],
         reward=values["reward"],
         parameters={key: value for key, value in parameters.items() if value is not None},

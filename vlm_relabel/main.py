@@ -48,7 +48,11 @@ EncoderName = Annotated[
     ),
 ]
 Goals = Annotated[
-    str, typer.Option(help="Goals file (YAML), or field:NAME to mine a text field of the source.")
+    list[str],
+    typer.Option(
+        help="Goals file (YAML or JSON), field:NAME to mine a text field of the source, or the "
+        "text of a goal; repeat for several texts."
+    ),
 ]
 Name = Annotated[str, typer.Option(help="Name of the reward set in the store.")]
 Reward = Annotated[
@@ -79,7 +83,10 @@ Scores = Annotated[
 ]
 NullPrompts = Annotated[
     list[str] | None,
-    typer.Option("--null-prompt", help="Of mined goals: caption of a frame that shows none."),
+    typer.Option(
+        "--null-prompt",
+        help="Caption of a frame that shows none of the goals, for mined goals and for texts.",
+    ),
 ]
 TruncateTexts = Annotated[
     bool,

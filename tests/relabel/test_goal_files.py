@@ -123,3 +123,20 @@ def test_a_thousand_goals_stay_small() -> None:
     table = table_of(goals)
     assert len(table.column("negatives")[7].as_py()) == 1000
     assert table.nbytes < 6e6, "a million negatives are indices of a thousand texts"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("goals: []", "not JSON"),
+        ('{"goals": [{"id": "a", "id": "b"}]}', "the key 'id' occurs twice"),
+        ("[1]", "expected a mapping with the key 'goals', got list"),
+        ('{"goals": [{"id": "a", "text": ["x"]}]}', "text"),
+    ],
+)
+def test_a_wrong_json_file_says_what_is_wrong(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "goals.json"
+    path.write_text(text)
+    with pytest.raises(GoalError, match=problem) as told:
+        load_goals(str(path))
+    assert str(path) in str(told.value)
