@@ -31,7 +31,7 @@ from pipelines.options import encoder_loader
 from pipelines.runners import RunOptions, run_pipeline
 from relabel.goal_files import load_goals
 from relabel.open_clip_import import import_open_clip
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.readings import read_prompts
 
 ROWS = pa.schema(
     [("episode", pa.int64()), ("step", pa.int64()), ("reward", pa.list_(pa.float32()))]
@@ -126,8 +126,7 @@ class Reward(beam.DoFn):  # type: ignore[misc]
 def baseline(source: Path, out: Path, encoder: str, goals: Path, batch: int | None) -> None:
     """The whole job."""
     model = encoder_loader(encoder, "cpu", "float32")()
-    prompts = resolve_prompts(load_goals(str(goals)))
-    vectors = embed_prompts(prompts, model.encode_texts)
+    prompts, vectors, _ = read_prompts(load_goals(str(goals)), model.encode_texts)
     candidates = [
         np.array([goal, *negatives])
         for goal, negatives in zip(prompts.goal, prompts.negatives, strict=True)

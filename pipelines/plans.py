@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
 from relabel.embedding import SourceTable
 from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals, mine_goals
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.readings import read_prompts
 from relabel.rewards import Scorer, bind, parse_reward
 from relabel.source import Source
 from schemas.encoders import Encoder, EncoderSpec
@@ -195,11 +195,9 @@ def plan_scoring(
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
     goals = _goals(what, store)
-    prompts = resolve_prompts(goals)
-    vectors = embed_prompts(prompts, encoder.encode_texts)
-    scorer = bind(
-        function, goals, prompts, vectors, encoder.spec, timing=what.timing, fusion=what.fusion
-    )
+    prompts, vectors, norms = read_prompts(goals, encoder.encode_texts)
+    how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
+    scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
     manifest = RewardManifest(
         name=what.name,
         source_fingerprint=store.manifest.source.fingerprint,
@@ -212,8 +210,8 @@ def plan_scoring(
         embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
         embedding_fingerprints=tuple(e.fingerprint for e in embeddings),
         function=scorer.function.model_dump(mode="json"),
-        timing=what.timing,
-        fusion=what.fusion,
+        timing=scorer.timing,
+        fusion=scorer.fusion,
         binary=scorer.binary,
         scores=what.scores,
         score_range=scorer.score_range,

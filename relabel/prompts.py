@@ -1,4 +1,4 @@
-"""From a goal set to the distinct prompts it is scored with, and their embeddings.
+"""From a goal set to the distinct prompts it is scored with.
 
 A prompt is one point in the embedding space: the average over every phrasing of a text put
 into every template. A goal is one prompt, and so is each of its negatives and its baseline.
@@ -9,15 +9,43 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import EncoderError
 from schemas.goals import Goal, GoalSet
-from schemas.texts import normalised
+from schemas.texts import brief, normalised
+
+_T = TypeVar("_T")
+_NOTES: Final = 10  # of a kind
+_LISTED: Final = 5  # goals in a note
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Phrasings and the templates that each of them is put into."""
+
+    phrasings: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The strings whose embeddings are averaged."""
+        # replace, not format: a template may hold braces of its own
+        return tuple(
+            t.replace("{}", phrasing) for phrasing in self.phrasings for t in self.templates
+        )
+
+    @property
+    def said(self) -> Hashable:
+        """Equal for prompts that say the same to people."""
+        return tuple(map(normalised, self.phrasings)), self.templates
+
+
+Alike = Mapping[Prompt, Hashable]  # equal values: prompts that the encoder cannot tell apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +60,7 @@ class Prompts:
     goal: NDArray[np.int64]  # (G,) prompt of each goal
     negatives: tuple[NDArray[np.int64], ...]  # per goal: sorted prompts, never the goal's own
     baseline: NDArray[np.int64] | None  # (G,) prompt of each goal's baseline; None: one lacks it
+    notes: tuple[str, ...] = ()  # what was left out because texts are alike, for people
 
 
 class _Book:
@@ -40,28 +69,28 @@ class _Book:
     def __init__(self) -> None:
         self._index: dict[tuple[str, ...], int] = {}
 
-    def add(self, phrasings: Iterable[str], templates: Sequence[str]) -> int:
-        # replace, not format: a template may hold braces of its own
-        texts = tuple(t.replace("{}", phrasing) for phrasing in phrasings for t in templates)
-        return self._index.setdefault(texts, len(self._index))
+    def add(self, prompt: Prompt) -> int:
+        return self._index.setdefault(prompt.texts, len(self._index))
 
     @property
     def texts(self) -> tuple[tuple[str, ...], ...]:
         return tuple(self._index)
 
 
-def resolve_prompts(goals: GoalSet) -> Prompts:
+def resolve_prompts(goals: GoalSet, alike: Alike | None = None) -> Prompts:
     """Distinct prompts of a goal set, and which of them each goal is scored against.
 
     The automatic negatives of a goal are the other goals of its family and the family's null
-    prompts, without the goals that share a `may_be_true_together` group with it and without
-    anything that says the same as one of its own texts (compared by `normalised`). With
-    `max_negatives`, that many of the other goals are drawn; null prompts always stay. The
-    draw depends on the goal set's seed, the goal's id and the ids drawn from, so neither on
-    the order of the goals nor on the process.
+    prompts, without the goals that share a `may_be_true_together` group with it. Whatever is
+    alike to the goal, or to one of its phrasings, is no negative of it, and of negatives that
+    are alike one is taken. With `max_negatives`, that many of the other goals are drawn; null
+    prompts always stay. The draw depends on the goal set's seed, the goal's id and the ids
+    drawn from, so neither on the order of the goals nor on the process.
 
     Args:
         goals: a checked goal set.
+        alike: which of `goal_prompts(goals)` the encoder cannot tell apart, from
+            `relabel.readings`; None: those that say the same to people.
 
     Returns:
         The prompts. A goal may end up with no negatives; reward functions that need some
@@ -74,68 +103,162 @@ def resolve_prompts(goals: GoalSet) -> Prompts:
         >>> prompts.negatives[0].tolist()
         [1, 2]
     """
+    if alike is None:
+        alike = {prompt: prompt.said for prompt in goal_prompts(goals)}
     book = _Book()
     own = _own_prompts(goals, book)
-    rivals = _Rivals(goals, own)
-    negatives = tuple(_negatives(goals, goal, rivals, book) for goal in goals.goals)
+    rivals = _Rivals(goals, alike, own, book)
+    negatives = tuple(np.array(sorted(rivals.of(goal)), np.int64) for goal in goals.goals)
     baseline = _baselines(goals, book)
     goal = np.array([own[g.id] for g in goals.goals], dtype=np.int64)
-    return Prompts(book.texts, goal, negatives, baseline)
+    return Prompts(book.texts, goal, negatives, baseline, rivals.notes())
+
+
+def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
+    """Every prompt that a goal set can be scored with, and each phrasing of a goal by itself.
+
+    Returns:
+        Whose each prompt is, for error texts: the first goal that needs it, and what for.
+    """
+    owners: dict[Prompt, str] = {}
+    for goal in goals.goals:
+        for prompt in (_whole(goals, goal), *_phrasings(goals, goal)):
+            owners.setdefault(prompt, f"goal {goal.id}")
+    for goal in goals.goals:
+        kind = "null prompt" if goals.negatives_of(goal) == "auto" else "negative"
+        for prompt in _told_negatives(goals, goal):
+            owners.setdefault(prompt, f"goal {goal.id}, {kind}")
+        baseline = _baseline(goals, goal)
+        if baseline is not None:
+            owners.setdefault(baseline, f"goal {goal.id}, baseline")
+    return owners
+
+
+def _whole(goals: GoalSet, goal: Goal) -> Prompt:
+    return Prompt(goal.texts, goals.family_templates(goal.family))
+
+
+def _phrasings(goals: GoalSet, goal: Goal) -> list[Prompt]:
+    return [_single(goals, goal, text) for text in goal.texts]
+
+
+def _single(goals: GoalSet, goal: Goal, text: str) -> Prompt:
+    return Prompt((text,), goals.family_templates(goal.family))
+
+
+def _told_negatives(goals: GoalSet, goal: Goal) -> list[Prompt]:
+    """Negatives that the goal set gives in words: texts, or null prompts beside other goals."""
+    texts = goals.negatives_of(goal)
+    told = goals.family_null_prompts(goal.family) if texts == "auto" else texts
+    return [_single(goals, goal, text) for text in told]
+
+
+def _baseline(goals: GoalSet, goal: Goal) -> Prompt | None:
+    text = goals.baseline if goal.baseline is None else goal.baseline
+    return None if text is None else _single(goals, goal, text)
 
 
 def _own_prompts(goals: GoalSet, book: _Book) -> dict[str, int]:
     """Prompt of each goal id; also enters null prompts, right behind their family's goals."""
     own: dict[str, int] = {}
     for family in dict.fromkeys(goal.family for goal in goals.goals):
-        templates = goals.family_templates(family)
         members = [goal for goal in goals.goals if goal.family == family]
-        own.update({goal.id: book.add(goal.texts, templates) for goal in members})
-        if any(goals.negatives_of(goal) == "auto" for goal in members):
-            for null in goals.family_null_prompts(family):
-                book.add((null,), templates)
+        own.update({goal.id: book.add(_whole(goals, goal)) for goal in members})
+        automatic = [goal for goal in members if goals.negatives_of(goal) == "auto"]
+        for null in _told_negatives(goals, automatic[0]) if automatic else ():
+            book.add(null)
     return own
 
 
 class _Rivals:
-    """Which goals of a family may be negatives of a goal."""
+    """Which prompts are negatives of a goal."""
 
-    def __init__(self, goals: GoalSet, own: dict[str, int]) -> None:
-        self._own = own
-        self._family: dict[str, list[Goal]] = defaultdict(list)
-        self._saying: dict[str, set[str]] = defaultdict(set)  # normalised text -> goal ids
+    def __init__(self, goals: GoalSet, alike: Alike, own: Mapping[str, int], book: _Book) -> None:
+        self._goals = goals
+        self._alike = alike
+        self._book = book
+        self._sayings = {goal.id: _sayings(goals, goal, alike) for goal in goals.goals}
+        self._family: dict[str, list[tuple[str, Hashable, int]]] = defaultdict(list)
+        self._saying: dict[tuple[str, Hashable], list[str]] = defaultdict(list)  # -> goal ids
         self._together: dict[str, set[str]] = defaultdict(set)  # goal id -> goal ids
+        self._left_out: dict[str, None] = {}
         for goal in sorted(goals.goals, key=lambda goal: goal.id):  # order must not matter
-            self._family[goal.family].append(goal)
-            for text in goal.texts:
-                self._saying[normalised(text)].add(goal.id)
+            self._family[goal.family].append((goal.id, alike[_whole(goals, goal)], own[goal.id]))
+            for said in self._sayings[goal.id]:
+                self._saying[goal.family, said].append(goal.id)
         for group in goals.may_be_true_together:
             for goal_id in group:
                 self._together[goal_id].update(group)
 
     def of(self, goal: Goal) -> list[int]:
-        """Distinct prompts of the goals that `goal` competes with, in the order of their ids."""
+        """Prompts that the goal is scored against; of those that are alike, the first."""
+        told = self._told(goal)
+        if self._goals.negatives_of(goal) != "auto":
+            return list(told.values())
         friends = {goal.id} | self._together[goal.id]
-        friends.update(*(self._saying[normalised(text)] for text in goal.texts))
-        others = (self._own[g.id] for g in self._family[goal.family] if g.id not in friends)
-        return list(dict.fromkeys(others))
+        friends.update(*(self._saying[goal.family, said] for said in self._sayings[goal.id]))
+        others: dict[Hashable, int] = {}
+        for goal_id, said, prompt in self._family[goal.family]:
+            if goal_id not in friends:
+                others.setdefault(said, prompt)
+        key = f"{self._goals.seed}:{goal.id}"
+        drawn = _sample(list(others.items()), self._goals.max_negatives, key)
+        return list({**told, **dict(drawn)}.values())
+
+    def _told(self, goal: Goal) -> dict[Hashable, int]:
+        """Negatives that are given in words, without those that say what the goal says."""
+        told: dict[Hashable, int] = {}
+        for prompt in _told_negatives(self._goals, goal):
+            text = self._sayings[goal.id].get(self._alike[prompt])
+            if text is not None:
+                self._note(goal, prompt.phrasings[0], text)
+            elif self._alike[prompt] not in told:
+                told[self._alike[prompt]] = self._book.add(prompt)
+        return told
+
+    def _note(self, goal: Goal, negative: str, text: str) -> None:
+        """Notes a negative that is left out, unless the goal plainly says the same."""
+        if normalised(negative) not in map(normalised, goal.texts):
+            self._left_out[
+                f"goal {goal.id}: its negative “{brief(negative)}” is left out, because the "
+                f"encoder cannot tell it from “{brief(text)}”"
+            ] = None
+
+    def notes(self) -> tuple[str, ...]:
+        """For people: goals and negatives that are left out of a goal's negatives."""
+        return (*_capped(list(dict.fromkeys(self._alike_goals()))), *_capped(list(self._left_out)))
+
+    def _alike_goals(self) -> Iterator[str]:
+        """One note per set of goals that share something they say, and would compete otherwise."""
+        goals = {goal.id: goal for goal in self._goals.goals}
+        for (_, said), ids in self._saying.items():
+            together = all(set(ids) <= self._together[goal_id] | {goal_id} for goal_id in ids)
+            if not together and any(self._goals.negatives_of(goals[i]) == "auto" for i in ids):
+                listed = [f"{i} (“{brief(self._sayings[i][said])}”)" for i in ids[:_LISTED]]
+                more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+                yield (
+                    f"goals {', '.join(listed)}{more} say the same, to the encoder or to people, "
+                    "so none is a negative of another"
+                )
 
 
-def _negatives(goals: GoalSet, goal: Goal, rivals: _Rivals, book: _Book) -> NDArray[np.int64]:
-    templates = goals.family_templates(goal.family)
-    texts = goals.negatives_of(goal)
-    if texts != "auto":
-        return _sorted({book.add((text,), templates) for text in texts})
-    said = {normalised(text) for text in goal.texts}
-    nulls = [n for n in goals.family_null_prompts(goal.family) if normalised(n) not in said]
-    others = _sample(rivals.of(goal), goals.max_negatives, f"{goals.seed}:{goal.id}")
-    return _sorted({*others, *(book.add((null,), templates) for null in nulls)})
+def _sayings(goals: GoalSet, goal: Goal, alike: Alike) -> dict[Hashable, str]:
+    """What a goal says as a whole and by each phrasing, with a text of it."""
+    phrasings = {alike[p]: p.phrasings[0] for p in _phrasings(goals, goal)}
+    return {alike[_whole(goals, goal)]: goal.texts[0], **phrasings}
 
 
-def _sorted(prompts: set[int]) -> NDArray[np.int64]:
-    return np.array(sorted(prompts), dtype=np.int64)
+def negatives_of(prompts: Prompts, goal: int) -> list[str]:
+    """Negatives of the goal at a place, each with its strings joined by " | "."""
+    return [" | ".join(prompts.texts[n]) for n in prompts.negatives[goal]]
 
 
-def _sample(prompts: list[int], count: int | None, key: str) -> list[int]:
+def _capped(notes: Sequence[str]) -> Sequence[str]:
+    more = len(notes) - _NOTES
+    return notes if more <= 0 else [*notes[:_NOTES], f"{more} more notes of this kind"]
+
+
+def _sample(prompts: list[_T], count: int | None, key: str) -> list[_T]:
     """`count` of the prompts, drawn without replacement by a generator seeded from `key`."""
     if count is None or count >= len(prompts):
         return prompts
@@ -145,52 +268,8 @@ def _sample(prompts: list[int], count: int | None, key: str) -> list[int]:
 
 
 def _baselines(goals: GoalSet, book: _Book) -> NDArray[np.int64] | None:
-    texts = [goals.baseline if g.baseline is None else g.baseline for g in goals.goals]
-    known = [text for text in texts if text is not None]
-    if len(known) < len(texts):
+    prompts = [_baseline(goals, goal) for goal in goals.goals]
+    known = [prompt for prompt in prompts if prompt is not None]
+    if len(known) < len(prompts):
         return None
-    templates = (goals.family_templates(goal.family) for goal in goals.goals)
-    pairs = zip(known, templates, strict=True)
-    return np.array([book.add((text,), family) for text, family in pairs], dtype=np.int64)
-
-
-def embed_prompts(
-    prompts: Prompts, encode_texts: Callable[[Sequence[str]], NDArray[np.floating]]
-) -> NDArray[np.float32]:
-    """Embeddings of all prompts: strings embedded, normalised, averaged, normalised again.
-
-    The ensembling of Radford et al. 2021 (arXiv 2103.00020, section 3.1.4).
-
-    Args:
-        prompts: P prompts.
-        encode_texts: text tower of the encoder, n strings -> (n, D), any norm. Called once,
-            with each distinct string once.
-
-    Returns:
-        (P, D) float32, unit norm.
-
-    Raises:
-        EncoderError: the encoder gave another shape, or an embedding without a direction.
-    """
-    index = {text: i for i, text in enumerate(dict.fromkeys(t for p in prompts.texts for t in p))}
-    strings = list(index)
-    embedded = np.asarray(encode_texts(strings), dtype=np.float64)
-    if embedded.ndim != 2 or len(embedded) != len(strings):
-        raise EncoderError(
-            f"text encoder: expected embeddings of shape ({len(strings)}, D), got {embedded.shape}"
-        )
-    single = _unit(embedded, strings)
-    means = [single[[index[text] for text in texts]].mean(axis=0) for texts in prompts.texts]
-    return _unit(np.stack(means), [" + ".join(t) for t in prompts.texts]).astype(np.float32)
-
-
-def _unit(vectors: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if bad.size:
-        raise EncoderError(
-            f"text encoder: expected embeddings of finite, positive norm, got norm "
-            f"{norms[bad[0], 0]} for {names[bad[0]]!r} ({bad.size} of {len(names)} prompts); "
-            "the weights are likely broken or the precision too low"
-        )
-    return np.asarray(vectors / norms)
+    return np.array([book.add(prompt) for prompt in known], dtype=np.int64)

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relabel.prompts import Prompts
+from relabel.readings import SAME_DISTANCE
 from schemas.errors import GoalError
 from schemas.goals import GoalSet
 
 SAFE_SUM: Final = np.float32(1e-20)  # of shifted exponentials; below it float32 loses digits
 MASK_RATE: Final = 250  # multiply-adds in a matrix product at the price of one exponential
 CALL_PRICE: Final = 25  # of one more group, in exponentials per frame
-MIN_BASELINE_DISTANCE: Final = 1e-3  # between unit vectors; closer ones give no direction
 
 Floats = NDArray[np.float32]
 Index = slice | NDArray[np.int64]
@@ -72,21 +72,24 @@ class GoalBaselineFormula:
 
     L is the line through goal g and baseline b. Let u = f - g, d = ||g - b|| and c be the
     component of u along L. What alpha leaves of u is c along L and (1 - alpha) of the rest,
-    so the squared norm is keep ||u||^2 + (1 - keep) c^2 with keep = (1 - alpha)^2. For unit
-    vectors ||u||^2 = 2 - 2 f.g and c = (f.g - f.b) / d - d / 2.
+    so the squared norm is keep ||u||^2 + (1 - keep) c^2 with keep = (1 - alpha)^2. For a unit
+    f, ||u||^2 = 1 + ||g||^2 - 2 f.g and c = (f.g - f.b) / d - (||g||^2 - g.b) / d. If g and b
+    have unit length as well, the last term is d / 2.
     """
 
-    prompts: Floats  # (G + baselines, D)
+    prompts: Floats  # (G + baselines, D); of any length
     baseline: NDArray[np.int64]  # (G,) column of each goal's baseline
     distance: Floats  # (G,) d
+    offset: Floats  # (G,) (||g||^2 - g.b) / d
+    middle: Floats  # (G,) (1 + ||g||^2) / 2
     alpha: float
 
     def __call__(self, cosines: Floats, out: Floats) -> None:
         """As `Formula`."""
         keep = np.float32((1 - self.alpha) ** 2)
         goal = cosines[:, : len(self.baseline)]
-        along = (goal - cosines[:, self.baseline]) / self.distance - self.distance / 2
-        np.subtract(1, keep * (1 - goal), out=out)
+        along = (goal - cosines[:, self.baseline]) / self.distance - self.offset
+        np.subtract(1, keep * (self.middle - goal), out=out)
         out -= (1 - keep) / 2 * along**2
         np.clip(out, -1, 1, out=out)
 
@@ -160,9 +163,22 @@ def _run(index: NDArray[np.int64]) -> Index:
 
 
 def goal_baseline_formula(
-    goals: GoalSet, prompts: Prompts, embeddings: Floats, alpha: float
+    name: str,
+    goals: GoalSet,
+    prompts: Prompts,
+    embeddings: Floats,
+    alpha: float,
+    norms: Floats | None = None,
 ) -> GoalBaselineFormula:
     """Binds `GoalBaselineFormula` to the goals' baselines.
+
+    Args:
+        name: of the reward function, for error texts.
+        goals: the goal set.
+        prompts: its prompts.
+        embeddings: (P, D) of the prompts, unit norm.
+        alpha: of the formula.
+        norms: (P,) that the prompts are brought to; None: they stay of unit length.
 
     Raises:
         GoalError: a goal without a baseline, or one that the encoder cannot tell from it.
@@ -170,21 +186,32 @@ def goal_baseline_formula(
     if prompts.baseline is None:
         without = [g.id for g in goals.goals if g.baseline is None]
         raise GoalError(
-            f"reward 'goal-baseline': no baseline for {_listed(without)}; give the goal set (or "
+            f"reward {name!r}: no baseline for {_listed(without)}; give the goal set (or "
             "each of them) a neutral 'baseline', such as 'a robot arm over a table'"
         )
-    goal, baseline = embeddings[prompts.goal], embeddings[prompts.baseline]
+    points = embeddings if norms is None else embeddings * norms[:, None]
+    goal, baseline = points[prompts.goal], points[prompts.baseline]
     distance = np.linalg.norm(goal.astype(np.float64) - baseline, axis=1)
-    close = np.flatnonzero(distance < MIN_BASELINE_DISTANCE)
+    close = np.flatnonzero(distance <= SAME_DISTANCE)
     if close.size:
         raise GoalError(
-            "reward 'goal-baseline': the encoder cannot tell the baseline from the goal for "
+            f"reward {name!r}: the encoder cannot tell the baseline from the goal for "
             f"{_listed([goals.goals[i].id for i in close])}, so there is no line between them; "
             "describe the scene without the goal instead"
         )
     used, column = np.unique(prompts.baseline, return_inverse=True)
-    stacked = np.concatenate([goal, embeddings[used]])
-    return GoalBaselineFormula(stacked, column + len(goal), distance.astype(np.float32), alpha)
+    square = np.ones(len(goal)) if norms is None else norms[prompts.goal].astype(np.float64) ** 2
+    offset = distance / 2
+    if norms is not None:
+        offset = (square - np.einsum("gd,gd->g", goal, baseline, dtype=np.float64)) / distance
+    return GoalBaselineFormula(
+        prompts=np.concatenate([goal, points[used]]),
+        baseline=column + len(goal),
+        distance=distance.astype(np.float32),
+        offset=offset.astype(np.float32),
+        middle=((1 + square) / 2).astype(np.float32),
+        alpha=alpha,
+    )
 
 
 def softmax_formula(

@@ -70,6 +70,13 @@ class GoalBaseline(_Function):
     alpha: Unit = 0.5  # 0: plain cosine; 1: only the position on the line counts
 
 
+class VlmRm(_Function):
+    """As goal-baseline, with averages of prompts as they are: shorter than unit vectors."""
+
+    name: Literal["vlm-rm"] = "vlm-rm"
+    alpha: Unit = 0.5  # as of goal-baseline
+
+
 class Sigmoid(_Function):
     """Score and reward: the pairwise probability of a sigmoid-trained (SigLIP) encoder."""
 
@@ -78,7 +85,7 @@ class Sigmoid(_Function):
     logit_bias: Finite | None = None  # None: the encoder's
 
 
-_BASES = SoftmaxThreshold | Probability | Cosine | GoalBaseline | Sigmoid
+_BASES = SoftmaxThreshold | Probability | Cosine | GoalBaseline | VlmRm | Sigmoid
 BaseFunction = Annotated[_BASES, Field(discriminator="name")]
 
 
@@ -109,6 +116,7 @@ _CLASSES: Final[tuple[type[_Function], ...]] = (
     Probability,
     Cosine,
     GoalBaseline,
+    VlmRm,
     Sigmoid,
     WindowMean,
     PotentialDifference,

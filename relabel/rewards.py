@@ -44,6 +44,7 @@ from relabel.reward_functions import (
     RewardFunction,
     Sigmoid,
     SoftmaxThreshold,
+    VlmRm,
     WindowMean,
     base_of,
     parse_reward,
@@ -52,6 +53,7 @@ from relabel.reward_functions import (
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, Timing
 from schemas.errors import RewardError
+from schemas.goal_datasets import effective_timing
 from schemas.goals import GoalSet
 
 __all__ = ["REWARD_FUNCTIONS", "RewardFunction", "Scorer", "bind", "parse_reward"]
@@ -66,7 +68,7 @@ class Scorer:
     """A reward function bound to a goal set and its embedded prompts: arithmetic only."""
 
     function: AnyFunction  # with the numbers used in place of every None
-    timing: Timing
+    timing: Timing  # as effective: a potential difference looks ahead
     fusion: Fusion
     temperature: NDArray[np.float64] | None  # (G,) as used; None: the function has none
     threshold: Floats | None  # (G,) as compared with the float32 scores; None: likewise
@@ -81,7 +83,7 @@ class Scorer:
     @property
     def score_range(self) -> Range:
         """Closed interval that every score lies in."""
-        cosine_like = isinstance(base_of(self.function), Cosine | GoalBaseline)
+        cosine_like = isinstance(base_of(self.function), Cosine | GoalBaseline | VlmRm)
         return (-1.0, 1.0) if cosine_like else (0.0, 1.0)
 
     @property
@@ -224,6 +226,7 @@ def bind(
     *,
     timing: Timing = Timing.NEXT_FRAME,
     fusion: Fusion = Fusion.MEAN,
+    norms: Floats | None = None,
 ) -> Scorer:
     """Ties a reward function to a goal set and an encoder.
 
@@ -232,15 +235,16 @@ def bind(
     Args:
         function: as `parse_reward` gives; parameters left out come from `spec`.
         goals: the goal set.
-        prompts: its prompts, from `resolve_prompts`.
-        prompt_embeddings: (P, D) float32 unit norm, from `embed_prompts`.
+        prompts: its prompts, from `relabel.readings`.
+        prompt_embeddings: (P, D) float32 unit norm, likewise.
         spec: the encoder of prompts and frames.
         timing: which frame a reward looks at.
         fusion: how several cameras' scores become one.
+        norms: (P,) of the averages that the prompts' embeddings are made of; `vlm-rm` needs them.
 
     Raises:
         GoalError: goals without the negatives or the baseline that the function needs.
-        RewardError: an encoder without the constant it needs, or shapes that do not fit.
+        RewardError: an encoder without the constant it needs, shapes that do not fit, or no norms.
     """
     expected = (len(prompts.texts), spec.dim)
     if prompt_embeddings.shape != expected or len(prompts.goal) != len(goals.goals):
@@ -253,12 +257,12 @@ def bind(
     temperature = _temperatures(base_of(resolved), goals)
     return Scorer(
         function=resolved,
-        timing=Timing(timing),  # a plain string would compare unequal to every member
+        timing=effective_timing(resolved.model_dump(), Timing(timing)),
         fusion=Fusion(fusion),
         temperature=temperature,
         threshold=_thresholds(resolved, goals),
         goals=len(goals.goals),
-        formula=_formula(base_of(resolved), goals, prompts, prompt_embeddings, temperature),
+        formula=_formula(base_of(resolved), goals, prompts, prompt_embeddings, temperature, norms),
     )
 
 
@@ -317,11 +321,18 @@ def _formula(
     prompts: Prompts,
     embeddings: Floats,
     temperature: NDArray[np.float64] | None,
+    norms: Floats | None,
 ) -> Formula:
     if temperature is not None:
         return softmax_formula(goals, prompts, embeddings, temperature)
     if isinstance(function, GoalBaseline):
-        return goal_baseline_formula(goals, prompts, embeddings, function.alpha)
+        return goal_baseline_formula(function.name, goals, prompts, embeddings, function.alpha)
+    if isinstance(function, VlmRm):
+        if norms is None:
+            raise RewardError("reward 'vlm-rm': expected the norms of the prompts, got none")
+        return goal_baseline_formula(
+            function.name, goals, prompts, embeddings, function.alpha, norms
+        )
     goal = embeddings[prompts.goal]
     if isinstance(function, Sigmoid):
         return SigmoidFormula(

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
 from relabel.profile import Profile
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.prompts import Prompts, negatives_of
+from relabel.readings import read_prompts
 from relabel.reward_functions import AnyFunction, RewardFunction
 from relabel.rewards import Scorer, bind
 from relabel.streams import prefetch
 from schemas import fields
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
+from schemas.goals import GoalSet
 from schemas.manifests import RewardManifest
 from schemas.reward_counts import RewardCounts
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix, reward_schema, vectors
+from schemas.texts import brief
 
 _BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
 _BLOCK_SCORES = 1 << 19  # aimed at, so that memory hardly grows with the goals
@@ -116,7 +120,7 @@ def load_scorer(
         spec: of the same encoder.
 
     Raises:
-        StoreError: no such reward set, or another encoder.
+        StoreError: no such reward set, another encoder, or other negatives than were used.
     """
     manifest = store.rewards(name)
     if differing := manifest.encoder.differences(spec):
@@ -126,12 +130,23 @@ def load_scorer(
             f"({spec.fingerprint[:8]}): {'; '.join(differing)}"
         )
     goals = store.goal_set(name)
-    prompts = resolve_prompts(goals)
     function = TypeAdapter[AnyFunction](RewardFunction).validate_python(manifest.function)
-    vectors = embed_prompts(prompts, encode_texts)
-    return bind(
-        function, goals, prompts, vectors, spec, timing=manifest.timing, fusion=manifest.fusion
-    )
+    prompts, vectors, norms = read_prompts(goals, encode_texts)
+    _check_negatives(store, name, goals, prompts)
+    how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}
+    return bind(function, goals, prompts, vectors, spec, **how)
+
+
+def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) -> None:
+    """Refuses negatives that are not those that the reward set was made with."""
+    told = [negatives_of(prompts, place) for place in range(len(goals.goals))]
+    stored = store.goals(name, [fields.NEGATIVES]).column(fields.NEGATIVES).to_pylist()
+    for goal, now, then in zip(goals.goals, told, stored, strict=True):
+        if sorted(now) != sorted(then):
+            raise StoreError(
+                f"rewards/{name}: goal {goal.id} was scored against {brief(then)}, and would now "
+                f"be against {brief(now)}; score again with --overwrite"
+            )
 
 
 def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Table, list[Array]]:

@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 
 from relabel.embedding import SourceTable, embed_slice
 from relabel.goal_files import goals_table
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.readings import read_prompts
 from relabel.rewards import Scorer, bind, parse_reward
 from relabel.scoring import score_slice
 from relabel.source import Source
@@ -211,10 +211,11 @@ def bind_goals(
     **parameters: Any,
 ) -> tuple[Scorer, pa.Table]:
     """A scorer under `PixelMeanEncoder`, and its goals table."""
-    encoder, prompts = PixelMeanEncoder(), resolve_prompts(goals)
-    vectors = embed_prompts(prompts, encoder.encode_texts)
+    encoder = PixelMeanEncoder()
+    prompts, vectors, norms = read_prompts(goals, encoder.encode_texts)
     function = parse_reward(reward, **parameters)
-    scorer = bind(function, goals, prompts, vectors, encoder.spec, timing=timing, fusion=fusion)
+    how: dict[str, Any] = {"timing": timing, "fusion": fusion, "norms": norms}
+    scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
     return scorer, goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
 
 

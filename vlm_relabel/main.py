@@ -58,8 +58,8 @@ Name = Annotated[str, typer.Option(help="Name of the reward set in the store.")]
 Reward = Annotated[
     str,
     typer.Option(
-        help="softmax-threshold, probability, cosine, goal-baseline or sigmoid; wrappers go in "
-        "front: potential-difference/window-mean/probability."
+        help="softmax-threshold, probability, cosine, goal-baseline, vlm-rm or sigmoid; wrappers "
+        "go in front: potential-difference/window-mean/probability."
     ),
 ]
 Temperature = Annotated[
@@ -67,7 +67,9 @@ Temperature = Annotated[
     typer.Option(help="Softmax temperature; default 1/logit_scale of the encoder."),
 ]
 Threshold = Annotated[float | None, typer.Option(help="Reward is 1 above this score; default 0.5.")]
-Alpha = Annotated[float | None, typer.Option(help="Of goal-baseline: 0 to 1, default 0.5.")]
+Alpha = Annotated[
+    float | None, typer.Option(help="Of goal-baseline and vlm-rm: 0 to 1, default 0.5.")
+]
 Window = Annotated[int | None, typer.Option(help="Of window-mean: how many frames.")]
 TimingOption = Annotated[
     Timing,

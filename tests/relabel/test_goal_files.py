@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from relabel.goal_files import goals_table, load_goals, mine_goals
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.readings import EncodeTexts, read_prompts
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import GoalError
 from schemas.goals import GoalSet
@@ -17,11 +19,12 @@ from schemas.store import MANIFEST, Store
 from schemas.tables import matrix
 from tests import small
 
+COLOURS = PixelMeanEncoder()
 TEXT = """
 null_prompts: [nothing]
 templates: ["a {}", "the {}"]
 goals:
-  - {id: red, texts: [red room, crimson room], family: colour, threshold: 0.3}
+  - {id: red, texts: [red room, dark red room], family: colour, threshold: 0.3}
   - {id: green, texts: [green room], family: colour}
   - {id: own, texts: [grey room], negatives: [red room, blue room]}
 """
@@ -78,9 +81,18 @@ def test_a_field_without_text_is_refused(tmp_path: Path) -> None:
         mine_goals(store, "language_instruction")
 
 
-def table_of(goals: GoalSet, threshold: list[float] | None = None) -> pa.Table:
-    prompts = resolve_prompts(goals)
-    vectors = embed_prompts(prompts, PixelMeanEncoder().encode_texts)
+def by_hash(texts: Sequence[str]) -> np.ndarray:
+    """A vector per text that depends on nothing else."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
+    return np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds])
+
+
+def table_of(
+    goals: GoalSet,
+    threshold: list[float] | None = None,
+    encode: EncodeTexts = COLOURS.encode_texts,
+) -> pa.Table:
+    prompts, vectors, _ = read_prompts(goals, encode)
     temperature = np.full(len(goals.goals), 0.1)
     numbers = None if threshold is None else np.array(threshold, np.float32)
     return goals_table(goals, prompts, vectors, temperature, numbers)
@@ -91,7 +103,12 @@ def test_goals_as_they_were_used() -> None:
     rows = table.to_pylist()
     assert table.column("goal_id").to_pylist() == ["red", "green", "own"]
     assert table.column("family").to_pylist() == ["colour", "colour", "goal"]
-    assert rows[0]["texts"] == ["a red room", "the red room", "a crimson room", "the crimson room"]
+    assert rows[0]["texts"] == [
+        "a red room",
+        "the red room",
+        "a dark red room",
+        "the dark red room",
+    ]
     nothing = "a nothing | the nothing"
     assert rows[0]["negatives"] == ["a green room | the green room", nothing]
     assert rows[1]["negatives"] == [" | ".join(rows[0]["texts"]), nothing]
@@ -120,7 +137,7 @@ def test_a_goal_alone_has_no_negatives() -> None:
 
 def test_a_thousand_goals_stay_small() -> None:
     goals = GoalSet.from_texts([f"room number {i} is red" for i in range(1000)])
-    table = table_of(goals)
+    table = table_of(goals, encode=by_hash)
     assert len(table.column("negatives")[7].as_py()) == 1000
     assert table.nbytes < 6e6, "a million negatives are indices of a thousand texts"
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import TypeAdapter, ValidationError
 
 from relabel.prompts import Prompts, resolve_prompts
+from relabel.readings import read_prompts
 from relabel.reward_formulas import SoftmaxFormula
 from relabel.reward_functions import AnyFunction, SoftmaxThreshold, base_of
 from relabel.rewards import (
@@ -37,6 +38,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "probability": {},
     "cosine": {},
     "goal-baseline": {"alpha": 0.7},
+    "vlm-rm": {"alpha": 0.3},
     "sigmoid": {},
     "window-mean/softmax-threshold": {"window": 2, "threshold": 0.3},
     "potential-difference/probability": {},
@@ -68,6 +70,7 @@ class Case:
     goals: GoalSet
     prompts: Prompts
     embeddings: np.ndarray
+    norms: np.ndarray  # of the averages behind the embeddings
     scorer: Scorer
 
     def score(self, frame: np.ndarray, goal: int) -> float:
@@ -79,7 +82,10 @@ class Case:
             return float(f @ own)
         if base.name == "sigmoid":
             return oracle.sigmoid(f, own, base.logit_scale, base.logit_bias)
-        if base.name == "goal-baseline":
+        if base.name == "vlm-rm":
+            points = points * self.norms.astype(np.float64)[:, None]
+            own = points[self.prompts.goal[goal]]
+        if base.name in ("goal-baseline", "vlm-rm"):
             return oracle.goal_baseline(f, own, points[self.prompts.baseline[goal]], base.alpha)
         override = self.goals.goals[goal].temperature
         tau = base.temperature if override is None else override
@@ -104,9 +110,9 @@ def case(
     if embeddings is None:
         embeddings = unit32(np.random.default_rng(seed), len(prompts.texts), DIM)
     encoder = spec(embeddings.shape[1])
-    return Case(
-        goals, prompts, embeddings, bind(function, goals, prompts, embeddings, encoder, **kw)
-    )
+    norms = np.float32(0.7) + np.float32(0.3) * embeddings[:, 0]  # any, as long as they differ
+    scorer = bind(function, goals, prompts, embeddings, encoder, norms=norms, **kw)
+    return Case(goals, prompts, embeddings, norms, scorer)
 
 
 # --- Against the oracle ----------------------------------------------------------------------
@@ -151,6 +157,7 @@ def functions(draw: st.DrawFn) -> AnyFunction:
             st.builds(lambda tau: ("probability", {"temperature": tau}), st.floats(0.01, 100.0)),
             st.just(("cosine", {})),
             st.builds(lambda alpha: ("goal-baseline", {"alpha": alpha}), fraction),
+            st.builds(lambda alpha: ("vlm-rm", {"alpha": alpha}), fraction),
             st.just(("sigmoid", {})),
         )
     )
@@ -200,8 +207,8 @@ def test_scores_and_rewards_equal_the_oracle(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("relabel.rewards.BLOCK_FRAMES", block)
         scores = made.scorer.scores(list(frames), lengths)
-    # the goal-baseline oracle takes norms of vectors, which float16 leaves a little off 1
-    slack = 3e-3 if half and base_of(function).name == "goal-baseline" else 0
+    # the oracle of these takes norms of vectors, which float16 leaves a little off 1
+    slack = 3e-3 if half and base_of(function).name in ("goal-baseline", "vlm-rm") else 0
     np.testing.assert_allclose(scores, expected, rtol=0, atol=made.tolerance() + slack)
     _check_rewards(made.scorer, scores, lengths)
 
@@ -466,6 +473,82 @@ def test_the_same_call_gives_the_same_bytes_and_leaves_its_input_alone() -> None
     assert frames.tobytes() == before.tobytes()
 
 
+# --- VLM-RM as it was published ------------------------------------------------------------------
+
+
+def published(f: np.ndarray, goal: np.ndarray, baseline: np.ndarray, alpha: float) -> float:
+    """The reward model of arXiv 2310.12921 in its matrix form.
+
+    `goal` and `baseline` hold unit embeddings of prompts, one a row; their means stay as they are.
+    """
+    target = goal.mean(axis=0)
+    direction = target - baseline.mean(axis=0)
+    onto_line = np.outer(direction, direction) / (direction @ direction)
+    projection = alpha * onto_line + (1 - alpha) * np.eye(len(f))
+    return 1 - 0.5 * float(np.linalg.norm((f - target) @ projection)) ** 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    phrasings=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    templates=st.integers(1, 3),
+    alpha=st.sampled_from([0.0, 0.3, 1.0]),
+    seed=st.integers(0, 2**16),
+)
+def test_vlm_rm_is_the_published_one(
+    phrasings: list[int], templates: int, alpha: float, seed: int
+) -> None:
+    vectors: dict[str, np.ndarray] = {}
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        vectors.update(zip(texts, oracle.unit(rng.normal(size=(len(texts), DIM))), strict=True))
+        return np.stack([vectors[text] * 7 for text in texts])
+
+    names = [[f"goal {i} in words {j}" for j in range(n)] for i, n in enumerate(phrasings)]
+    forms = tuple(f"{{}} {i}" for i in range(templates))
+    goals = GoalSet(
+        goals=tuple(Goal(id=f"g{i}", texts=tuple(own)) for i, own in enumerate(names)),
+        templates=forms,
+        baseline="a room",
+    )
+    prompts, embeddings, norms = read_prompts(goals, encode)
+    function = parse_reward("vlm-rm", alpha=alpha)
+    scorer = bind(function, goals, prompts, embeddings, spec(), norms=norms)
+    frames = unit32(np.random.default_rng(seed + 1), 5, DIM)
+
+    def points(texts: Sequence[str]) -> np.ndarray:
+        return np.stack([vectors[form.replace("{}", text)] for text in texts for form in forms])
+
+    expected = [
+        [published(f.astype(np.float64), points(own), points(["a room"]), alpha) for own in names]
+        for f in frames
+    ]
+    np.testing.assert_allclose(scorer.scores([frames], [5]), expected, atol=2e-5)
+
+
+def test_vlm_rm_is_goal_baseline_where_goal_and_baseline_are_one_text_each() -> None:
+    goals = simple_goals(3)
+    frames = unit32(np.random.default_rng(1), 6, DIM)
+    encode = lambda texts: unit32(np.random.default_rng(2), len(texts), DIM)  # noqa: E731
+    prompts, embeddings, norms = read_prompts(goals, encode)
+    scores = [
+        bind(parse_reward(path), goals, prompts, embeddings, spec(), norms=norms).scores(
+            [frames], [6]
+        )
+        for path in ("vlm-rm", "goal-baseline")
+    ]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.startswith("potential")])
+def test_a_difference_looks_ahead_whatever_is_asked_for(path: str) -> None:
+    scorer = case(
+        parse_reward(path, **PATHS[path]), simple_goals(), timing=Timing.SAME_FRAME
+    ).scorer
+    assert scorer.timing is Timing.NEXT_FRAME
+
+
 # --- Contract of every reward function -------------------------------------------------------
 
 
@@ -586,6 +669,10 @@ def test_what_a_function_needs_and_does_not_get() -> None:
         with pytest.raises(GoalError, match="none for goal g0; give the goal set null_prompts"):
             _bind(path, lonely)()
     _bind("cosine", lonely)()  # compares with nothing
+    with pytest.raises(RewardError, match="'vlm-rm': expected the norms of the prompts, got none"):
+        _bind("vlm-rm", simple_goals())()
+    with pytest.raises(GoalError, match="'vlm-rm': no baseline for goals g0, g1"):
+        case(parse_reward("vlm-rm"), simple_goals(2, baseline=None))
     with pytest.raises(GoalError, match=r"no baseline for goals g0, g1, g2, g3, g4 and 2 more;"):
         _bind("goal-baseline", simple_goals(7, baseline=None))()
     with pytest.raises(GoalError, match="cannot tell the baseline from the goal for goal g1,"):
