@@ -114,7 +114,7 @@ class _Run:
         if self._options.dry_run:
             for table in tables if not self._options.overwrite else ():
                 self._store.check(table)
-            return report(self._store, tables, None)
+            return self._noted(report(self._store, tables, None))
         pending = self._begin(tables)
         watch = Watch(self._store, [table.table for table in pending])
         seconds: Mapping[str, float] = {}
@@ -125,7 +125,7 @@ class _Run:
         progress = watch.look()
         profile = self._profile(seconds, progress) if self._options.profile else None
         begun = [table.table for table in pending]
-        done = report(self._store, tables, progress, begun, profile)
+        done = self._noted(report(self._store, tables, progress, begun, profile))
         _refuse_dead_letters(done, self._options)
         return done
 
@@ -136,6 +136,11 @@ class _Run:
             elapsed_s=progress.elapsed_s,
             frames=progress.frames,
         )
+
+    def _noted(self, done: JobReport) -> JobReport:
+        """The report, with what is unusual about the goals."""
+        notes = self._scoring.notes if self._scoring else ()
+        return done.model_copy(update={"notes": (*done.notes, *notes)})
 
     def _tables(self) -> list[AnyTableManifest]:
         source = list(self._embedding.tables) if self._embedding else []

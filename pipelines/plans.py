@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
 from relabel.embedding import SourceTable
 from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals, mine_goals
-from relabel.readings import read_prompts
+from relabel.readings import check_lengths, read_prompts
 from relabel.rewards import Scorer, bind, parse_reward
 from relabel.source import Source
-from schemas.encoders import Encoder, EncoderSpec
+from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
 from schemas.errors import StoreError
 from schemas.files import Folder
 from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
@@ -58,6 +58,7 @@ class ScorePlan:
     scorer: Scorer
     goals: pa.Table  # as resolved
     goal_set: GoalSet  # as given
+    notes: tuple[str, ...] = ()  # texts that are alike, for people
 
     def write_goals(self, store: Store) -> RewardManifest:
         """Writes the goals, as given and as resolved; the manifest that lists them."""
@@ -195,6 +196,8 @@ def plan_scoring(
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
     goals = _goals(what, store)
+    if isinstance(encoder, LimitsTexts):
+        check_lengths(goals, encoder.long_texts)
     prompts, vectors, norms = read_prompts(goals, encoder.encode_texts)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
     scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
@@ -218,7 +221,7 @@ def plan_scoring(
         reward_range=scorer.reward_range,
     )
     table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
-    return ScorePlan(manifest, scorer, table, goals)
+    return ScorePlan(manifest, scorer, table, goals, prompts.notes)
 
 
 def _goals(what: ScoreOptions, store: Store) -> GoalSet:

@@ -120,6 +120,7 @@ class JobReport(_Model):
     tables: tuple[TableReport, ...]
     goals: tuple[GoalReport, ...] = ()
     profile: ProfileReport | None = None  # with --profile
+    notes: tuple[str, ...] = ()  # what is unusual
 
     @property
     def dead_letters(self) -> int:
@@ -142,6 +143,7 @@ class JobReport(_Model):
                 "elapsed_s": elapsed,
                 "frames_per_s": frames / elapsed if elapsed else 0.0,
                 "tables": (*self.tables, *later.tables),
+                "notes": tuple(dict.fromkeys((*self.notes, *later.notes))),
                 "tables_new": (*self.tables_new, *later.tables_new),
                 "profile": self._joined_profile(later, elapsed, frames),
             }

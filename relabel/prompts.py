@@ -125,9 +125,10 @@ def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
         for prompt in (_whole(goals, goal), *_phrasings(goals, goal)):
             owners.setdefault(prompt, f"goal {goal.id}")
     for goal in goals.goals:
-        kind = "null prompt" if goals.negatives_of(goal) == "auto" else "negative"
+        shared = "null prompt" if goals.negatives_of(goal) == "auto" else "shared negative"
+        owner = shared if goal.negatives == "auto" else f"goal {goal.id}, negative"
         for prompt in _told_negatives(goals, goal):
-            owners.setdefault(prompt, f"goal {goal.id}, {kind}")
+            owners.setdefault(prompt, owner)
         baseline = _baseline(goals, goal)
         if baseline is not None:
             owners.setdefault(baseline, f"goal {goal.id}, baseline")

@@ -224,8 +224,9 @@ def softmax_formula(
     """
     lonely = [g.id for g, n in zip(goals.goals, prompts.negatives, strict=True) if not n.size]
     if lonely:
+        why = f" ({prompts.notes[0]})" if prompts.notes else ""
         raise GoalError(
-            f"a softmax reward compares a goal with negatives: none for {_listed(lonely)}; give "
+            f"a softmax reward compares a goal with negatives: none for {_listed(lonely)}{why}; give "
             "the goal set null_prompts, such as 'an empty room', or the goals negatives"
         )
     used = np.unique(np.concatenate([prompts.goal, *prompts.negatives]))

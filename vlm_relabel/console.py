@@ -130,6 +130,8 @@ def show_job(report: JobReport, as_json: bool) -> None:
     OUT.print(f"  last step: {escape(report.last_step)}")
     OUT.print(table)
     _show_short_episodes(report)
+    for note in report.notes:
+        OUT.print(f"  [yellow]note[/]: {escape(note)}")
     _show_goals(report)
     if report.dry_run:
         OUT.print("dry run: nothing was written")

@@ -301,7 +301,7 @@ def test_texts_that_are_too_long_are_named_together() -> None:
         "5 texts are longer than the encoder reads:",
         "  goal a: “this one is too long”: 5 words, 4 are read",
         "  goal c: “just about as long”: 7 words, 4 are read",
-        "  goal a, null prompt: “nothing at all that is short”: 6 words, 4 are read",
+        "  null prompt: “nothing at all that is short”: 6 words, 4 are read",
         "  goal a, baseline: “a very long base line”: 5 words, 4 are read",
         "  goal b, negative: “a negative of many words”: 5 words, 4 are read",
         "shorten them, or cut such texts with --truncate-texts",
