@@ -226,8 +226,8 @@ def softmax_formula(
     if lonely:
         why = f" ({prompts.notes[0]})" if prompts.notes else ""
         raise GoalError(
-            f"a softmax reward compares a goal with negatives: none for {_listed(lonely)}{why}; give "
-            "the goal set null_prompts, such as 'an empty room', or the goals negatives"
+            f"a softmax reward compares a goal with negatives: none for {_listed(lonely)}{why}; "
+            "give the goal set null_prompts, such as 'an empty room', or the goals negatives"
         )
     used = np.unique(np.concatenate([prompts.goal, *prompts.negatives]))
     own = np.searchsorted(used, prompts.goal)
