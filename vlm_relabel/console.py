@@ -93,8 +93,7 @@ def show_source(report: SourceReport, as_json: bool) -> None:
     OUT.print(f"  last step: [bold]{report.last_step}[/], because {report.last_step_reason}")
     for note in report.notes:
         OUT.print(f"  [yellow]note[/]: {escape(note)}")
-    OUT.print("\nnext:")
-    OUT.print(f"  {escape(report.next_command)}")
+    show_next([report.next_command])
 
 
 def _show_list(title: str, items: Sequence[str]) -> None:
@@ -109,8 +108,14 @@ def _spec(spec: Any) -> str:
     )
 
 
-def show_job(report: JobReport, as_json: bool) -> None:
-    """Outcome of `embed`, `score` and `relabel`."""
+def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> None:
+    """Outcome of `embed`, `score`, `relabel` and `build-goals`.
+
+    Args:
+        report: of the job.
+        as_json: for machines.
+        encoder: as the user named it.
+    """
     if as_json:
         print_json(report.model_dump(mode="json"))
         return
@@ -145,8 +150,17 @@ def show_job(report: JobReport, as_json: bool) -> None:
             f"{report.frames_per_s:,.0f} frames/s"
         )
     _show_profile(report)
-    if not report.dry_run:
-        OUT.print(f"\nnext:\n  vlm-relabel verify {escape(report.store)}")
+    from vlm_relabel.next_steps import after_job  # pyarrow, which --help does without
+
+    show_next(after_job(report, encoder))
+
+
+def show_next(lines: Sequence[str]) -> None:
+    """What to type next; nothing if there is nothing to say."""
+    if lines:
+        OUT.print("\nnext:")
+    for line in lines:
+        OUT.print(f"  {escape(line)}")
 
 
 def _show_profile(report: JobReport) -> None:

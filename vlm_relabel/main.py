@@ -195,7 +195,7 @@ def relabel(
 
     values = dict(locals())
     report = guarded(lambda: commands.relabel(values), json)
-    console.show_job(report, json)
+    console.show_job(report, json, encoder)
 
 
 @app.command(cls=Command, context_settings=PASS_THROUGH)
@@ -227,7 +227,7 @@ def embed(
 
     values = dict(locals())
     report = guarded(lambda: commands.embed(values), json)
-    console.show_job(report, json)
+    console.show_job(report, json, encoder)
 
 
 @app.command(cls=Command, context_settings=PASS_THROUGH)
@@ -265,7 +265,7 @@ def score(
 
     values = dict(locals())
     report = guarded(lambda: commands.score(values), json)
-    console.show_job(report, json)
+    console.show_job(report, json, encoder)
 
 
 @app.command(cls=Command)
@@ -280,6 +280,10 @@ def verify(
     console.show_verification(store, results, json)
     if any(problems for _, problems in results):
         raise typer.Exit(1)
+    if not json:
+        from vlm_relabel.next_steps import after_verify
+
+        console.show_next(after_verify(Store.open(store)))
 
 
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)

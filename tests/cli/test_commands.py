@@ -73,7 +73,7 @@ def test_relabel_tells_people_on_stdout_and_progress_on_stderr(
     assert not PROGRESS.search(result.stdout)
     for text in ("4 episodes in 2 slices", "last step: final-observation", "highest score"):
         assert text in result.stdout
-    assert result.stdout.rstrip().endswith(f"vlm-relabel verify {store}")
+    assert f"next:\n  vlm-relabel verify {store}\n" in result.stdout
     assert "11 frames in" in result.stdout
 
 
@@ -200,13 +200,14 @@ def test_a_dry_run_on_a_store_changes_nothing(run: Run, words: Words, store: Pat
 def test_the_command_that_resumes_is_the_one_that_was_typed(
     run: Run, words: Words, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = ["relabel", *flat(words), "--name", "it's v1"]
+    store = store / "it's mine"
+    line = ["relabel", *flat(words, store=store)]
     monkeypatch.setattr(sys, "argv", ["/usr/bin/vlm-relabel", *line])
     assert run(*line).exit_code == 0
     command = Store.open(str(store)).table_manifest("steps").command
     assert command is not None
     assert command.startswith("vlm-relabel relabel --source ")
-    assert command.endswith("""--name 'it'"'"'s v1'""")
+    assert """/it'"'"'s mine' --threads 1""" in command
 
 
 def test_an_interrupted_command_says_how_to_go_on(
@@ -364,6 +365,6 @@ def test_help_loads_nothing_that_takes_long() -> None:
 def test_defaults_of_build_goals_are_those_of_the_index() -> None:
     parameters = inspect.signature(goals_command.build_goals).parameters
     asked = set(IndexOptions.model_fields) & set(parameters)
-    assert len(asked) == 11
+    assert len(asked) == 12
     options = IndexOptions()
     assert {n: parameters[n].default for n in asked} == {n: getattr(options, n) for n in asked}
