@@ -60,7 +60,8 @@ def stored_embeddings(folder: Path, made: Store, frames: int) -> Path:
         ids = [piece.episode_id(index) for index in range(piece.start, piece.stop)]
         value_type = schema.field(2).type.value_type
         with store.writer(wanted.table, piece, schema, fingerprint=wanted.fingerprint) as writer:
-            writer.write([*key_columns(ids, [EPISODE] * len(ids)), vectors(values, value_type)])
+            keys, blank = key_columns(ids, [EPISODE] * len(ids)), pa.array([False] * len(values))
+            writer.write([*keys, vectors(values, value_type), blank])
             files.append(writer.commit())
     store.finish(wanted.model_copy(update={"files": tuple(files), "rows": frames}))
     return folder

@@ -150,9 +150,12 @@ def write_embeddings(store: Store, frames: Callable[[Slice], np.ndarray]) -> Non
     )
     schema = embedding_schema(DIM, manifest.dtype)
     value = schema.field(fields.EMBEDDING).type.value_type
-    write_table(
-        store, manifest, schema, lambda piece: [*keys_of(piece), vectors(frames(piece), value)]
-    )
+
+    def columns(piece: Slice) -> list[pa.Array]:
+        values = vectors(frames(piece), value)
+        return [*keys_of(piece), values, pa.array([False] * len(values))]
+
+    write_table(store, manifest, schema, columns)
 
 
 def score(store: Store, goals: Path, name: str, *, scores: bool) -> str:

@@ -100,11 +100,11 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -
     }
     kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
     embeddings = (
-        EmbeddingManifest(encoder=spec, camera=camera, dtype=what.dtype, **shared)
-        for camera in cameras
+        EmbeddingManifest(encoder=spec, camera=camera, form=form, dtype=what.dtype, **shared)
+        for camera, form in cameras.items()
     )
     steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
-    return EmbedPlan(store, (steps, episodes, *embeddings), cameras)
+    return EmbedPlan(store, (steps, episodes, *embeddings), tuple(cameras))
 
 
 def _store(options: JobOptions, what: EmbedOptions, source: Source) -> Store:
@@ -156,14 +156,15 @@ def _store_manifest(what: EmbedOptions, source: Source) -> StoreManifest:
     if per_slice is None:
         per_slice = source.default_episodes_per_slice()
     slices = plan_slices(source.spec.split, source.spec.shard_lengths, per_slice)
-    leaves = source.features.steps if what.keep_frames else source.columns
+    columns = tuple(leaf.spec for leaf in source.columns)
     return StoreManifest(
         source=source.spec,
         slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
-        fields=tuple(leaf.spec for leaf in leaves),
+        fields=source.kept_fields() if what.keep_frames else columns,
         metadata=tuple(leaf.spec for leaf in source.features.metadata),
         left_out=dict(source.features.left_out),
         cameras=source.cameras,
+        camera_forms=dict(source.found.forms),
         language_fields=source.features.language_fields,
         last_step=detected,
         last_step_reason=reason,

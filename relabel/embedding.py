@@ -4,37 +4,43 @@
 
 Every queue is bounded, so memory does not grow with the slice. Batches of one fixed size run
 across episode borders, never across slices; a chunk is a part of a batch, small enough that the
-threads of the pool share even the first one. Equal images of a chunk are decoded and embedded once.
+threads of the pool share even the first one (see `relabel.frame_batches`).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from relabel.frames import decode_frame
+from relabel.camera_frames import kept_files
+from relabel.frame_batches import (
+    Chunk,
+    Row,
+    blanks,
+    chunked,
+    embed_prepared,
+    joined_errors,
+    prepare,
+    rebatched,
+)
 from relabel.profile import Profile
 from relabel.source import Episode, Source
 from relabel.streams import ordered_map, prefetch
 from schemas import fields
 from schemas.dead_letters import DeadLetter, dead_letter_columns
 from schemas.encoders import ImageEncoder
-from schemas.errors import FrameError
+from schemas.enums import CameraForm
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import SliceWriter, Store, check_same_rows
 from schemas.tables import (
     DEAD_LETTER_SCHEMA,
-    Array,
+    FieldSpec,
     column,
     embedding_schema,
     episodes_schema,
@@ -91,7 +97,7 @@ def embed_slice(
     with profile.stage("other"), ExitStack() as stack:
         job = _SliceJob(piece, store, missing, encoder, profile, stack)
         pool = stack.enter_context(ThreadPoolExecutor(decode_threads))
-        read = profile.each("read", source.read(piece, job.source_columns(source)))
+        read = profile.each("read", source.read(piece, job.source_columns(), job.cameras()))
         episodes = stack.enter_context(closing(prefetch(read, _EPISODES_AHEAD)))
         chunks = chunked(job.rows(episodes), batch_size, _CHUNK_FRAMES)
         ahead = _BATCHES_AHEAD * math.ceil(batch_size / _CHUNK_FRAMES) + decode_threads
@@ -109,60 +115,6 @@ def committed_files(store: Store, piece: Slice, table: SourceTable) -> list[Tabl
         return []
     letters = store.committed(f"dead_letters/{table.table}", piece, table.fingerprint)
     return [file] if letters is None else [letters, file]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One frame on its way: the images of every camera asked for."""
-
-    episode_id: str
-    step: int
-    images: tuple[bytes, ...]  # encoded, one per camera
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows on their way to one batch, decoded and resized."""
-
-    rows: Sequence[Row]
-    cameras: tuple[Prepared, ...]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One camera's images of n rows, each different one once: stored logs repeat frames."""
-
-    errors: dict[int, FrameError]  # row → why its image could not be decoded
-    place: NDArray[np.int64]  # (n,) of each row's frame among `frames`; -1: it has none
-    frames: Any  # as the encoder's `prepare` made them; None if there are none
-
-
-def chunked(rows: Iterable[Row], batch: int, chunk: int) -> Iterator[list[Row]]:
-    """Lists of at most `chunk` rows, none of which belongs to two batches of `batch` rows."""
-    iterator = iter(rows)
-    for size in itertools.cycle(min(chunk, batch - start) for start in range(0, batch, chunk)):
-        if not (part := list(itertools.islice(iterator, size))):
-            return
-        yield part
-
-
-def rebatched(chunks: Iterable[Chunk], batch: int) -> Iterator[list[Chunk]]:
-    """Chunks of `batch` rows together; the last batch may be shorter."""
-    together: list[Chunk] = []
-    for chunk in chunks:
-        together.append(chunk)
-        if sum(len(part.rows) for part in together) >= batch:
-            yield together
-            together = []
-    if together:
-        yield together
-
-
-def _decode(image: bytes) -> Array | FrameError:
-    try:
-        return decode_frame(image)
-    except FrameError as error:
-        return error
 
 
 class _SliceJob:
@@ -193,11 +145,16 @@ class _SliceJob:
             for t in missing
         }
 
-    def source_columns(self, source: Source) -> list[str]:
-        """Step features to parse: all low-dimensional ones, and the images needed."""
-        low = [leaf.spec.name for leaf in source.columns]
-        kept = [f.name for f in self._store.manifest.fields if f.kind == "image"]
-        return [*low, *dict.fromkeys([*(e.camera for e in self._embeddings), *kept])]
+    def source_columns(self) -> list[str]:
+        """Step features to parse: those that the store keeps, and the cameras needed."""
+        manifest = self._store.manifest
+        kept = (field.name for field in manifest.fields)
+        return list(dict.fromkeys([*kept, *manifest.language_fields, *self.cameras()]))
+
+    def cameras(self) -> list[str]:
+        """Step features that are read as frames."""
+        kept = (field.name for field in self._store.manifest.fields if field.kind == "image")
+        return [*(table.camera for table in self._embeddings), *kept]
 
     def rows(self, episodes: Iterable[Episode | DeadLetter]) -> Iterator[Row]:
         """Writes steps and episodes as they pass, and yields their frames."""
@@ -208,17 +165,17 @@ class _SliceJob:
                 continue
             with self._profile.stage("write steps"):
                 self._write_low_dimensional(item)
-            images = [item.steps[e.camera] for e in self._embeddings]
-            if images:
-                for step, encoded in enumerate(zip(*images, strict=True)):
-                    yield Row(item.id, step, encoded)
+            cameras = [item.steps[e.camera] for e in self._embeddings]
+            if cameras:
+                for step, values in enumerate(zip(*cameras, strict=True)):
+                    yield Row(item.id, step, values)
 
     def _write_low_dimensional(self, episode: Episode) -> None:
         manifest = self._store.manifest
         self._ids.append(episode.id)
         self._lengths.append(episode.length)
         if writer := self._writers.get("steps"):
-            values = [column(spec, episode.steps[spec.name]) for spec in manifest.fields]
+            values = [self._column(spec, episode.steps[spec.name]) for spec in manifest.fields]
             writer.write([*key_columns([episode.id], [episode.length]), *values])
         if writer := self._writers.get("episodes"):
             metadata = metadata_row(episode.metadata, manifest.metadata)
@@ -226,27 +183,20 @@ class _SliceJob:
             row = [episode.id, episode.length, language, *metadata.values()]
             writer.write([pa.array([v], f.type) for v, f in zip(row, writer.schema, strict=True)])
 
+    def _column(self, spec: FieldSpec, values: Any) -> pa.Array:
+        if spec.kind == "image":
+            form = self._store.manifest.camera_forms.get(spec.name, CameraForm.IMAGE)
+            values = kept_files(values, form)
+        return column(spec, values)
+
     def prepare(self, rows: Sequence[Row]) -> Chunk:
         """Decodes and resizes every camera's images of some rows; called by the pool."""
-        cameras = range(len(self._embeddings))
-        return Chunk(rows, tuple(self._prepare([row.images[i] for row in rows]) for i in cameras))
-
-    def _prepare(self, images: Sequence[bytes]) -> Prepared:
-        with self._profile.stage("decode"):
-            decoded = {image: _decode(image) for image in dict.fromkeys(images)}
-        frames = {k: frame for k, frame in decoded.items() if not isinstance(frame, FrameError)}
-        places = {image: place for place, image in enumerate(frames)}
-        errors = {
-            row: found
-            for row, image in enumerate(images)
-            if isinstance(found := decoded[image], FrameError)
-        }
-        with self._profile.stage("resize"):
-            return Prepared(
-                errors,
-                np.array([places.get(image, -1) for image in images], np.int64),
-                self._image_encoder.prepare(list(frames.values())) if frames else None,
-            )
+        cameras = enumerate(self._embeddings)
+        prepared = (
+            prepare([row.values[i] for row in rows], t.form, self._image_encoder, self._profile)
+            for i, t in cameras
+        )
+        return Chunk(rows, tuple(prepared))
 
     @property
     def _image_encoder(self) -> ImageEncoder:
@@ -263,7 +213,7 @@ class _SliceJob:
         ]
         for position, table in enumerate(self._embeddings):
             parts = [chunk.cameras[position] for chunk in batch]
-            errors = _joined_errors(parts)
+            errors = joined_errors(parts)
             self._letters[table.table].extend(
                 DeadLetter(rows[i].episode_id, str(error), rows[i].step, table.camera)
                 for i, error in errors.items()
@@ -273,7 +223,7 @@ class _SliceJob:
             with self._profile.stage("write embeddings"):
                 writer = self._writers[table.table]
                 value_type = writer.schema.field(fields.EMBEDDING).type.value_type
-                writer.write([*keys, vectors(embeddings, value_type)])
+                writer.write([*keys, vectors(embeddings, value_type), blanks(parts)])
 
     def commit(self) -> list[TableFile]:
         """Commits every table of the slice, its dead letters before the table itself."""
@@ -303,38 +253,6 @@ def _schema(table: SourceTable, store: Store) -> pa.Schema:
     if isinstance(table, StepsManifest):
         return steps_schema(store.manifest.fields)
     return episodes_schema(store.manifest.metadata)
-
-
-def _joined_errors(parts: Sequence[Prepared]) -> dict[int, FrameError]:
-    """Errors of a batch by their row in it."""
-    starts = itertools.accumulate((len(part.place) for part in parts), initial=0)
-    return {
-        start + row: error
-        for start, part in zip(starts, parts, strict=False)
-        for row, error in part.errors.items()
-    }
-
-
-def embed_prepared(parts: Sequence[Prepared], encoder: ImageEncoder) -> Array:
-    """Embeddings of the rows of a batch, NaN where an image could not be decoded.
-
-    Args:
-        parts: one camera's part of every chunk of the batch, N rows together.
-        encoder: called once, with the frames that were decoded.
-
-    Returns:
-        (N, D) float32.
-    """
-    count, places = 0, []
-    for part in parts:
-        places.append(np.where(part.place < 0, -1, part.place + count))
-        count += int(part.place.max(initial=-1)) + 1
-    place = np.concatenate(places)
-    embeddings = np.full((len(place), encoder.spec.dim), np.nan, np.float32)
-    if count:
-        embedded = encoder.embed([part.frames for part in parts if part.frames is not None])
-        embeddings[place >= 0] = embedded[place[place >= 0]]
-    return embeddings
 
 
 def write_dead_letters(

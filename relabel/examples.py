@@ -7,7 +7,7 @@ say which one is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -96,9 +96,13 @@ class EpisodeParser:
     Args:
         features: of the source.
         columns: names of step features; the flags are parsed beside them.
+        cameras: those of them that hold frames: strings stay bytes.
     """
 
-    def __init__(self, features: Features, columns: Sequence[str]) -> None:
+    def __init__(
+        self, features: Features, columns: Sequence[str], cameras: Collection[str] = ()
+    ) -> None:
+        self._cameras = frozenset(cameras)
         wanted = {*columns, *FLAGS}
         self._steps = [leaf for leaf in features.steps if leaf.spec.name in wanted]
         self._metadata = list(features.metadata)
@@ -115,10 +119,15 @@ class EpisodeParser:
             EpisodeError: the record does not hold what the features promise.
         """
         example = read_example(record)
-        steps = {leaf.spec.name: steps_column(example, leaf) for leaf in self._steps}
+        steps = {leaf.spec.name: self._column(example, leaf) for leaf in self._steps}
         metadata = {leaf.spec.name: _metadata_value(example, leaf) for leaf in self._metadata}
         _check_lengths({name: len(values) for name, values in steps.items()})
         return steps, metadata
+
+    def _column(self, example: Example, leaf: Leaf) -> Any:
+        if leaf.spec.name in self._cameras and leaf.spec.dtype == "object":
+            return list(stored_values(example, leaf))
+        return steps_column(example, leaf)
 
 
 def steps_column(example: Example, leaf: Leaf) -> Any:

@@ -207,7 +207,8 @@ class _Flattening:
         """A feature as a column, or why it cannot be one."""
         what = _article(type(feature).__name__)
         if isinstance(feature, tfds.features.Image):
-            spec = FieldSpec(name=_name(path), kind="image", dtype="uint8")
+            dtype = _dtype(feature.get_tensor_info())  # depth has more bits
+            spec = FieldSpec(name=_name(path), kind="image", dtype=dtype)
             return Leaf(spec, path, self._stored(path), None)
         if isinstance(feature, (tfds.features.Dataset, tfds.features.Video, tfds.features.Audio)):
             return f"{what} feature cannot be a column"

@@ -13,6 +13,7 @@ import numpy as np
 
 from relabel.examples import Example, stored_values
 from relabel.features import Features, Leaf
+from relabel.frames import FORMATS, file_format
 from relabel.texts import are_codes, are_texts, decode_codes
 from schemas.errors import EpisodeError
 from schemas.tables import FieldSpec
@@ -93,4 +94,13 @@ def codes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
     return replace(leaf, spec=spec, decode=decode_codes)
 
 
-FORMS: Final[tuple[Form, ...]] = (text_or_bytes, codes)
+def encoded_frames(leaf: Leaf, values: Sequence[Any]) -> Leaf:
+    """Strings that are image files are bytes, whatever they are declared to be."""
+    if not _is_string(leaf) or leaf.spec.shape:
+        return leaf
+    if not any(file_format(bytes(value)) in FORMATS for value in values):
+        return leaf
+    return replace(leaf, spec=leaf.spec.model_copy(update={"kind": "tensor"}), decode=None)
+
+
+FORMS: Final[tuple[Form, ...]] = (encoded_frames, text_or_bytes, codes)

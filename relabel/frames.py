@@ -1,4 +1,5 @@
-"""Frames as arrays: decoding of stored images, and where a frame lands in a model's input.
+"""Frames as arrays: decoding of stored images, how large one may be, and where it lands in a
+model's input.
 
 Nothing here needs torch, so that decoding can run in any thread or process.
 """
@@ -9,18 +10,23 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from schemas.dead_letters import EMPTY_IMAGE
 from schemas.errors import FrameError
 
 Frame = npt.NDArray[np.uint8]  # (H, W, 3)
 ResizeMode = Literal["shortest", "longest", "squash"]
 
+MAX_PIXELS: Final = 1 << 25  # of one frame: 8K video still fits
+MAX_SIDES_RATIO: Final = 32  # longer side / shorter side; resizing the shorter one bounds the rest
+
 _FORMATS = ("JPEG", "PNG")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # Modes of 8 bits or fewer a channel; convert("RGB") would clip 16-bit and float images.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 # What Pillow raises on bytes that are not, or only in part, an image.
@@ -33,6 +39,30 @@ _DECODE_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+def is_encoded_frame(value: object) -> bool:
+    """Whether a value is bytes that begin as a JPEG or PNG file does."""
+    return isinstance(value, bytes) and value.startswith(_MAGIC)
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuses a frame that would become huge, before anything is decoded or resized.
+
+    Raises:
+        FrameError: it has no pixel, more than `MAX_PIXELS`, or sides of a ratio beyond
+            `MAX_SIDES_RATIO` (the shorter one is resized to the model's input).
+    """
+    told = f"image: {height} x {width} pixels (height x width)"
+    if min(height, width) < 1:
+        raise FrameError(f"{told}: expected at least one")
+    if height * width > MAX_PIXELS:
+        raise FrameError(f"{told}: at most {MAX_PIXELS:,} pixels are read, which no camera exceeds")
+    if max(height, width) > MAX_SIDES_RATIO * min(height, width):
+        raise FrameError(
+            f"{told}: one side is more than {MAX_SIDES_RATIO} times the other; it is no camera's "
+            "frame, and resized it would fill the memory"
+        )
 
 
 def decode_frame(encoded: bytes) -> Frame:
@@ -48,8 +78,9 @@ def decode_frame(encoded: bytes) -> Frame:
         (H, W, 3) uint8; it may be read-only.
 
     Raises:
-        FrameError: If the bytes are cut off, are no JPEG or PNG, or have more than 8 bits
-            a channel. The cause is Pillow's own error.
+        FrameError: If the bytes are none, are cut off, are no JPEG or PNG, have more than 8
+            bits a channel, or the image is larger than `check_size` lets pass. The cause is
+            Pillow's own error, if it found the fault.
 
     Example:
         >>> buffer = io.BytesIO()
@@ -57,8 +88,11 @@ def decode_frame(encoded: bytes) -> Frame:
         >>> decode_frame(buffer.getvalue()).shape
         (2, 4, 3)
     """
+    if not encoded:
+        raise FrameError(EMPTY_IMAGE)
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            check_size(image.height, image.width)
             if image.mode == "RGB":
                 return np.asarray(image)  # convert() would copy it
             if image.mode in _MODES:
@@ -74,7 +108,7 @@ def decode_frame(encoded: bytes) -> Frame:
 
 def _describe_failure(encoded: bytes, error: Exception) -> str:
     """What was found instead of an image, with the first bytes to recognise it by."""
-    start = encoded[:8].hex(" ") if encoded else "nothing"
+    start = encoded[:8].hex(" ")
     # Pillow names the buffer object ("<_io.BytesIO object at 0x…>"); the address says nothing.
     reason = "not recognised" if isinstance(error, UnidentifiedImageError) else str(error)
     return (
@@ -107,11 +141,19 @@ def fit_frame(frame_size: tuple[int, int], size: tuple[int, int], mode: ResizeMo
     Returns:
         The steps to take, in pixels.
 
+    Raises:
+        FrameError: it would have more than `MAX_PIXELS` after resizing.
+
     Example:
         >>> fit_frame((480, 640), (224, 224), "shortest")
         Fit(resized=(224, 298), pad=(0, 0, 0, 0), crop=(0, 37))
     """
     resized = _resized(frame_size, size, mode)
+    if resized[0] * resized[1] > MAX_PIXELS:
+        raise FrameError(
+            f"image: {frame_size[0]} x {frame_size[1]} pixels would become {resized[0]} x "
+            f"{resized[1]} for an input of {size[0]} x {size[1]}; at most {MAX_PIXELS:,} are made"
+        )
     missing = (max(size[0] - resized[0], 0), max(size[1] - resized[1], 0))
     pad = (missing[1] // 2, (missing[1] + 1) // 2, missing[0] // 2, (missing[0] + 1) // 2)
     extra = (resized[0] + missing[0] - size[0], resized[1] + missing[1] - size[1])

@@ -37,6 +37,7 @@ class SourceReport(_Model):
     file_format: str
     splits: tuple[SplitReport, ...]
     cameras: tuple[str, ...]
+    no_cameras: dict[str, str]  # depth and the like → why no camera is made of it unasked
     actions: tuple[FieldSpec, ...]
     columns: tuple[FieldSpec, ...]  # every other low-dimensional feature
     metadata: tuple[FieldSpec, ...]
@@ -71,11 +72,12 @@ def inspect_source(directory: str) -> SourceReport:
         file_format=source.file_format,
         splits=tuple(_split(directory, name) for name in names),
         cameras=tuple(camera.replace(".", "/") for camera in source.cameras),
+        no_cameras={n.replace(".", "/"): why for n, why in source.found.refused.items()},
         actions=actions,
         columns=tuple(spec for spec in low if spec not in actions),
         metadata=tuple(leaf.spec for leaf in features.metadata),
         left_out=dict(features.left_out),
-        language_fields=features.language_fields,
+        language_fields=source.features.language_fields,
         instructions=source.sample_instructions(),
         last_step=last_step,
         last_step_reason=reason,

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from relabel.camera_names import resolve_cameras
+from relabel.cameras import Found, find_cameras
 from relabel.episodes import Episode as Episode
 from relabel.examples import EpisodeParser, Example, read_example
 from relabel.features import Features, Leaf, read_features
@@ -23,10 +25,11 @@ from relabel.notes import LanguageReport, language_reports, source_notes
 from relabel.records import read_records
 from schemas import fields
 from schemas.dead_letters import DeadLetter
-from schemas.enums import LastStep
+from schemas.enums import CameraForm, LastStep
 from schemas.errors import EpisodeError, SourceError
 from schemas.manifests import SourceSpec
 from schemas.slices import Slice
+from schemas.tables import FieldSpec
 
 _SAMPLED_RECORDS: Final = 20  # looked at to tell what a last step means, and the like
 _SAMPLED_BYTES: Final = 64 << 20  # of records; at least one is looked at
@@ -102,43 +105,41 @@ class Source:
         """Number of stored episodes."""
         return sum(self.spec.shard_lengths)
 
+    @cached_property
+    def found(self) -> Found:
+        """The cameras; looks at the first episodes where a feature's type does not tell."""
+        return find_cameras([leaf.spec for leaf in self.features.steps], self._sampled_values)
+
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Dotted names of the image features."""
-        return self.features.cameras
+        """Dotted names of the features that hold frames."""
+        return tuple(self.found.forms)
 
-    def resolve_cameras(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Dotted names of cameras given as `observation/wrist`, `observation.wrist` or `wrist`.
+    def resolve_cameras(self, names: Sequence[str]) -> dict[str, CameraForm]:
+        """Dotted names and forms of cameras given as `observation/wrist`, `wrist` or `wrist=FORM`.
 
         Raises:
-            SourceError: none given, or one is unknown or ambiguous; lists the cameras.
+            SourceError: none given, or one is unknown, ambiguous or no camera; lists the cameras.
         """
-        resolved = tuple(dict.fromkeys(self._resolve_camera(name) for name in names))
-        if not resolved:
-            raise SourceError(f"no camera given; {self._known_cameras()}")
-        return resolved
-
-    def _resolve_camera(self, name: str) -> str:
-        dotted = name.strip("/").replace("/", ".").removeprefix(f"{fields.STEPS}.")
-        if dotted in self.cameras:
-            return dotted
-        matches = [c for c in self.cameras if c.endswith(f".{dotted}")]
-        if len(matches) != 1:
-            problem = "ambiguous" if matches else "unknown"
-            raise SourceError(
-                f"{self.directory}: {problem} camera {name!r}; {self._known_cameras()}"
-            )
-        return matches[0]
-
-    def _known_cameras(self) -> str:
-        if not self.cameras:
-            return "the source has no image feature at all"
-        return "its cameras are " + ", ".join(name.replace(".", "/") for name in self.cameras)
+        specs = [leaf.spec for leaf in self.features.steps]
+        return resolve_cameras(names, specs, self.found, self._sampled_values, self.directory)
 
     @property
     def columns(self) -> tuple[Leaf, ...]:
-        """Low-dimensional step features, which become columns of the steps table."""
-        return tuple(leaf for leaf in self.features.steps if leaf.spec.kind != "image")
+        """Step features that are no images, which become columns of the steps table."""
+        return tuple(
+            leaf
+            for leaf in self.features.steps
+            if leaf.spec.kind != "image" and leaf.spec.name not in self.found.forms
+        )
+
+    def kept_fields(self) -> tuple[FieldSpec, ...]:
+        """Columns of a steps table with frames: a camera's is binary, the image's file."""
+        columns = {leaf.spec.name for leaf in self.columns}
+        return tuple(
+            leaf.spec if leaf.spec.name in columns else _as_image(leaf.spec)
+            for leaf in self.features.steps
+        )
 
     def default_episodes_per_slice(self) -> int:
         """Episodes whose stored size is a good unit of work: 1 to 64 MiB, several slices."""
@@ -146,17 +147,20 @@ class Source:
         target = min(max(self.bytes // _SLICES_AT_LEAST, low), high)
         return max(1, target * self.episodes // max(self.bytes, 1))
 
-    def read(self, piece: Slice, columns: Sequence[str]) -> Iterator[Episode | DeadLetter]:
+    def read(
+        self, piece: Slice, columns: Sequence[str], cameras: Collection[str] = ()
+    ) -> Iterator[Episode | DeadLetter]:
         """Streams the episodes of a slice, in order; memory is that of one episode.
 
         Args:
             piece: which episodes.
             columns: step features to parse.
+            cameras: those of them that hold frames: strings stay bytes.
 
         Yields:
             Each episode, or a dead letter in the place of one that cannot be read.
         """
-        parser = EpisodeParser(self.features, columns)
+        parser = EpisodeParser(self.features, columns, cameras)
         path = self.paths[piece.shard]
         records = read_records(path, self.file_format, piece.start, piece.stop)
         for index, record in enumerate(records, start=piece.start):
@@ -213,6 +217,16 @@ class Source:
             for episode_id, record, path in self._sampled_records()
             for item in self._read_record(parser, episode_id, record, path)
         )
+
+    def sampled(self, columns: Sequence[str], cameras: Collection[str] = ()) -> Iterator[Episode]:
+        """The readable episodes of the first records; arguments as of `read`."""
+        parser = EpisodeParser(self.features, columns, cameras)
+        for episode_id, record, path in self._sampled_records():
+            items = self._read_record(parser, episode_id, record, path)
+            yield from (item for item in items if isinstance(item, Episode) and item.length)
+
+    def _sampled_values(self, names: list[str]) -> Iterator[Mapping[str, Any]]:
+        return (episode.steps for episode in self.sampled(names, names))
 
     def _sampled_examples(self) -> Iterator[Example]:
         for _, record, _ in self._sampled_records():
@@ -282,6 +296,11 @@ def _episodes(
         )
         for part, (start, stop) in enumerate(bounds)
     ]
+
+
+def _as_image(spec: FieldSpec) -> FieldSpec:
+    dtype = spec.dtype if spec.kind == "image" else "uint8"  # a depth image's file has its own
+    return FieldSpec(name=spec.name, kind="image", dtype=dtype)
 
 
 def is_action(name: str) -> bool:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import fields
 from schemas.slices import Slice, TableFile
 from schemas.store import Store
 from schemas.tables import DEAD_LETTER_SCHEMA
+
+EMPTY_IMAGE: Final = (
+    "image: expected a JPEG or PNG, got 0 bytes: the source has no image here; "
+    "--skip-blank-cameras accepts it and scores the frame by its other cameras"
+)
+"""The reason of a frame that its camera does not have; no damage, if the user says so."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class DeadLetter:
 
     episode_id: str
     reason: str
-    step: int | None = None  # None: the whole episode
+    step: int | None = None  # None: the whole episode, or every frame of one camera in it
     camera: str | None = None
 
 
@@ -42,19 +50,24 @@ def dead_letter_columns(letters: Sequence[DeadLetter], piece: Slice, stage: str)
     ]
 
 
-def dead_ratio(store: Store, table: str, files: Sequence[TableFile]) -> float:
+def dead_ratio(
+    store: Store, table: str, files: Sequence[TableFile], accepted: str | None = None
+) -> float:
     """Share of a table's records that could not be processed.
 
     Args:
         store: holds the dead letters.
         table: whose they are.
         files: of the table and of its dead letters.
+        accepted: a reason that does not count.
 
     Returns:
         Lost episodes over stored episodes, or undecodable frames over frames, whichever is
         more; in [0, 1].
     """
     letters = read_dead_letters(store, table, files)
+    if accepted is not None:
+        letters = letters.filter(pc.not_equal(letters.column(fields.REASON), accepted))
     whole = letters.column(fields.STEP).null_count
     episodes = sum(store.manifest.source.shard_lengths)
     frames = sum(file.rows for file in files if file.table == table)

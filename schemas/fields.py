@@ -27,6 +27,7 @@ METADATA_PREFIX: Final = "episode_metadata."  # whatever the source says of the 
 EMBEDDING: Final = (
     "embedding"  # unit-norm image embedding, float16|float32 [D]; all nulls: dead letter
 )
+BLANK: Final = "blank"  # the frame is one colour all over, such as black; null: not decoded
 
 # --- Reward table
 SCORE: Final = "score"  # float32 [G], one per frame and goal; nulls: an embedding is missing

@@ -12,10 +12,10 @@ import hashlib
 import json
 from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.encoders import EncoderSpec
-from schemas.enums import Fusion, LastStep, Timing
+from schemas.enums import CameraForm, Fusion, LastStep, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.names import InsidePath, Name, folder_name
@@ -78,7 +78,8 @@ class StoreManifest(_Model):
     fields: tuple[FieldSpec, ...]  # columns of the steps table, after its keys
     metadata: tuple[FieldSpec, ...]  # columns of the episodes table, after its own
     left_out: dict[str, str]  # features that are no column, with the reason
-    cameras: tuple[str, ...]  # image features of the source, whether kept or not
+    cameras: tuple[str, ...]  # of the source, whether kept or not
+    camera_forms: dict[str, CameraForm] = Field(default_factory=dict)  # how each is stored there
     language_fields: tuple[str, ...]  # text features that hold an instruction
     last_step: LastStep
     last_step_reason: str
@@ -127,6 +128,7 @@ class EmbeddingManifest(TableManifest):
     kind: Literal["embeddings"] = "embeddings"
     encoder: EncoderSpec
     camera: str  # dotted feature name
+    form: CameraForm = CameraForm.IMAGE  # how the source stores its frames
     dtype: Literal["float16", "float32"] = "float16"  # as stored
 
     @property
@@ -159,6 +161,7 @@ class RewardManifest(TableManifest):
     function: dict[str, Any]  # the reward function with every number it used
     timing: Timing
     fusion: Fusion
+    skip_blank_cameras: bool = False  # a camera counts only where it shows more than one colour
     binary: bool  # rewards are 0 or 1, stored as uint8
     scores: bool  # the score column is there
     score_range: tuple[float, float]  # closed interval

@@ -89,7 +89,8 @@ def episodes_schema(metadata: Sequence[FieldSpec]) -> pa.Schema:
 def embedding_schema(dim: int, dtype: str) -> pa.Schema:
     """Schema of an embedding table of `dim` values of float16 or float32 per frame."""
     value = pa.list_(pa.from_numpy_dtype(dtype), dim)
-    return pa.schema([*KEYS, pa.field(fields.EMBEDDING, value)])
+    blank = pa.field(fields.BLANK, pa.bool_())
+    return pa.schema([*KEYS, pa.field(fields.EMBEDDING, value), blank])
 
 
 def reward_schema(goals: int, *, binary: bool, scores: bool) -> pa.Schema:

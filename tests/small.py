@@ -122,14 +122,15 @@ def write_source(
 def store_manifest(source: Source, *, per_slice: int = 2, keep: bool = False) -> StoreManifest:
     """Plan of a store over a source."""
     slices = plan_slices("train", source.spec.shard_lengths, per_slice)
-    leaves = source.features.steps if keep else source.columns
+    columns = tuple(leaf.spec for leaf in source.columns)
     return StoreManifest(
         source=source.spec,
         slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
-        fields=tuple(leaf.spec for leaf in leaves),
+        fields=source.kept_fields() if keep else columns,
         metadata=tuple(leaf.spec for leaf in source.features.metadata),
         left_out=dict(source.features.left_out),
         cameras=source.cameras,
+        camera_forms=dict(source.found.forms),
         language_fields=source.features.language_fields,
         last_step=LastStep.FINAL_OBSERVATION,
         last_step_reason="the tests say so",

@@ -85,6 +85,7 @@ def show_source(report: SourceReport, as_json: bool) -> None:
             f"shard{'s' * (split.shards != 1)}, {split.bytes / 1e6:.1f} MB, {split.slices} slices"
         )
     _show_list("cameras", report.cameras or ("none: this source cannot be embedded",))
+    _show_list("no cameras", [f"{name} ({why})" for name, why in report.no_cameras.items()])
     _show_list("actions", [_spec(s) for s in report.actions] or ["none"])
     _show_list("other columns", [_spec(s) for s in report.columns])
     _show_list("language fields", report.language_fields or ("none: write a goals file",))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from relabel.embedding import Chunk, Prepared, Row, chunked, embed_prepared, rebatched
+from relabel.frame_batches import Chunk, Prepared, Row, chunked, embed_prepared, rebatched
 from relabel.source import Source
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
@@ -295,7 +295,8 @@ def test_an_encoder_that_fails_leaves_no_file(empty_store: Store, source: Source
 
 def prepared(place: list[int], *frames: np.ndarray) -> Prepared:
     errors = {row: FrameError("cut") for row, at in enumerate(place) if at < 0}
-    return Prepared(errors, np.array(place, np.int64), list(frames) or None)
+    blank = np.zeros(len(place), np.bool_)
+    return Prepared(errors, np.array(place, np.int64), blank, list(frames) or None)
 
 
 def test_frames_that_cannot_be_decoded_do_not_reach_the_encoder() -> None:

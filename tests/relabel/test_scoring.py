@@ -119,7 +119,7 @@ def rewrite_embeddings(store: Store, camera: str, rows: np.ndarray, steps: list[
     with store.writer(table.table, piece, schema, fingerprint=table.fingerprint) as writer:
         ids = pa.array(["train/0/0"] * len(steps))
         keys = [ids, pa.array(steps, pa.int32())]
-        writer.write([*keys, vectors(rows, pa.float16())])
+        writer.write([*keys, vectors(rows, pa.float16()), pa.array([False] * len(rows))])
         writer.commit()
 
 
