@@ -1,7 +1,7 @@
 """One frame out of each form that a camera can have.
 
     form              value of a step                  frame
-    image, encoded    a JPEG or PNG file               as Pillow decodes it
+    image, encoded    a JPEG, PNG or WebP file         as Pillow decodes it
     frames            likewise, one of the episode     likewise
     pixels            (H, W) or (H, W, 1|3|4)          itself
     channels-first    (1|3|4, H, W)                    its axes turned

@@ -65,9 +65,9 @@ def _form(spec: FieldSpec, layout: str, found: Found, sample: Sample, origin: st
         return found.forms[spec.name]
     form = _asked_form(spec, layout, found, origin)
     if needs_values(spec):
-        objection = objections_of_values([spec], sample([spec.name]))[spec.name]
-        if objection:
-            raise _no_camera(spec, objection, found, origin)
+        objections = objections_of_values([spec], sample([spec.name]))
+        if told := [judgement.objection or "" for judgement in objections.values()]:
+            raise _no_camera(spec, told[0], found, origin)
     return form
 
 

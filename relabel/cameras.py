@@ -7,13 +7,14 @@ form of each camera; workers follow the record.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from relabel.frames import is_encoded_frame
+from relabel.frames import FORMATS, file_format
 from schemas.enums import CameraForm
 from schemas.tables import FieldSpec
 
@@ -57,12 +58,11 @@ def find_cameras(
             there is a feature whose type does not tell.
     """
     judged = {spec.name: judge(spec) for spec in specs}
-    objections = {name: judgement.objection for name, judgement in judged.items()}
-    unsure = [s for s in specs if objections[s.name] is None and needs_values(s)]
+    unsure = [s for s in specs if judged[s.name].objection is None and needs_values(s)]
     if unsure:
-        objections |= objections_of_values(unsure, sample([spec.name for spec in unsure]))
-    forms = {n: j.form for n, j in judged.items() if j.form and objections[n] is None}
-    refused = {n: why for n, why in objections.items() if why and judged[n].listed}
+        judged |= objections_of_values(unsure, sample([spec.name for spec in unsure]))
+    forms = {n: j.form for n, j in judged.items() if j.form and j.objection is None}
+    refused = {n: j.objection for n, j in judged.items() if j.objection and j.listed}
     notes = [note for spec in specs if spec.name in forms for note in _notes(spec)]
     return Found(forms, refused, tuple(notes))
 
@@ -112,7 +112,9 @@ def judge(spec: FieldSpec) -> Judgement:
             return Judgement(CameraForm.IMAGE)
         return Judgement(None, f"{spec.dtype} is depth or a measurement, not 8 bits of colour")
     if spec.dtype == "object":
-        return Judgement(None if spec.shape else CameraForm.ENCODED, listed=False)
+        if spec.shape:
+            return Judgement(None, "holds several strings", listed=False)
+        return Judgement(CameraForm.ENCODED, listed=False)
     return _judge_tensor(spec)
 
 
@@ -177,8 +179,8 @@ def _notes(spec: FieldSpec) -> list[str]:
 class _Seen:
     """Values of one feature that were looked at."""
 
-    files: int = 0  # strings that begin as an image file does
-    texts: int = 0  # strings that do not, and are not empty
+    files: Counter[str] = field(default_factory=Counter)  # strings that are images, by format
+    texts: int = 0  # strings that are none, and not empty
     low: float = np.inf
     high: float = -np.inf
     finite: bool = True
@@ -191,15 +193,17 @@ class _Seen:
                 self.finite &= bool(np.isfinite(low) and np.isfinite(high))
                 self.low, self.high = min(self.low, low), max(self.high, high)
             return
-        files = sum(map(is_encoded_frame, values))
-        self.files += files
-        self.texts += sum(map(bool, values)) - files
+        for value in values:
+            if found := file_format(value):
+                self.files[found] += 1
+            else:
+                self.texts += bool(value)
 
 
 def objections_of_values(
     specs: Sequence[FieldSpec], episodes: Iterable[Steps]
-) -> dict[str, str | None]:
-    """What sampled values say against features that could be cameras; None: nothing.
+) -> dict[str, Judgement]:
+    """What sampled values say against features that could be cameras, where they do.
 
     Args:
         specs: of the features.
@@ -209,19 +213,26 @@ def objections_of_values(
     for steps in episodes:
         for name, values in seen.items():
             values.add(steps[name])
-    return {s.name: _objection(s, seen[s.name]) for s in specs}
+    found = {spec.name: _objection(spec, seen[spec.name]) for spec in specs}
+    return {name: objection for name, objection in found.items() if objection is not None}
 
 
-def _objection(spec: FieldSpec, seen: _Seen) -> str | None:
+def _objection(spec: FieldSpec, seen: _Seen) -> Judgement | None:
     if spec.dtype == "object":
-        if seen.files:
-            return None
-        return f"none of {seen.texts} sampled texts begins as a JPEG or PNG file does"
+        return _objection_to_strings(seen)
     if not seen.finite:
-        return "holds values that are not finite"
+        return Judgement(None, "holds values that are not finite")
     if seen.low < -_HALF_LEVEL or seen.high > 1 + _HALF_LEVEL:
-        return (
-            f"{spec.dtype} from {seen.low:g} to {seen.high:g} in sampled episodes; frames are "
-            "uint8, or floats in [0, 1]"
-        )
+        told = f"{spec.dtype} from {seen.low:g} to {seen.high:g} in sampled episodes"
+        return Judgement(None, f"{told}; frames are uint8, or floats in [0, 1]")
     return None
+
+
+def _objection_to_strings(seen: _Seen) -> Judgement | None:
+    if any(seen.files[known] for known in FORMATS):
+        return None
+    if seen.files:
+        told = f"holds {' and '.join(seen.files)} files; readable are {', '.join(FORMATS)}"
+        return Judgement(None, told)
+    told = f"none of {seen.texts} sampled texts begins as an image file does"
+    return Judgement(None, told, listed=False)

@@ -7,6 +7,7 @@ Nothing here needs torch, so that decoding can run in any thread or process.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -25,8 +26,17 @@ ResizeMode = Literal["shortest", "longest", "squash"]
 MAX_PIXELS: Final = 1 << 25  # of one frame: 8K video still fits
 MAX_SIDES_RATIO: Final = 32  # longer side / shorter side; resizing the shorter one bounds the rest
 
-_FORMATS = ("JPEG", "PNG")
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+FORMATS: Final = ("JPEG", "PNG", "WEBP")  # Pillow's names
+_FILE_STARTS: Final = {
+    rb"\xff\xd8\xff": "JPEG",
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"RIFF....WEBP": "WEBP",
+    rb"GIF8[79]a": "GIF",
+    rb"BM....\x00\x00\x00\x00": "BMP",
+    rb"II\*\x00|MM\x00\*": "TIFF",
+    rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51": "JPEG 2000",
+    rb"....ftypavi[fs]": "AVIF",
+}
 # Modes of 8 bits or fewer a channel; convert("RGB") would clip 16-bit and float images.
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 # What Pillow raises on bytes that are not, or only in part, an image.
@@ -41,9 +51,9 @@ _DECODE_ERRORS = (
 )
 
 
-def is_encoded_frame(value: object) -> bool:
-    """Whether a value is bytes that begin as a JPEG or PNG file does."""
-    return isinstance(value, bytes) and value.startswith(_MAGIC)
+def file_format(value: bytes) -> str | None:
+    """Name of the image format that a file's first bytes tell; None: of none."""
+    return next((n for start, n in _FILE_STARTS.items() if re.match(start, value, re.DOTALL)), None)
 
 
 def check_size(height: int, width: int) -> None:
@@ -66,7 +76,7 @@ def check_size(height: int, width: int) -> None:
 
 
 def decode_frame(encoded: bytes) -> Frame:
-    """Decode one stored JPEG or PNG image.
+    """Decode one stored JPEG, PNG or WebP image.
 
     Gray, palette, CMYK and transparent images become RGB as `Image.convert("RGB")` makes
     them (transparency is dropped, not blended), which is what open_clip's transform does.
@@ -78,7 +88,7 @@ def decode_frame(encoded: bytes) -> Frame:
         (H, W, 3) uint8; it may be read-only.
 
     Raises:
-        FrameError: If the bytes are none, are cut off, are no JPEG or PNG, have more than 8
+        FrameError: If the bytes are none, are cut off, are of another format, have more than 8
             bits a channel, or the image is larger than `check_size` lets pass. The cause is
             Pillow's own error, if it found the fault.
 
@@ -91,7 +101,7 @@ def decode_frame(encoded: bytes) -> Frame:
     if not encoded:
         raise FrameError(EMPTY_IMAGE)
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             check_size(image.height, image.width)
             if image.mode == "RGB":
                 return np.asarray(image)  # convert() would copy it
@@ -112,7 +122,7 @@ def _describe_failure(encoded: bytes, error: Exception) -> str:
     # Pillow names the buffer object ("<_io.BytesIO object at 0x…>"); the address says nothing.
     reason = "not recognised" if isinstance(error, UnidentifiedImageError) else str(error)
     return (
-        f"image: expected a whole JPEG or PNG, got {len(encoded)} bytes starting with "
+        f"image: expected a whole JPEG, PNG or WebP, got {len(encoded)} bytes starting with "
         f"{start} ({reason}); the record is probably truncated or holds another format"
     )
 

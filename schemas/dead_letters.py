@@ -15,7 +15,7 @@ from schemas.store import Store
 from schemas.tables import DEAD_LETTER_SCHEMA
 
 EMPTY_IMAGE: Final = (
-    "image: expected a JPEG or PNG, got 0 bytes: the source has no image here; "
+    "image: expected a JPEG, PNG or WebP, got 0 bytes: the source has no image here; "
     "--skip-blank-cameras accepts it and scores the frame by its other cameras"
 )
 """The reason of a frame that its camera does not have; no damage, if the user says so."""

@@ -36,16 +36,15 @@ class Fusion(StrEnum):
 
 
 class CameraForm(StrEnum):
-    """How a source stores the frames of a camera; H, W at least 1, values of a tensor 0..255 or
-    floats 0..1."""
+    """How a source stores the frames of a camera; a tensor is uint8, or floats in [0, 1]."""
 
     IMAGE = "image"  # an Image feature of 8 bits a channel
-    ENCODED = "encoded"  # a string that is a JPEG or PNG file
+    ENCODED = "encoded"  # a string that is a JPEG, PNG or WebP file
     PIXELS = "pixels"  # a tensor (H, W) or (H, W, 1|3|4)
     CHANNELS_FIRST = "channels-first"  # a tensor (1|3|4, H, W)
     STACK = "stack"  # a tensor (k, H, W) or (k, H, W, 1|3|4); the newest frame is the last
     STACK_LAST = "stack-last"  # a tensor (H, W, k) of grey frames; the newest is the last
-    FRAMES = "frames"  # of an episode: JPEG or PNG files, one per step
+    FRAMES = "frames"  # of an episode: JPEG, PNG or WebP files, one per step
     VIDEO = "video"  # of an episode: a string that is a video file of one frame per step
 
 

@@ -88,7 +88,10 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("damaged", "text"),
     [
         ("truncated", "episode train/0/2: small-train.tfrecord-00000-of-00002: the file ends"),
-        ("cut", "episode train/0/2 step 1 observation.wrist: image: expected a whole JPEG or PNG"),
+        (
+            "cut",
+            "episode train/0/2 step 1 observation.wrist: image: expected a whole JPEG, PNG or WebP",
+        ),
     ],
 )
 def test_dead_letters_end_the_job_unless_accepted(

@@ -151,7 +151,7 @@ def test_half_a_jpeg_is_one_dead_letter(tmp_path: Path, row_groups_of_three: Non
         "stage": wrist.table,
         "camera": WRIST,
     }
-    assert "expected a whole JPEG or PNG" in reason
+    assert "expected a whole JPEG, PNG or WebP" in reason
     assert wrist.dead_letters == 1
     table = store.read(wrist.table)
     missing = np.isnan(matrix(table.column(fields.EMBEDDING))).all(axis=1)

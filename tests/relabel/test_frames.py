@@ -50,7 +50,7 @@ def test_every_jpeg_mode_becomes_rgb_as_pillow_does(mode: str) -> None:
 @pytest.mark.parametrize("kept", [0.02, 0.25, 0.5, 0.9])
 def test_a_truncated_image_is_an_error_with_its_cause(kind: str, kept: float) -> None:
     encoded = _encoded(_noise(size=(64, 64)), kind)
-    with pytest.raises(FrameError, match="expected a whole JPEG or PNG") as caught:
+    with pytest.raises(FrameError, match="expected a whole JPEG, PNG or WebP") as caught:
         decode_frame(encoded[: int(len(encoded) * kept)])
     assert caught.value.__cause__ is not None
     assert "object at 0x" not in str(caught.value)

@@ -405,7 +405,7 @@ def test_ambiguous_cameras(tmp_path: Path) -> None:
 
 def test_a_source_without_images_says_so(tmp_path: Path) -> None:
     source = write_step(tmp_path / "src", {"action": np.float32}, [{"action": 1.0}])
-    with pytest.raises(SourceError, match="no image feature at all"):
+    with pytest.raises(SourceError, match="no camera at all"):
         source.resolve_cameras(["front"])
 
 
