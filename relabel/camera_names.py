@@ -75,9 +75,8 @@ def _asked_form(spec: FieldSpec, layout: str, found: Found, origin: str) -> Came
     possible = layouts(spec)
     judgement = judge(spec)
     if not possible or (not layout and judgement.form is None):
-        shape = "x".join(map(str, spec.shape)) or "scalar"
-        objection = found.refused.get(spec.name, judgement.objection)
-        raise _no_camera(spec, objection or f"{spec.dtype} {shape} holds no frame", found, origin)
+        objection = found.refused.get(spec.name) or judgement.objection or "it holds no frame"
+        raise _no_camera(spec, objection, found, origin)
     if not layout and judgement.form is not None:
         return judgement.form
     if layout not in possible:

@@ -111,9 +111,11 @@ def judge(spec: FieldSpec) -> Judgement:
         if spec.dtype == "uint8":
             return Judgement(CameraForm.IMAGE)
         return Judgement(None, f"{spec.dtype} is depth or a measurement, not 8 bits of colour")
+    if spec.kind == "text":
+        return Judgement(None, "it holds text", listed=False)
     if spec.dtype == "object":
         if spec.shape:
-            return Judgement(None, "holds several strings", listed=False)
+            return Judgement(None, "it holds several strings", listed=False)
         return Judgement(CameraForm.ENCODED, listed=False)
     return _judge_tensor(spec)
 
@@ -122,6 +124,9 @@ def _judge_tensor(spec: FieldSpec) -> Judgement:
     sides = _sides(spec)
     large = [form for form, (h, w) in sides.items() if min(h, w) >= MIN_SIDE]
     form = next(iter(large or sides), None)
+    if not sides:
+        shape = ", ".join("?" if n is None else str(n) for n in spec.shape)
+        return Judgement(None, f"{spec.dtype}[{shape}] holds no frame", listed=False)
     if not large:
         told = f"smaller than {MIN_SIDE} x {MIN_SIDE}, so it may be a grid or a matrix"
         ambiguous = form is not CameraForm.PIXELS and len(sides) > 1

@@ -148,16 +148,17 @@ def write_rlds(
 
 def serialize_episode(features: tfds.features.FeaturesDict, episode: Mapping[str, Any]) -> bytes:
     """One episode as a serialized `tf.train.Example`."""
-    return bytes(features.serialize_example(_with_streams(episode)))
+    return bytes(features.serialize_example(_with_streams(episode, features)))
 
 
-def _with_streams(value: Any) -> Any:
+def _with_streams(value: Any, feature: Any) -> Any:
     """TFDS takes encoded images as open files only."""
     if isinstance(value, Mapping):
-        return {key: _with_streams(inner) for key, inner in value.items()}
+        known = dict(feature.items()) if isinstance(feature, tfds.features.FeaturesDict) else {}
+        return {key: _with_streams(inner, known.get(key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_streams(inner) for inner in value]
-    is_image = isinstance(value, bytes) and value[:4] in (b"\x89PNG", b"\xff\xd8\xff\xe0")
+        return [_with_streams(inner, getattr(feature, "feature", None)) for inner in value]
+    is_image = isinstance(feature, tfds.features.Image) and isinstance(value, bytes)
     return io.BytesIO(value) if is_image else value
 
 
