@@ -13,6 +13,7 @@ from fsspec.core import open as open_any
 from relabel.prompts import Prompts
 from schemas import fields
 from schemas.errors import GoalError
+from schemas.goal_text import MAX_CHARACTERS
 from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
 from schemas.store import Store
 from schemas.tables import Array
@@ -30,14 +31,15 @@ def load_goals(path: str) -> GoalSet:
         GoalError: missing, or against a rule of `schemas.goals`.
     """
     try:
-        with open_any(path, "rt", encoding="utf-8") as stream:
-            parse = GoalSet.from_json if path.endswith(".json") else GoalSet.from_yaml
-            return parse(stream.read(), origin=path)
+        with open_any(path, "rt", encoding="utf-8-sig") as stream:
+            text = stream.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise GoalError(
             f"{path}: cannot be read: {error}; --goals takes a file (docs/goals.md), "
             f"{FIELD_PREFIX}<name of a text field>, or texts"
         ) from error
+    parse = GoalSet.from_json if path.lower().endswith(".json") else GoalSet.from_yaml
+    return parse(text, origin=path)
 
 
 def mine_goals(store: Store, column: str, null_prompts: Sequence[str] | None = None) -> GoalSet:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import reprlib
 import unicodedata
 from typing import Final
 
 QUOTED: Final = 80  # characters of a user's text that an error repeats
+_REPR: Final = reprlib.Repr()  # stops early, however large the value
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxstring = _REPR.maxother = 2 * QUOTED
 _END_MARKS: Final = " .,;:!?…。"  # signs that may close a sentence
 
 
@@ -37,7 +40,8 @@ def _cleaned(text: str) -> str:
 
 
 def brief(value: object) -> str:
-    """A value as an error quotes it: one line of at most `QUOTED` characters."""
-    text = value if isinstance(value, str) else repr(value)
-    line = " ".join(text[: 4 * QUOTED].split())
+    """A value as an error quotes it: one line of at most `QUOTED` printable characters."""
+    text = value if isinstance(value, str) else _REPR.repr(value)
+    words = " ".join(text[: 4 * QUOTED].split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
     return line if len(line) <= QUOTED and len(text) <= 4 * QUOTED else f"{line[: QUOTED - 1]}…"

@@ -61,4 +61,4 @@ def test_a_quote_is_short_and_one_line() -> None:
     assert brief("x" * QUOTED) == "x" * QUOTED
     for long in ("x" * 10**6, ["x"] * 10**5, "\n" * 10**6 + "end"):
         assert len(brief(long)) <= QUOTED
-        assert brief(long).endswith("…")
+        assert "…" in brief(long)
