@@ -60,8 +60,11 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Whether a committed file has this name."""
-        kind = self.filesystem.get_file_info(self.join(name)).type
-        return bool(kind == fs.FileType.File)
+        return bool(self.info(name).type == fs.FileType.File)
+
+    def info(self, name: str) -> fs.FileInfo:
+        """Kind, size and time of change of a file; its kind is `NotFound` if there is none."""
+        return self.filesystem.get_file_info(self.join(name))
 
     def names(self, folder: str, *, recursive: bool = False) -> list[str]:
         """Sorted names of the files below `folder`, relative to it; [] if there is none."""
@@ -90,7 +93,7 @@ class Folder:
 
     def size(self, name: str) -> int:
         """Length of a file in bytes."""
-        return int(self.filesystem.get_file_info(self.join(name)).size)
+        return int(self.info(name).size)
 
     def delete(self, name: str) -> None:
         """Removes one file; it may be gone already."""
@@ -99,7 +102,7 @@ class Folder:
 
     def delete_folder(self, name: str) -> None:
         """Removes a folder with all below it; it may be gone already."""
-        if self.filesystem.get_file_info(self.join(name)).type == fs.FileType.Directory:
+        if self.info(name).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.join(name))
 
     def leftovers(self, folder: str = "") -> list[str]:

@@ -25,6 +25,7 @@ from schemas.manifests import (
     parse_manifest,
     parse_store_manifest,
 )
+from schemas.seals import check_file
 from schemas.slices import Slice, TableFile
 
 STORE_MANIFEST: Final = "manifest.json"
@@ -40,6 +41,9 @@ _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so me
 _BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a fifth to a third longer
 
 
+_Stamp = tuple[int | None, int | None]  # size and time of a manifest: whether to parse it again
+
+
 class Store:
     """Tables of one source, side by side.
 
@@ -48,15 +52,25 @@ class Store:
         >>> rewards = store.read("rewards/v1", ["reward"])       # doctest: +SKIP
     """
 
-    def __init__(self, location: str, folder: Folder, manifest: StoreManifest) -> None:
+    def __init__(
+        self, location: str, folder: Folder, manifest: StoreManifest, *, trust: bool = False
+    ) -> None:
         self.location = location
         self.folder = folder
         self.manifest = manifest
+        self.trust = trust  # files of complete tables are not hashed when they are read
+        self._parsed: dict[str, tuple[_Stamp, AnyTableManifest]] = {}  # manifests, by place
+        self._listed: dict[str, tuple[AnyTableManifest, dict[str, TableFile]]] = {}  # by table
         self.slices = manifest.plan()
 
     @classmethod
-    def open(cls, location: str) -> Store:
+    def open(cls, location: str, *, trust: bool = False) -> Store:
         """Opens an existing store.
+
+        Args:
+            location: directory or URL.
+            trust: do not hash the files of complete tables when they are read; their sizes are
+                compared all the same.
 
         Raises:
             StoreError: there is none, or its manifest cannot be read.
@@ -69,7 +83,7 @@ class Store:
             )
         text = folder.read(STORE_MANIFEST)
         origin = folder.join(STORE_MANIFEST)
-        return cls(location, folder, parse_store_manifest(text, origin=origin))
+        return cls(location, folder, parse_store_manifest(text, origin=origin), trust=trust)
 
     @classmethod
     def exists(cls, location: str) -> bool:
@@ -173,6 +187,13 @@ class Store:
         """Names of the tables that were begun and not finished."""
         return [table for table in self._with(PLAN) if not self.is_complete(table)]
 
+    def abandoned(self) -> list[str]:
+        """Names of the folders of slices that have neither manifest nor plan, and should."""
+        names = self.folder.names("", recursive=True)
+        holding = {name.rpartition("/")[0] for name in names if "/slice-" in f"/{name}"}
+        told = {*self._with(MANIFEST), *self._with(PLAN)}
+        return sorted(table for table in holding if _owner(table) not in told)
+
     def embeddings(self) -> list[EmbeddingManifest]:
         """Manifests of the complete embedding tables."""
         manifests = (self.table_manifest(t) for t in self.tables() if t.startswith("embeddings/"))
@@ -219,7 +240,9 @@ class Store:
     def _beside_rewards(self, name: str, file: str) -> str:
         """Path of a file of a complete reward set that is no slice."""
         table = self.rewards(name).table
-        return self._place(table, file) or f"{table}/{file}"
+        place = self._place(table, file) or f"{table}/{file}"
+        self._check(table, place.removeprefix(f"{table}/"))
+        return place
 
     def _with(self, file: str) -> list[str]:
         tables = set()
@@ -250,7 +273,26 @@ class Store:
         return None
 
     def _parse(self, name: str) -> AnyTableManifest:
-        return parse_manifest(self.folder.read(name), origin=self.folder.join(name))
+        info = self.folder.info(name)
+        stamp = (info.size, info.mtime_ns)
+        known = self._parsed.get(name)
+        if known is None or known[0] != stamp or None in stamp:
+            manifest = parse_manifest(self.folder.read(name), origin=self.folder.join(name))
+            known = self._parsed[name] = (stamp, manifest)
+        return known[1]
+
+    def _check(self, table: str, file: str) -> None:
+        """Holds a file against the manifest of its table, if that is complete and lists it."""
+        place = self._place(_owner(table), MANIFEST)
+        if place is None:
+            return
+        manifest = self._parse(place)
+        known = self._listed.get(table)
+        if known is None or known[0] is not manifest:
+            listed = {f.file: f for f in manifest.files if f.table == table}
+            known = self._listed[table] = (manifest, listed)
+        if file in known[1]:
+            check_file(self.folder, known[1][file], trust=self.trust)
 
     # --- slices
 
@@ -268,7 +310,7 @@ class Store:
             return None
         name = f"{table}/{piece.file}"
         metadata = self._footer(name)
-        found = (metadata.metadata or {}).get(fields.FINGERPRINT, b"").decode()
+        found = fingerprint_of(metadata)
         if found != fingerprint:
             raise StoreError(
                 f"{self.folder.join(name)}: belongs to another table (fingerprint "
@@ -289,6 +331,14 @@ class Store:
     def rows(self, table: str, file: str) -> int:
         """Rows of a committed slice, from its footer."""
         return int(self._footer(f"{table}/{file}").num_rows)
+
+    def footer(self, table: str, file: str) -> pq.FileMetaData:
+        """Footer of a file of a table.
+
+        Raises:
+            StoreError: it is no whole Parquet file.
+        """
+        return self._footer(f"{table}/{file}")
 
     def _footer(self, name: str) -> pq.FileMetaData:
         try:
@@ -317,6 +367,7 @@ class Store:
         Raises:
             StoreError: the file is missing or damaged.
         """
+        self._check(table, piece.file)
         name = self.folder.join(f"{table}/{piece.file}")
         try:
             with self.folder.filesystem.open_input_file(name) as stream:
@@ -341,6 +392,7 @@ class Store:
         return pa.concat_tables([self._read_slice(table, piece, columns) for piece in slices])
 
     def _read_slice(self, table: str, piece: Slice, columns: Sequence[str] | None) -> pa.Table:
+        self._check(table, piece.file)
         name = self.folder.join(f"{table}/{piece.file}")
         try:
             return pq.read_table(name, columns=columns, filesystem=self.folder.filesystem)
@@ -368,14 +420,24 @@ class Store:
         return SliceWriter(self.folder, table, piece, schema, fingerprint)
 
 
+def _owner(table: str) -> str:
+    """The table whose manifest lists the files of `table`: that itself, or one it belongs to."""
+    head, _, rest = table.partition("/")
+    if head == "dead_letters":
+        return rest
+    if head in ("transitions", "left_out", "goal_datasets"):  # the last: format 1 had them below
+        return f"goal_datasets/{rest.split('/')[0]}"
+    return table
+
+
+def fingerprint_of(footer: pq.FileMetaData) -> str:
+    """Of the table that a file belongs to, from its footer; "" if that does not say."""
+    return bytes((footer.metadata or {}).get(fields.FINGERPRINT, b"")).decode()
+
+
 def _first_format(file: str) -> str:
     """Where format 1 had a file of a table that is no slice: beside the slices."""
     return file.removeprefix(f"{META}/")
-
-
-def is_goals_file(file: str) -> bool:
-    """Whether a file that a reward set lists holds its goals."""
-    return file in (GOALS, _first_format(GOALS))
 
 
 def check_same_rows(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -20,10 +23,12 @@ from schemas.manifests import (
     GoalDatasetManifest,
     RewardManifest,
 )
+from schemas.seals import file_problem
 from schemas.slices import Slice, TableFile
-from schemas.store import Store, check_same_rows, is_goals_file
+from schemas.store import Store, check_same_rows, fingerprint_of
 from schemas.tables import Array, matrix
 
+_MOST_THREADS: Final = 8
 # A unit vector rounded to float16 keeps its norm this well; float32 far better.
 _NORM_TOLERANCE: Final = {"float16": 2e-3, "float32": 1e-4}
 
@@ -38,20 +43,39 @@ class Problem(BaseModel):
     text: str
 
 
-def verify_store(store: Store) -> Iterator[tuple[str, list[Problem]]]:
-    """Checks table after table.
+Show = Callable[[str, int, int], None]  # told the table, its slices that are done, and all
+
+
+def verify_store(store: Store, show: Show | None = None) -> Iterator[tuple[str, list[Problem]]]:
+    """Checks table after table, several slices at once.
+
+    Args:
+        store: to check; nothing in it is changed.
+        show: told of every slice that is done.
 
     Yields:
         The name of each table, finished or not, with its problems.
     """
-    if not store.is_complete("steps"):
-        for table in ("steps", "episodes"):
-            if table not in store.unfinished() and not store.is_complete(table):
-                yield table, [Problem(table=table, file=None, text="there is no such table")]
-    for table in store.unfinished():
+    # Hashes are compared here, for each file once; reading need not do so again.
+    store = Store(store.location, store.folder, store.manifest, trust=True)
+    tables, unfinished = store.tables(), store.unfinished()
+    expected = dict.fromkeys(("steps", "episodes", *store.abandoned()))
+    for table in (table for table in expected if table not in (*tables, *unfinished)):
+        yield table, [Problem(table=table, file=None, text=_absent(store, table))]
+    for table in unfinished:
         yield table, [_problem(store, table)]
-    for table in store.tables():
-        yield table, list(_verify_table(store, table))
+    with ThreadPoolExecutor(min(_MOST_THREADS, 2 * (os.cpu_count() or 1))) as pool:
+        for table in tables:
+            yield table, list(_verify_table(store, table, pool, show))
+
+
+def _absent(store: Store, table: str) -> str:
+    if table in store.abandoned():
+        return (
+            "its slices are there and its manifest is gone; put back a copy of that, or run the "
+            "command that made the table again with --overwrite"
+        )
+    return "there is no such table"
 
 
 def _problem(store: Store, table: str) -> Problem:
@@ -62,7 +86,9 @@ def _problem(store: Store, table: str) -> Problem:
     return Problem(table=table, file=None, text="unfinished")
 
 
-def _verify_table(store: Store, table: str) -> Iterator[Problem]:
+def _verify_table(
+    store: Store, table: str, pool: ThreadPoolExecutor, show: Show | None
+) -> Iterator[Problem]:
     try:
         manifest = store.table_manifest(table)
     except StoreError as error:
@@ -75,17 +101,18 @@ def _verify_table(store: Store, table: str) -> Iterator[Problem]:
     if isinstance(manifest, GoalDatasetManifest):
         for text in dataset_problems(store, manifest):
             yield Problem(table=table, file=None, text=text)
-    damaged = set()
-    for file in manifest.files:
-        for text in _file_problems(store, manifest, file):
-            damaged.add(file.file)
+    check = _TableCheck(store, manifest)
+    beside = [file for file in manifest.files if not file.file.startswith("slice-")]
+    damaged = False
+    for file in beside:
+        for text in check.file_problems(file):
+            damaged = True
             yield Problem(table=file.table, file=file.file, text=text)
-    if any(map(is_goals_file, damaged)):
-        return  # what the rewards would have to follow from
-    for piece in store.slices:
-        if piece.file not in damaged:
-            for text in _content_problems(store, manifest, piece):
-                yield Problem(table=table, file=piece.file, text=text)
+    check.compares_rewards = not damaged  # with goals, which the rewards have to follow from
+    for done, found in enumerate(pool.map(check.slice_problems, store.slices), start=1):
+        yield from found
+        if show is not None:
+            show(table, done, len(store.slices))
 
 
 def _unlisted(store: Store, manifest: AnyTableManifest) -> Iterator[Problem]:
@@ -98,53 +125,80 @@ def _unlisted(store: Store, manifest: AnyTableManifest) -> Iterator[Problem]:
         yield Problem(table=manifest.table, file=name, text="there but not in the manifest")
 
 
-def _file_problems(store: Store, manifest: AnyTableManifest, file: TableFile) -> Iterator[str]:
-    name = f"{file.table}/{file.file}"
-    if not store.folder.exists(name):
-        yield "missing"
-        return
-    if store.folder.size(name) != file.bytes:
-        yield f"expected {file.bytes} bytes, got {store.folder.size(name)}"
-    elif store.folder.sha256(name) != file.sha256:
-        yield "its SHA-256 is not the manifest's: the content has changed"
-    elif name.endswith(".parquet") and (rows := store.rows(file.table, file.file)) != file.rows:
-        yield f"expected {file.rows} rows, got {rows}"
-    elif file.file.startswith("slice-"):
-        yield from _fingerprint_problem(store, manifest, file)
+class _TableCheck:
+    """One complete table, and what all its slices share; slices are checked by several threads."""
 
+    def __init__(self, store: Store, manifest: AnyTableManifest) -> None:
+        self._store = store
+        self._manifest = manifest
+        self._fingerprint = manifest.fingerprint
+        self.compares_rewards = True
+        self._files: dict[str, list[TableFile]] = {}  # of every slice
+        for file in manifest.files:
+            self._files.setdefault(file.file, []).append(file)
 
-def _fingerprint_problem(
-    store: Store, manifest: AnyTableManifest, file: TableFile
-) -> Iterator[str]:
-    piece = next((p for p in store.slices if p.file == file.file), None)
-    try:
-        if piece is not None:
-            store.committed(file.table, piece, manifest.fingerprint)
-    except StoreError as error:
-        yield str(error)
+    def slice_problems(self, piece: Slice) -> list[Problem]:
+        """Everything that is wrong with one slice and what belongs to it."""
+        problems = [
+            Problem(table=file.table, file=file.file, text=text)
+            for file in self._files.get(piece.file, ())
+            for text in self.file_problems(file)
+        ]
+        if problems or piece.file not in self._files:
+            return problems
+        table = self._manifest.table
+        return [Problem(table=table, file=piece.file, text=text) for text in self._content(piece)]
 
+    def file_problems(self, file: TableFile) -> Iterator[str]:
+        """What is wrong with a file as such: its size, its hash, its footer."""
+        if problem := file_problem(self._store.folder, file, anew=True):
+            yield problem
+            return
+        if not file.file.endswith(".parquet"):
+            return
+        try:
+            footer = self._store.footer(file.table, file.file)
+        except StoreError as error:
+            yield str(error)
+            return
+        if footer.num_rows != file.rows:
+            yield f"expected {file.rows} rows, got {footer.num_rows}"
+        found = fingerprint_of(footer)
+        if file.file.startswith("slice-") and found != self._fingerprint:
+            yield (
+                f"belongs to another table (fingerprint {found[:8] or 'none'}, expected "
+                f"{self._fingerprint[:8]}); --overwrite replaces it"
+            )
 
-def _content_problems(store: Store, manifest: AnyTableManifest, piece: Slice) -> Iterator[str]:
-    try:
-        yield from _row_problems(store, manifest, piece)
-    except StoreError as error:
-        yield str(error)
+    def _content(self, piece: Slice) -> Iterator[str]:
+        try:
+            yield from self._row_problems(piece)
+        except StoreError as error:
+            yield str(error)
 
+    def _row_problems(self, piece: Slice) -> Iterator[str]:
+        store, manifest = self._store, self._manifest
+        content = store.read_slices(manifest.table, [piece])
+        if isinstance(manifest, EpisodesManifest):
+            yield from _episode_problems(store, content, piece)
+            return
+        if isinstance(manifest, GoalDatasetManifest):
+            yield from index_problems(store, manifest, piece, content)
+            return
+        keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
+        check_same_rows(keys, content, f"steps and {manifest.table}")
+        if isinstance(manifest, EmbeddingManifest):
+            yield from _embedding_problems(manifest, content)
+        if isinstance(manifest, RewardManifest) and self.compares_rewards:
+            threshold = self._threshold if manifest.binary and manifest.scores else None
+            yield from _reward_problems(manifest, content, threshold)
 
-def _row_problems(store: Store, manifest: AnyTableManifest, piece: Slice) -> Iterator[str]:
-    content = store.read_slices(manifest.table, [piece])
-    if isinstance(manifest, EpisodesManifest):
-        yield from _episode_problems(store, content, piece)
-        return
-    if isinstance(manifest, GoalDatasetManifest):
-        yield from index_problems(store, manifest, piece, content)
-        return
-    keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
-    check_same_rows(keys, content, f"steps and {manifest.table}")
-    if isinstance(manifest, EmbeddingManifest):
-        yield from _embedding_problems(manifest, content)
-    if isinstance(manifest, RewardManifest):
-        yield from _reward_problems(store, manifest, content)
+    @cached_property
+    def _threshold(self) -> Array:
+        """(G,) of a reward set."""
+        name = self._manifest.table.removeprefix("rewards/")
+        threshold: Array = self._store.goals(name).column(fields.THRESHOLD).to_numpy()
+        return threshold
 
 
 def _episode_problems(store: Store, episodes: pa.Table, piece: Slice) -> Iterator[str]:
@@ -185,7 +239,9 @@ def _stale_embeddings(store: Store, manifest: AnyTableManifest) -> Iterator[Prob
             yield Problem(table=manifest.table, file=None, text=text)
 
 
-def _reward_problems(store: Store, manifest: RewardManifest, content: pa.Table) -> Iterator[str]:
+def _reward_problems(
+    manifest: RewardManifest, content: pa.Table, threshold: Array | None
+) -> Iterator[str]:
     rewards = matrix(content.column(fields.REWARD))
     yield from _range_problems("reward", rewards, manifest.reward_range, manifest.binary)
     last = _last_frames(content)
@@ -195,8 +251,8 @@ def _reward_problems(store: Store, manifest: RewardManifest, content: pa.Table) 
         return
     scores = matrix(content.column(fields.SCORE))
     yield from _range_problems("score", scores, manifest.score_range, binary=False)
-    if manifest.binary:
-        yield from _threshold_problems(store, manifest, scores, rewards, last)
+    if threshold is not None:
+        yield from _threshold_problems(manifest, threshold, scores, rewards, last)
 
 
 def _range_problems(
@@ -211,10 +267,9 @@ def _range_problems(
 
 
 def _threshold_problems(
-    store: Store, manifest: RewardManifest, scores: Array, rewards: Array, last: Array
+    manifest: RewardManifest, threshold: Array, scores: Array, rewards: Array, last: Array
 ) -> Iterator[str]:
     """Every 0/1 reward must follow from the stored score, the threshold and the timing."""
-    threshold = store.goals(manifest.name).column(fields.THRESHOLD).to_numpy()
     looked_at = scores
     if manifest.timing is Timing.NEXT_FRAME:
         looked_at = np.vstack([scores[1:], np.full((1, scores.shape[1]), np.nan)])[: len(scores)]

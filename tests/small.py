@@ -38,9 +38,10 @@ from schemas.manifests import (
     StepsManifest,
     StoreManifest,
     embedding_name,
+    manifest_bytes,
 )
 from schemas.slices import Slice, TableFile, plan_slices
-from schemas.store import GOAL_SET, GOALS, Store
+from schemas.store import GOAL_SET, GOALS, MANIFEST, Store
 
 LENGTHS = (3, 1, 0, 5, 2)
 SHARDS = (3, 2)
@@ -286,6 +287,25 @@ def write_goals(
         )
         for file, content in contents.items()
     )
+
+
+def relist(store: Store, manifest: AnyTableManifest) -> None:
+    """Makes the manifest agree with the files again, so that only their content is wrong."""
+    files = tuple(
+        f.model_copy(
+            update={
+                "bytes": store.folder.size(f"{f.table}/{f.file}"),
+                "sha256": store.folder.sha256(f"{f.table}/{f.file}"),
+                "rows": store.rows(f.table, f.file) if f.file.endswith("parquet") else f.rows,
+            }
+        )
+        for f in manifest.files
+    )
+    rewrite_manifest(store, manifest.model_copy(update={"files": files}))
+
+
+def rewrite_manifest(store: Store, manifest: AnyTableManifest) -> None:
+    store.folder.write(f"{manifest.table}/{MANIFEST}", manifest_bytes(manifest))
 
 
 def build_store(location: Path, source: Source, **how: Any) -> Store:

@@ -25,6 +25,7 @@ from schemas.index_checks import index_problems
 from schemas.manifests import manifest_bytes
 from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
+from tests import small
 from tests.relabel.index_stores import (
     How,
     Told,
@@ -532,6 +533,7 @@ def test_rewards_of_other_rows(tmp_path: Path) -> None:
     other = make_store(tmp_path / "o", [told(1)])
     name = f"rewards/v1/{store.slices[0].file}"
     store.folder.write(name, other.folder.read(name))
+    small.relist(store, store.rewards("v1"))
     with pytest.raises(StoreError, match="3 rows against 2"):
         build(store)
 

@@ -59,6 +59,7 @@ def test_a_store_without_these_columns_is_read_from_its_goal_set(scored: Store) 
     sink = pa.BufferOutputStream()
     pq.write_table(scored.goals("named").drop_columns(["phrasings", "spoken"]), sink)
     scored.folder.write(name, sink.getvalue().to_pybytes())
+    small.relist(scored, scored.rewards("named"))
     assert goal_names(scored, "named") == new
 
 

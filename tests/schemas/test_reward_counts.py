@@ -110,6 +110,7 @@ def test_a_slice_without_counts_is_read(scored: tuple[Store, RewardManifest]) ->
         table = pq.read_table(path)
         pq.write_table(table.cast(pa.schema(list(table.schema))), path)
         assert fields.COUNTS not in store.metadata(manifest.table, piece)
+    small.relist(store, manifest)
     found = read_counts(store, manifest)
     assert found.transitions == expected.transitions
     np.testing.assert_array_equal(found.rewarded, expected.rewarded)

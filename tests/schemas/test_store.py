@@ -309,7 +309,7 @@ def test_a_damaged_slice_is_named_when_read(store: Store) -> None:
         with pytest.raises(StoreError, match=r"steps/slice-00000-of-00003.parquet: "):
             read()
     path.unlink()
-    with pytest.raises(StoreError, match=r"steps/slice-00000-of-00003.parquet: cannot be read"):
+    with pytest.raises(StoreError, match=r"steps/slice-00000-of-00003.parquet: missing"):
         store.read("steps")
 
 
@@ -325,7 +325,9 @@ def test_the_goal_set_is_kept_as_it_was_given(store: Store) -> None:
     assert store.goal_set("v1") == small.COLOURS
     assert store.goal_set("v1").content_hash == store.rewards("v1").goals_hash
     Path(store.location, "rewards", "v1", GOAL_SET).write_text("{")
-    with pytest.raises(StoreError, match=r"rewards/v1/__meta__/goals.json: not JSON"):
+    with pytest.raises(
+        StoreError, match=r"rewards/v1/__meta__/goals.json: expected \d+ bytes, got 1"
+    ):
         store.goal_set("v1")
 
 

@@ -14,7 +14,7 @@ import pytest
 from relabel.source import Source
 from schemas import fields
 from schemas.enums import Timing
-from schemas.manifests import AnyTableManifest, manifest_bytes, sealed
+from schemas.manifests import sealed
 from schemas.store import GOAL_SET, GOALS, MANIFEST, PLAN, Store
 from schemas.tables import matrix, vectors
 from schemas.verify import Problem, verify_store
@@ -39,25 +39,6 @@ def front(store: Store) -> str:
     return next(e.table for e in store.embeddings() if e.camera == FRONT)
 
 
-def relist(store: Store, manifest: AnyTableManifest) -> None:
-    """Makes the manifest agree with the files again, so that only their content is wrong."""
-    files = tuple(
-        f.model_copy(
-            update={
-                "bytes": store.folder.size(f"{f.table}/{f.file}"),
-                "sha256": store.folder.sha256(f"{f.table}/{f.file}"),
-                "rows": store.rows(f.table, f.file) if f.file.endswith("parquet") else f.rows,
-            }
-        )
-        for f in manifest.files
-    )
-    rewrite_manifest(store, manifest.model_copy(update={"files": files}))
-
-
-def rewrite_manifest(store: Store, manifest: AnyTableManifest) -> None:
-    store.folder.write(f"{manifest.table}/{MANIFEST}", manifest_bytes(manifest))
-
-
 def rewrite(store: Store, table: str, index: int, change: Callable[[pa.Table], pa.Table]) -> None:
     """Writes a slice anew with other rows, and lists it as if it had always been so."""
     manifest, piece = store.table_manifest(table), store.slices[index]
@@ -67,7 +48,7 @@ def rewrite(store: Store, table: str, index: int, change: Callable[[pa.Table], p
         for batch in new.to_batches():
             writer.write(batch.columns)
         writer.commit()
-    relist(store, manifest)
+    small.relist(store, manifest)
 
 
 def with_rows(name: str, change: Callable[[np.ndarray], None]) -> Callable[[pa.Table], pa.Table]:
@@ -175,7 +156,7 @@ def test_an_extra_file_is_found(store: Store) -> None:
 
 def test_a_slice_that_is_not_listed_is_found(store: Store) -> None:
     steps = store.table_manifest("steps")
-    rewrite_manifest(store, steps.model_copy(update={"files": steps.files[1:]}))
+    small.rewrite_manifest(store, steps.model_copy(update={"files": steps.files[1:]}))
     told = {p.text for p in problems(store) if p.file == store.slices[0].file}
     assert told == {"planned but not in the manifest", "there but not in the manifest"}
 
@@ -184,7 +165,7 @@ def test_a_changed_row_count_is_found(store: Store) -> None:
     steps = store.table_manifest("steps")
     one, *others = steps.files
     wrong = one.model_copy(update={"rows": one.rows + 1})
-    rewrite_manifest(store, steps.model_copy(update={"files": (wrong, *others)}))
+    small.rewrite_manifest(store, steps.model_copy(update={"files": (wrong, *others)}))
     assert [p.text for p in problems(store)] == [f"expected {one.rows + 1} rows, got {one.rows}"]
 
 
@@ -195,7 +176,7 @@ def test_a_file_of_another_table_is_found(store: Store) -> None:
         Path(store.location, "rewards/v2", piece.file),
         Path(store.location, "rewards/v1", piece.file),
     )
-    relist(store, store.rewards("v1"))
+    small.relist(store, store.rewards("v1"))
     (problem,) = problems(store)
     assert (problem.table, problem.file) == ("rewards/v1", piece.file)
     assert "belongs to another table" in problem.text
