@@ -121,6 +121,7 @@ def rewrite_embeddings(store: Store, camera: str, rows: np.ndarray, steps: list[
         keys = [ids, pa.array(steps, pa.int32())]
         writer.write([*keys, vectors(rows, pa.float16()), pa.array([False] * len(rows))])
         writer.commit()
+    small.relist(store, store.table_manifest(table.table))
 
 
 def scored(store: Store, cameras: list[str], name: str) -> RewardManifest:
@@ -158,7 +159,7 @@ def test_embeddings_that_are_not_there_are_named(store: Store) -> None:
     store.folder.delete(f"{table.table}/{store.slices[0].file}")
     scorer, _ = small.bind_goals()
     manifest = small.reward_manifest(store, scorer, [FRONT], "late")
-    with pytest.raises(StoreError, match=r"slice-00000-of-00003.parquet: cannot be read"):
+    with pytest.raises(StoreError, match=r"slice-00000-of-00003.parquet: missing"):
         score_slice(store.slices[0], store=store, rewards=manifest, scorer=scorer)
 
 
