@@ -34,6 +34,7 @@ setup(
         "ftfy>=6.1",
         "google-crc32c>=1.5",
         "numpy>=1.26",
+        "packaging>=23",
         "pillow>=10",
         "psutil>=5.9",  # ends worker processes on Ctrl-C
         "pyarrow>=17",

@@ -53,6 +53,11 @@ def import_open_clip() -> Any:
 # --- torchvision's operators ----------------------------------------------------------------
 
 
+def operators_are_stand_ins() -> bool:
+    """Whether torchvision could only be imported with schemas in the place of its operators."""
+    return bool(_kept)
+
+
 def _define_operators() -> None:
     """Defines the missing operators, if torchvision could not be imported without."""
     if _kept or torch.version.cuda is not None:

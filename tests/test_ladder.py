@@ -34,7 +34,10 @@ FORBIDDEN = {
     "vlm_relabel": TORCH | TENSORFLOW,
 }
 # Of the room `relabel`: the only modules that may import a library.
-_TORCH_MODULES = {"relabel/encoder.py", "relabel/encoder_texts.py", "relabel/open_clip_import.py"}
+_TORCH_MODULES = {
+    *("relabel/encoder.py", "relabel/encoder_texts.py", "relabel/open_clip_import.py"),
+    "relabel/hardware.py",
+}
 _TFDS_MODULES = {
     "relabel/examples.py",
     "relabel/features.py",

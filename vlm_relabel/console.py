@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relabel.inspection import SourceReport
     from schemas.errors import RelabelError
     from schemas.verify import Problem
+    from vlm_relabel.doctor import DoctorReport
 
     Show = Callable[[Progress], None]
 
@@ -71,6 +72,20 @@ def show_verification(
     count = len(problems)
     verdict = f"[red]{count} problem{'s' * (count != 1)}[/]" if count else "[green]all well[/]"
     OUT.print(f"{escape(store)}: {len(results)} tables, {verdict}")
+
+
+def show_doctor(report: DoctorReport, as_json: bool) -> None:
+    """Outcome of `doctor`."""
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    width = max(len(finding.name) for finding in report.findings)
+    for finding in report.findings:
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        cure = f"; [yellow]{escape(finding.cure)}[/]" if finding.cure else ""
+        OUT.print(f"{mark} {escape(finding.name.ljust(width))}  {escape(finding.value)}{cure}")
+    broken = sum(not finding.ok for finding in report.findings)
+    OUT.print(f"[red]{_count(broken, 'problem')}[/]" if broken else "[green]all well[/]")
 
 
 def show_source(report: SourceReport, as_json: bool) -> None:

@@ -286,6 +286,17 @@ def verify(
         console.show_next(after_verify(Store.open(store)))
 
 
+@app.command(cls=Command)
+def doctor(json: Json = False) -> None:
+    """Check Python, packages, hardware and paths. Exit code 1 if something does not work."""
+    from vlm_relabel.doctor import examine
+
+    report = guarded(examine, json)
+    console.show_doctor(report, json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
 app.command("train", cls=Command)(agent_commands.train)
 app.command("evaluate", cls=Command)(agent_commands.evaluate)

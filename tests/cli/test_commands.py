@@ -38,6 +38,7 @@ OPTIONS = {
     "embed": (*JOB, *EMBED),
     "score": (*JOB, *SCORE, "--camera"),
     "verify": ("--json",),
+    "doctor": ("--json",),
 }
 DENSE = {"mean_score", "min_score", "above_bound", "success_bound"}
 PROGRESS = re.compile(r"^\d+/\d+ slices, ", re.MULTILINE)
