@@ -163,12 +163,33 @@ class GoalSet(_Strict):
         Raises:
             GoalError: no text is left, or a null prompt is empty.
         """
-        distinct = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
-        if not distinct:
+        distinct = dict.fromkeys(text.strip() for text in texts if text.strip())
+        return cls.from_phrasings([(t,) for t in distinct], name=name, null_prompts=null_prompts)
+
+    @classmethod
+    def from_phrasings(
+        cls,
+        phrasings: Sequence[tuple[str, ...]],
+        *,
+        name: str = "goals",
+        null_prompts: Sequence[str] = DEFAULT_NULL_PROMPTS,
+    ) -> GoalSet:
+        """One goal per tuple of phrasings, named after its first, of one family.
+
+        Args:
+            phrasings: of each goal, none of them empty.
+            name: of the goal set.
+            null_prompts: captions of frames that show none of them.
+
+        Raises:
+            GoalError: there is no goal, or a null prompt is empty.
+        """
+        if not phrasings:
             raise GoalError("goals: expected at least one non-empty text, got none")
-        ids = _slugs(distinct)
-        goals = tuple(Goal(id=i, texts=(t,)) for i, t in zip(ids, distinct, strict=True))
-        nulls = tuple(text for text in null_prompts if text not in distinct)
+        ids = _slugs([own[0] for own in phrasings])
+        goals = tuple(Goal(id=i, texts=own) for i, own in zip(ids, phrasings, strict=True))
+        used = {text for own in phrasings for text in own}
+        nulls = tuple(text for text in null_prompts if text not in used)
         return cls.from_mapping({"name": name, "goals": goals, "null_prompts": nulls})
 
     @classmethod

@@ -65,7 +65,7 @@ def test_goals_can_be_mined_before_the_steps_are_finished(store: Store) -> None:
 @pytest.mark.parametrize("column", ["instruction", "action", "observation/front"])
 def test_a_field_that_is_no_text_lists_the_texts(store: Store, column: str) -> None:
     with pytest.raises(
-        GoalError, match=rf"field:{column}: no such text field; there are \['language_instruction'"
+        GoalError, match=rf"field:{column}: no such text field; there are language_instruction, "
     ):
         mine_goals(store, column)
 
