@@ -50,8 +50,8 @@ class _EmbedSlice(beam.DoFn):  # type: ignore[misc]
         self._rows = Metrics.counter("vlm_relabel", "frames_embedded")
 
     def setup(self) -> None:
-        self._source = Source.open(self._job.source, self._job.split)
         self._store = Store.open(self._job.store)
+        self._source = Source.open_as(self._job.source, self._job.split, self._store.manifest)
         self._encoder = None if self._job.encoder is None else self._job.encoder.acquire()
 
     def process(self, piece: Slice) -> Iterator[Slice]:

@@ -14,7 +14,7 @@ import apache_beam as beam
 from pipelines.embed import EmbedJob, EmbedSlices
 from pipelines.finish import FinishJob, FinishTables
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
-from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from pipelines.plans import EmbedPlan, ScorePlan, check_goals, plan_embedding, plan_scoring
 from pipelines.profiles import job_profile
 from pipelines.progress import Progress, Watch, watched
 from pipelines.report import PROFILE, JobReport, ProfileReport, report
@@ -69,6 +69,7 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     encoder = encoder.pinned(loaded)
     limit_threads(options.worker_threads)  # as in `score`
     plan = plan_embedding(options, embedding, loaded.spec)
+    check_goals(scoring, plan.store.manifest)
     scoring = replace(scoring, cameras=plan.cameras)
     if isinstance(scoring.goals, tuple) or not scoring.goals.startswith(FIELD_PREFIX):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)

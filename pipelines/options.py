@@ -99,6 +99,8 @@ class EmbedOptions:
     keep_frames: bool = False
     last_step: LastStep | None = None  # None: detect
     episodes_per_slice: int | None = None  # None: from the stored size
+    exclude: tuple[str, ...] = ()  # patterns of features to leave out; (): as the store has it
+    keep_merged: bool = False  # records of several episodes stay whole
 
 
 @dataclass(frozen=True)

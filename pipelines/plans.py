@@ -34,6 +34,7 @@ from schemas.manifests import (
 from schemas.names import check_name
 from schemas.slices import TableFile, plan_slices
 from schemas.store import GOAL_SET, GOALS, Store
+from schemas.text_fields import text_field
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -
         SourceError: no such source, split or camera.
         StoreError: the store is of another source.
     """
-    source = Source.open(what.source, what.split)
+    source = _source(options.store, what)
     cameras = source.resolve_cameras(what.cameras)
     store = _store(options, what, source)
     shared: dict[str, Any] = {
@@ -105,6 +106,13 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -
     )
     steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
     return EmbedPlan(store, (steps, episodes, *embeddings), tuple(cameras))
+
+
+def _source(location: str, what: EmbedOptions) -> Source:
+    """The source, read as the store has it or, where there is none yet, as it is asked for."""
+    if Store.exists(location):
+        return Source.open_as(what.source, what.split, Store.open(location).manifest)
+    return Source.open(what.source, what.split, exclude=what.exclude, keep_merged=what.keep_merged)
 
 
 def _store(options: JobOptions, what: EmbedOptions, source: Source) -> Store:
@@ -135,6 +143,11 @@ def _check_settings(
     problems = []
     if what.last_step not in (None, manifest.last_step):
         problems.append(f"--last-step: stored {manifest.last_step}, asked for {what.last_step}")
+    if what.exclude and set(what.exclude) != set(manifest.exclude):
+        stored = ", ".join(manifest.exclude) or "none"
+        problems.append(f"--exclude: stored {stored}, asked for {', '.join(what.exclude)}")
+    if what.keep_merged and manifest.merged_records != "whole":
+        problems.append("--keep-merged: the store was made with such records split")
     if what.keep_frames and not any(f.kind == "image" for f in manifest.fields):
         problems.append("--keep-frames: the store was made without frames")
     if what.episodes_per_slice is not None:
@@ -168,7 +181,19 @@ def _store_manifest(what: EmbedOptions, source: Source) -> StoreManifest:
         language_fields=source.features.language_fields,
         last_step=detected,
         last_step_reason=reason,
+        exclude=what.exclude,
+        merged_records="whole" if what.keep_merged else "split",
     )
+
+
+def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
+    """Refuses a field that goals cannot be mined from, before anything is embedded.
+
+    Raises:
+        GoalError: it is no text of the source.
+    """
+    if isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX):
+        text_field(manifest, what.goals.removeprefix(FIELD_PREFIX))
 
 
 def plan_scoring(

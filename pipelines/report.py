@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.progress import Progress
+from relabel.notes import flag_notes, read_oddities
 from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.goal_datasets import is_difference
-from schemas.manifests import AnyTableManifest, RewardManifest
+from schemas.manifests import AnyTableManifest, RewardManifest, StepsManifest
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.slices import TableFile
 from schemas.store import Store
@@ -188,7 +189,16 @@ def report(
         tables=tuple(_table_report(store, table) for table in tables),
         goals=goals,
         profile=profile,
+        notes=_notes(store, tables) if progress is not None else (),
     )
+
+
+def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
+    """Of jobs that read the source: what it holds is unusual."""
+    if not any(isinstance(table, StepsManifest) for table in tables):
+        return ()
+    columns = {spec.name for spec in store.manifest.fields}
+    return (*flag_notes(columns), *read_oddities(store).notes())
 
 
 def _table_report(store: Store, table: AnyTableManifest) -> TableReport:

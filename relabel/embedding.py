@@ -28,6 +28,7 @@ from relabel.frame_batches import (
     prepare,
     rebatched,
 )
+from relabel.notes import Oddities
 from relabel.profile import Profile
 from relabel.source import Episode, Source
 from relabel.streams import ordered_map, prefetch
@@ -49,6 +50,7 @@ from schemas.tables import (
     steps_schema,
     vectors,
 )
+from schemas.text_fields import text_fields
 
 _EPISODES_AHEAD = 4  # read while the encoder works
 _BATCHES_AHEAD = 2  # decoded while the encoder works
@@ -138,6 +140,8 @@ class _SliceJob:
         self._letters: dict[str, list[DeadLetter]] = {t.table: [] for t in missing}
         self._ids: list[str] = []  # of the episodes seen
         self._lengths: list[int] = []
+        self._oddities = Oddities()
+        self._texts = [field.name for field in text_fields(store.manifest)]
         self._writers: dict[str, SliceWriter] = {
             t.table: stack.enter_context(
                 store.writer(t.table, piece, _schema(t, store), fingerprint=t.fingerprint)
@@ -177,6 +181,7 @@ class _SliceJob:
         if writer := self._writers.get("steps"):
             values = [self._column(spec, episode.steps[spec.name]) for spec in manifest.fields]
             writer.write([*key_columns([episode.id], [episode.length]), *values])
+            self._oddities.add(episode, self._texts)
         if writer := self._writers.get("episodes"):
             metadata = metadata_row(episode.metadata, manifest.metadata)
             language = episode.language(manifest.language_fields)
@@ -234,7 +239,8 @@ class _SliceJob:
             files += write_dead_letters(
                 self._store, self._piece, name, self._letters[name], table.fingerprint
             )
-            files.append(self._writers[name].commit())
+            footer = self._oddities.metadata() if name == "steps" else None
+            files.append(self._writers[name].commit(footer))
         return files
 
     def _check_rows(self) -> None:

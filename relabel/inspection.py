@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from relabel.features import read_features
+from relabel.notes import LanguageReport
 from relabel.source import Source, is_action, open_builder
 from schemas.enums import LastStep
 from schemas.errors import SourceError
@@ -44,6 +44,7 @@ class SourceReport(_Model):
     left_out: dict[str, str]
     language_fields: tuple[str, ...]
     instructions: tuple[str, ...]  # of the first episodes
+    language: tuple[LanguageReport, ...]  # every text, with what the first episodes hold of it
     last_step: LastStep
     last_step_reason: str
     notes: tuple[str, ...]
@@ -57,7 +58,6 @@ def inspect_source(directory: str) -> SourceReport:
         SourceError: it cannot be a source; see `Source.open`.
     """
     builder = open_builder(directory)
-    features = read_features(builder.info.features, directory)
     names = [name for name, info in builder.info.splits.items() if info.num_examples]
     if not names:
         raise SourceError(f"{directory}: no split holds an episode")
@@ -75,10 +75,11 @@ def inspect_source(directory: str) -> SourceReport:
         no_cameras={n.replace(".", "/"): why for n, why in source.found.refused.items()},
         actions=actions,
         columns=tuple(spec for spec in low if spec not in actions),
-        metadata=tuple(leaf.spec for leaf in features.metadata),
-        left_out=dict(features.left_out),
+        metadata=tuple(leaf.spec for leaf in source.features.metadata),
+        left_out=dict(source.features.left_out),
         language_fields=source.features.language_fields,
         instructions=source.sample_instructions(),
+        language=source.languages(),
         last_step=last_step,
         last_step_reason=reason,
         notes=tuple(source.notes()),
@@ -100,8 +101,9 @@ def _split(directory: str, name: str) -> SplitReport:
 
 def _next_command(directory: str, split: str, source: Source) -> str:
     goals = "goals.yaml"
-    if source.features.language_fields:
-        goals = f"field:{source.features.language_fields[0]}"
+    spoken = [report for report in source.languages() if report.fills_language and report.examples]
+    if spoken:
+        goals = f"field:{spoken[0].name}"
     camera = source.cameras[0].replace(".", "/") if source.cameras else "CAMERA"
     words: Sequence[str] = (
         *("vlm-relabel", "relabel", "--source", directory, "--split", split),

@@ -14,6 +14,7 @@ from relabel.features import Features, Leaf, column_name
 from relabel.flags import episode_bounds
 from schemas import fields
 from schemas.dead_letters import DeadLetter
+from schemas.store import Store
 
 _EXAMPLES: Final = 3
 _LONGEST_EXAMPLE: Final = 80  # characters
@@ -100,6 +101,10 @@ class Oddities(BaseModel):
                 mine[kind] = mine.get(kind, 0) + count
         self.first = {**later.first, **self.first}
 
+    def metadata(self) -> dict[bytes, bytes]:
+        """As a footer holds it."""
+        return {fields.ODDITIES: self.model_dump_json().encode()}
+
     def notes(self, which: str = "") -> list[str]:
         """A sentence for each kind that was seen.
 
@@ -152,6 +157,19 @@ _TOLD: Final = {
     "terminal_inside": "have is_terminal before their last step; only that of the last step "
     "ends an episode",
 }
+
+
+def read_oddities(store: Store) -> Oddities:
+    """What is unusual about the episodes of a store, from the footers of its steps.
+
+    Slices that are not there yet, or were written without such figures, count nothing.
+    """
+    total = Oddities()
+    for piece in store.slices:
+        if store.has("steps", piece):
+            content = store.metadata("steps", piece).get(fields.ODDITIES)
+            total.merge(Oddities() if content is None else Oddities.model_validate_json(content))
+    return total
 
 
 def source_notes(features: Features, sample: Sequence[Episode | DeadLetter]) -> list[str]:

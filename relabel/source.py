@@ -27,7 +27,7 @@ from schemas import fields
 from schemas.dead_letters import DeadLetter
 from schemas.enums import CameraForm, LastStep
 from schemas.errors import EpisodeError, SourceError
-from schemas.manifests import SourceSpec
+from schemas.manifests import SourceSpec, StoreManifest
 from schemas.slices import Slice
 from schemas.tables import FieldSpec
 
@@ -99,6 +99,12 @@ class Source:
         source = cls(directory, builder, split, features, keep_merged)
         source.features = settle(features, source._sampled_examples())
         return source
+
+    @classmethod
+    def open_as(cls, directory: str, split: str, manifest: StoreManifest) -> Source:
+        """Opens a split as a store has read it; as `open`."""
+        whole = manifest.merged_records == "whole"
+        return cls.open(directory, split, exclude=manifest.exclude, keep_merged=whole)
 
     @property
     def episodes(self) -> int:

@@ -55,3 +55,4 @@ SHAPE: Final = b"shape"  # of a tensor column: JSON list, the row-major shape be
 DTYPE: Final = b"dtype"  # of a tensor column: the source's NumPy dtype
 FINGERPRINT: Final = b"vlm_relabel.fingerprint"  # of a file: the table it belongs to
 COUNTS: Final = b"vlm_relabel.counts"  # of a slice of rewards: how often each goal is reached
+ODDITIES: Final = b"vlm_relabel.oddities"  # of a slice of steps: how many episodes are unusual

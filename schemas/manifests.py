@@ -83,6 +83,9 @@ class StoreManifest(_Model):
     language_fields: tuple[str, ...]  # text features that hold an instruction
     last_step: LastStep
     last_step_reason: str
+    exclude: tuple[str, ...] = ()  # patterns of features that the user left out
+    # What became of records in which several episodes begin; format 1.x left them whole.
+    merged_records: Literal["split", "whole"] = "whole"
 
     def plan(self) -> tuple[Slice, ...]:
         """The slices, as the jobs pass them around."""

@@ -71,6 +71,8 @@ def _embedding(values: Values) -> EmbedOptions:
         keep_frames=values["keep_frames"],
         last_step=_last_step(values["last_step"]),
         episodes_per_slice=values["episodes_per_slice"],
+        exclude=tuple(values["exclude"] or ()),
+        keep_merged=values["keep_merged"],
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.progress import Progress
     from pipelines.report import GoalReport, JobReport
     from relabel.inspection import SourceReport
+    from relabel.notes import LanguageReport
     from schemas.errors import RelabelError
     from schemas.verify import Problem
     from vlm_relabel.doctor import DoctorReport
@@ -104,7 +105,8 @@ def show_source(report: SourceReport, as_json: bool) -> None:
     _show_list("actions", [_spec(s) for s in report.actions] or ["none"])
     _show_list("other columns", [_spec(s) for s in report.columns])
     _show_list("language fields", report.language_fields or ("none: write a goals file",))
-    _show_list("instructions", [f"“{text}”" for text in report.instructions[:5]])
+    for text in report.language:
+        OUT.print(f"    {escape(_language(text))}")
     _show_list("left out", [f"{name}: {why}" for name, why in report.left_out.items()])
     OUT.print(f"  last step: [bold]{report.last_step}[/], because {report.last_step_reason}")
     for note in report.notes:
@@ -115,6 +117,16 @@ def show_source(report: SourceReport, as_json: bool) -> None:
 def _show_list(title: str, items: Sequence[str]) -> None:
     if items:
         OUT.print(f"  {title}: {escape(', '.join(items))}")
+
+
+def _language(text: LanguageReport) -> str:
+    """One text of a source in a line."""
+    lost = f", {text.unreadable} not UTF-8" if text.unreadable else ""
+    such = ", ".join(f"“{example}”" for example in text.examples)
+    empty = f"{text.empty} of {text.values} sampled {text.per}s empty{lost}"
+    return f"{text.name}: {text.form} per {text.per}, {empty}" + (
+        f"; such as {such}" if such else ""
+    )
 
 
 def _spec(spec: Any) -> str:

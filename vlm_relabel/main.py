@@ -114,6 +114,17 @@ PerSlice = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Episodes per slice; default from the stored size."),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Features to leave out, by dotted name: 'observation.depth*'. Repeat for several.",
+    ),
+]
+KeepMerged = Annotated[
+    bool,
+    typer.Option("--keep-merged", help="A record of several episodes stays one; else it is split."),
+]
 Profile = Annotated[
     bool, typer.Option("--profile", help="Say where the time went; also STORE/profile.json.")
 ]
@@ -179,6 +190,8 @@ def relabel(
     keep_frames: KeepFrames = False,
     last_step: LastStepOption = "auto",
     episodes_per_slice: PerSlice = None,
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
     workers: Workers = 1,
     threads: Threads = None,
     max_dead_ratio: MaxDead = 0.0,
@@ -214,6 +227,8 @@ def embed(
     keep_frames: KeepFrames = False,
     last_step: LastStepOption = "auto",
     episodes_per_slice: PerSlice = None,
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
     workers: Workers = 1,
     threads: Threads = None,
     max_dead_ratio: MaxDead = 0.0,

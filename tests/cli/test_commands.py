@@ -26,7 +26,7 @@ JOB = (
 )
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
-    *("--keep-frames", "--last-step", "--episodes-per-slice"),
+    *("--keep-frames", "--last-step", "--episodes-per-slice", "--exclude", "--keep-merged"),
 )
 SCORE = (
     *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
@@ -94,7 +94,7 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "profile"),
+        *("last_step", "tables", "goals", "profile", "notes"),
     }
     assert told["profile"] is None  # not asked for
     assert told["store"] == str(store)

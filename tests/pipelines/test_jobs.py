@@ -100,11 +100,13 @@ def test_goals_mined_from_the_source(
     assert sum(counted.frames) == 11
 
 
-def test_mining_an_unknown_field_lists_the_fields(
-    job: JobOptions, embedding: Embedding, scoring: Scoring
+def test_mining_an_unknown_field_lists_the_fields_before_anything_is_embedded(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, store: Path, counted: Any
 ) -> None:
-    with pytest.raises(GoalError, match=r"no such text field; .*'language_instruction'"):
+    with pytest.raises(GoalError, match=r"no such text field; .*language_instruction"):
         jobs.relabel(job, embedding(), scoring(goals="field:wish"))
+    assert counted.frames == []
+    assert not store.exists()
 
 
 def test_frames_are_kept_on_request(job: JobOptions, embedding: Embedding, store: Path) -> None:
