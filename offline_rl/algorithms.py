@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -136,14 +137,15 @@ def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mappin
 
 
 def _fitting_kinds(config: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, each of the kind of its default."""
+    """The settings, each of the kind of its default and within its range."""
     defaults = config()
-    return {name: _of_kind(name, getattr(defaults, name), v) for name, v in settings.items()}
+    fitting = {n: _of_kind(n, getattr(defaults, n), value) for n, value in settings.items()}
+    for name, value in fitting.items():
+        _check_range(config.__name__, name, value)
+    return fitting
 
 
 def _of_kind(name: str, default: Any, value: Any) -> Any:
-    if default is None:
-        return value
     if isinstance(default, Enum):
         return _choice(name, type(default), value)
     expected = type(default)
@@ -155,6 +157,86 @@ def _of_kind(name: str, default: Any, value: Any) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class _Range:
+    """Numbers from `low` to `high`; an open end does not belong to it."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"more than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+
+
+_POSITIVE, _COUNT, _WEIGHT = _Range(0, open_low=True), _Range(1), _Range(0)
+_SHARE, _LESS_THAN_ALL = _Range(0, 1), _Range(0, 1, open_high=True)
+
+# By name of the hyper-parameter, or of configuration and hyper-parameter where they differ.
+_RANGES: Final[Mapping[str, _Range]] = {
+    "gamma": _SHARE,
+    "tau": _Range(0, 1, open_low=True),
+    "expectile": _Range(0, 1, open_low=True, open_high=True),
+    "lam": _SHARE,
+    "AWACConfig.lam": _POSITIVE,  # a temperature
+    "beta": _WEIGHT,
+    "CRRConfig.beta": _POSITIVE,  # a temperature
+    "action_flexibility": _SHARE,
+    **dict.fromkeys(("attn_dropout", "embed_dropout", "resid_dropout"), _LESS_THAN_ALL),
+    **dict.fromkeys(
+        (
+            *("alpha", "actor_beta", "critic_beta", "conservative_weight", "vae_kl_weight"),
+            *("weight_temp", "target_smoothing_clip", "target_smoothing_sigma"),
+            *("rl_start_step", "warmup_steps"),
+        ),
+        _WEIGHT,
+    ),
+    **dict.fromkeys(("initial_alpha", "initial_temperature", "max_weight", "mmd_sigma"), _POSITIVE),
+    **dict.fromkeys(
+        (
+            *("batch_size", "n_critics", "n_action_samples", "n_target_samples"),
+            *("n_mmd_action_samples", "target_update_interval", "update_actor_interval"),
+            *("context_size", "num_heads", "num_layers", "max_timestep", "warmup_tokens"),
+            "final_tokens",
+        ),
+        _COUNT,
+    ),
+}
+_RATE_SUFFIX: Final = "learning_rate"
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "advantage_type": ("mean", "max"),
+    "weight_type": ("exp", "binary"),
+    "target_update_type": ("hard", "soft"),
+    "policy_type": ("deterministic", "stochastic"),
+    "mmd_kernel": ("gaussian", "laplacian"),
+    "activation_type": ("relu", "gelu", "tanh", "swish", "geglu", "none"),
+    "embed_activation_type": ("relu", "gelu", "tanh", "swish", "geglu", "none"),
+}
+
+
+def _check_range(config: str, name: str, value: Any) -> None:
+    if isinstance(value, str) and value not in _WORDS.get(name, (value,)):
+        known = ", ".join(_WORDS[name])
+        raise AlgorithmError(f"--set {name}={value}: expected one of {known}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if not math.isfinite(value):
+        raise AlgorithmError(f"--set {name}={value}: expected a finite number")
+    known_range = _POSITIVE if name.endswith(_RATE_SUFFIX) else _RANGES.get(name)
+    known_range = _RANGES.get(f"{config}.{name}", known_range)
+    if known_range is not None and value not in known_range:
+        raise AlgorithmError(f"--set {name}={value:g}: expected {known_range}")
+
+
 def _choice(name: str, kind: type[Enum], value: Any) -> Enum:
     found = [member for member in kind if value in (member.value, member.name)]
     if not found:
@@ -164,7 +246,8 @@ def _choice(name: str, kind: type[Enum], value: Any) -> Enum:
 
 
 def _encoders(known: Mapping[str, Any], hidden: Any) -> dict[str, Any]:
-    if not isinstance(hidden, list) or not all(isinstance(n, int) and n > 0 for n in hidden):
+    sizes = hidden if isinstance(hidden, list) else []
+    if not sizes or not all(type(n) is int and n > 0 for n in sizes):
         raise AlgorithmError(f"--set hidden_units={hidden!r}: expected a list such as [256,256]")
     factory = d3rlpy.models.VectorEncoderFactory(hidden_units=hidden)
     return {name: factory for name in known if name.endswith("encoder_factory")}

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 
+from offline_rl.actions import ActionLayout, Actions, layout_of, read_actions
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
 from offline_rl.positives import reached
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
@@ -31,6 +30,7 @@ from schemas.goal_datasets import (
     TERMINAL,
     GoalDatasetManifest,
 )
+from schemas.manifests import RewardManifest
 from schemas.store import Store
 
 
@@ -50,7 +50,8 @@ class View:
     goals: GoalEncoding = GoalEncoding.TEXT
     weights: Mapping[str, float] = field(default_factory=dict)  # by kind; 1 if not given
     positive_share: float | None = None
-    action: str = fields.ACTION  # column
+    actions: tuple[str, ...] = (fields.ACTION,)  # columns or groups of them, joined in this order
+    discrete: bool | None = None  # ids of choices; None: if the action is one integer scalar
 
 
 class GoalDataset:
@@ -74,6 +75,7 @@ class GoalDataset:
             )
         self.goals = store.goals(manifest.rewards)
         self.index = store.read(manifest.table)
+        self._actions: dict[ActionLayout, Actions] = {}
 
     @property
     def goal_ids(self) -> list[str]:
@@ -127,45 +129,31 @@ class GoalDataset:
         """
         return FrameTable(FrameColumns(self.store, view.observations), self.store, cache)
 
-    def action_space(self, column: str) -> ActionSpace:
-        """Discrete if an action is one integer, else continuous.
+    def action_layout(self, view: View) -> ActionLayout:
+        """Columns and kind of the actions, without looking at any.
 
         Raises:
-            StoreError: no such column.
+            StoreError: as `layout_of`.
         """
-        tensors = {f.name: f for f in self.store.manifest.fields if f.kind == "tensor"}
-        if column not in tensors:
-            raise StoreError(f"no action column {column!r}; there are {', '.join(tensors)}")
-        spec = tensors[column]
-        one_integer = spec.dtype.startswith(("int", "uint")) and not spec.shape
-        return ActionSpace.DISCRETE if one_integer else ActionSpace.CONTINUOUS
+        return layout_of(self.store, view.actions, view.discrete)
 
-    def actions(self, column: str) -> NDArray[Any]:
-        """(F, A) float32, or (F, 1) int64 for a discrete action.
+    def actions(self, view: View) -> Actions:
+        """The actions of every frame; kept for the next call.
 
         Raises:
-            StoreError: no such column, a NaN (with its episode and step), or a constant.
+            StoreError: as `layout_of` and `read_actions`.
         """
-        discrete = self.action_space(column) is ActionSpace.DISCRETE
-        content = self.store.read("steps", [fields.EPISODE_ID, fields.STEP, column])
-        values: NDArray[Any] = as_matrix(content.column(column))
-        filler = self._fillers(content)
-        _check_actions(values, content, column, ~filler)
-        # d3rlpy looks at the action behind a last transition, if only to ignore it.
-        unusable = ~np.isfinite(values) | (discrete & (values < 0))
-        values = np.where(filler[:, None] & unusable, np.float32(0), values)
-        if discrete and values.min() < 0:
-            raise StoreError(
-                f"{column}: discrete actions are numbered from 0, the lowest is {int(values.min())}"
-            )
-        return values.astype(np.int64) if discrete else values
+        layout = self.action_layout(view)
+        if layout not in self._actions:
+            self._actions[layout] = read_actions(self.store, layout)
+        return self._actions[layout]
 
-    def _fillers(self, content: pa.Table) -> NDArray[np.bool_]:
-        """(F,) whether a frame is a last step whose action means nothing."""
-        if self.store.manifest.last_step is LastStep.CARRIES_ACTION:
-            return np.zeros(content.num_rows, bool)
-        steps = content.column(fields.STEP).to_numpy()
-        return np.append(steps[1:] == 0, True)[: len(steps)]
+    def action_bounds(self, view: View) -> tuple[Floats, Floats]:
+        """(A,) least and greatest values of the actions of the training split."""
+        options = self.manifest.options
+        return self.actions(view).bounds(
+            lambda episode: options.takes(episode) and options.split(episode) is Split.TRAIN
+        )
 
     def trajectories(self, rows: pa.Table, frames: FrameTable, view: View) -> Trajectories:
         """The rows of an index as arrays over the frames."""
@@ -216,7 +204,7 @@ class GoalDataset:
                 + ", ".join(f"{count} {name}" for name, count in self.manifest.counts.items())
                 + "; `vlm-relabel build-goals` says how it is cut (--validation, --test, --kind)"
             )
-        actions = self.actions(view.action)
+        actions = self.actions(view)
         trajectories = self.trajectories(rows, frames, view)
         _check_frames(frames, rows, trajectories)
         if next_actions:
@@ -230,10 +218,10 @@ class GoalDataset:
             trajectories = _without_last(trajectories, cut)
         return GoalConditionedReplayBuffer(
             frames.values,
-            actions,
+            actions.values,
             trajectories,
             self.goal_table(view.goals),
-            action_size=action_size(actions),
+            action_size=actions.size,
             seed=seed,
             positive_share=view.positive_share,
             positives=(
@@ -250,15 +238,24 @@ class GoalDataset:
         into: NDArray[np.bool_] = at_end & ~rows.column(TERMINAL).to_numpy()
         return into
 
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and greatest reward that a transition can have."""
+        step = float(self.manifest.options.step_reward)
+        return (step, 1.0 + step) if self.binary else self._rewards().reward_range
+
+    @property
+    def binary(self) -> bool:
+        """Whether a transition has one of two rewards, the greater for a success."""
+        return self.manifest.source_column is not None or self._rewards().binary
+
+    def _rewards(self) -> RewardManifest:
+        return self.store.rewards(self.manifest.rewards)
+
     def best_return(self) -> float:
         """The highest undiscounted sum of rewards of a trajectory of the training split."""
         rows = self.rows(Split.TRAIN).column(REWARDS).to_pylist()
         return max((float(np.sum(rewards)) for rewards in rows), default=0.0)
-
-
-def action_size(actions: NDArray[Any]) -> int:
-    """Dimensions of a continuous action, or number of discrete ones."""
-    return int(actions.max()) + 1 if actions.dtype.kind in "iu" else int(actions.shape[1])
 
 
 def _without_last(rows: Trajectories, cut: NDArray[np.bool_]) -> Trajectories:
@@ -293,22 +290,4 @@ def _check_frames(frames: FrameTable, rows: pa.Table, trajectories: Trajectories
             f"{', '.join(frames.columns)}: not finite, or missing since a frame could not be "
             f"decoded, in {len(bad)} trajectories of {len(ids)} episodes (such as {ids[0]}); build "
             f"the dataset again without them: {names}{' …' if len(ids) > 3 else ''}"
-        )
-
-
-def _check_actions(values: Floats, content: pa.Table, column: str, real: NDArray[np.bool_]) -> None:
-    """Looks at the actions that were taken: the rows of `values` where `real`."""
-    missing = np.flatnonzero(~np.isfinite(values).all(axis=1) & real)
-    if len(missing):
-        row = int(missing[0])
-        where = f"{content.column(fields.EPISODE_ID)[row]} step {content.column(fields.STEP)[row]}"
-        raise StoreError(
-            f"{column}: {len(missing)} actions are not finite, the first of episode {where}; "
-            "mend the source or leave these episodes out"
-        )
-    taken = values[real]
-    if (taken == taken[:1]).all():
-        raise StoreError(
-            f"{column}: every action is {taken[:1].tolist()}; there is nothing to learn from a "
-            "constant action (is this the right column?)"
         )

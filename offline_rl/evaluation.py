@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-import d3rlpy
 import numpy as np
 from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
+from offline_rl.fqe import seeded
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.rollouts import EpisodeResult
 
 _RESAMPLES: Final = 2000
 _BLOCK: Final = 4096  # transitions per forward pass
+FEW: Final = 10  # trajectories of a goal below which its figures say nothing
+_LISTED: Final = 5  # goals in a note
+EVALUATIONS: Final = "evaluations"  # folder of a run
 
 
 class _Model(BaseModel):
@@ -24,7 +28,7 @@ class _Model(BaseModel):
 
 
 class Interval(_Model):
-    """A mean with its bootstrap interval."""
+    """A mean with its interval: of a share Wilson's, of any other mean a bootstrap."""
 
     mean: float
     low: float  # 95 %
@@ -39,7 +43,8 @@ class GoalValues(_Model):
     trajectories: int
     initial_value: float | None  # of the agent's own critic, mean over first observations
     td_error: float | None  # mean squared, of the agent's own critic
-    fqe_initial_value: float | None  # by fitted Q evaluation of the agent's policy
+    fqe_initial_value: float | None  # by fitted Q evaluation of the agent's policy, mean of fits
+    fqe_fits: tuple[float, ...] = ()  # the same by each fit
 
 
 class Outcome(_Model):
@@ -58,6 +63,10 @@ class EvaluationReport(_Model):
     run: str
     step: int
     split: str
+    options: dict[str, Any] = {}  # that the figures depend on
+    versions: dict[str, str] = {}  # of this package and of what computed the figures
+    notes: tuple[str, ...] = ()  # why some of them are not to be believed
+    saved: str = ""  # file of the run that holds this report
     values: tuple[GoalValues, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     behaviour: dict[str, Interval] = {}  # success of commanded episodes in the data, by family
@@ -77,6 +86,19 @@ def interval(values: Sequence[float] | NDArray[Any], seed: int = 0) -> Interval:
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(mean=mean, low=float(found.low), high=float(found.high), count=len(array))
+
+
+def share(values: Sequence[float] | NDArray[Any]) -> Interval:
+    """Share of successes (0 or 1) with Wilson's 95 % interval (Wilson 1927).
+
+    Ten of ten are no proof of always: a bootstrap would say [1, 1], this says [0.72, 1].
+    """
+    count, successes = len(values), int(np.sum(values))
+    if not count:
+        return Interval(mean=float("nan"), low=float("nan"), high=float("nan"), count=0)
+    found = binomtest(successes, count).proportion_ci(method="wilson")
+    low, high = float(found.low), float(found.high)
+    return Interval(mean=successes / count, low=low, high=high, count=count)
 
 
 def outcomes(
@@ -104,72 +126,90 @@ def _outcome(policy: str, family: str, results: Sequence[EpisodeResult]) -> Outc
     return Outcome(
         policy=policy,
         family=family,
-        success=interval([float(r.success) for r in results]),
+        success=share([float(r.success) for r in results]),
         true_return=interval([r.true_return for r in results]),
         vlm_return=interval(by_vlm) if by_vlm else None,
     )
 
 
-def fit_fqe(
-    agent: Any,
-    replay: GoalConditionedReplayBuffer,
-    steps: int,
-    device: str,
-    show: Callable[[int, int], None],
-) -> Any:
-    """Fitted Q evaluation of the agent's policy (Le et al. 2019, arXiv 1903.08738), by d3rlpy.
-
-    d3rlpy asks the agent's network for actions with batches that FQE's own scalers have
-    transformed, so they have to be the agent's.
-    """
-    config = d3rlpy.ope.FQEConfig(
-        gamma=agent.config.gamma,
-        batch_size=256,
-        observation_scaler=agent.config.observation_scaler,
-        action_scaler=agent.config.action_scaler,
-    )
-    discrete = replay.dataset_info.action_space is ActionSpace.DISCRETE
-    fqe = (d3rlpy.ope.DiscreteFQE if discrete else d3rlpy.ope.FQE)(agent, config, device=device)
-    info = replay.dataset_info
-    fqe.create_impl(info.observation_signature.shape[0], info.action_size)
-    for step in range(1, steps + 1):
-        fqe.update(replay.sample_transition_batch(config.batch_size))
-        if step % 100 == 0 or step == steps:
-            show(step, steps)
-    return fqe
-
-
 def goal_values(
     agent: Any,
-    fqe: Any | None,
+    fits: Sequence[Any],
     replay: GoalConditionedReplayBuffer,
     goal_ids: Sequence[str],
     critic: bool,
+    seed: int = 0,
 ) -> list[GoalValues]:
     """Initial values and TD errors per goal, over all trajectories of a replay buffer.
 
     Args:
         agent: d3rlpy algorithm.
-        fqe: fitted on the same policy; None leaves its column out.
+        fits: by FQE, of the same policy; [] leaves its column out.
         replay: of the validation split.
         goal_ids: of the goal axis.
         critic: whether the agent has a Q function of its own.
+        seed: of a policy that draws its actions.
     """
-    initial = _initial_values(agent, replay) if critic else None
-    errors = _td_errors(agent, replay) if critic else None
-    fitted = _initial_values(fqe, replay, agent) if fqe is not None else None
+    with seeded(seed):
+        initial = _initial_values(agent, replay) if critic else None
+        errors = _td_errors(agent, replay) if critic else None
+        fitted = [_initial_values(fit, replay, agent) for fit in fits]
     goal = replay.trajectories.goal
     transition_goal = np.repeat(goal, replay.trajectories.count)
-    return [
-        GoalValues(
-            goal=goal_ids[g],
-            trajectories=int((goal == g).sum()),
-            initial_value=_mean(initial, goal == g),
-            td_error=_mean(errors, transition_goal == g),
-            fqe_initial_value=_mean(fitted, goal == g),
+    found = []
+    for g in np.unique(goal):
+        by_fit = tuple(float(values[goal == g].mean()) for values in fitted)
+        found.append(
+            GoalValues(
+                goal=goal_ids[g],
+                trajectories=int((goal == g).sum()),
+                initial_value=_mean(initial, goal == g),
+                td_error=_mean(errors, transition_goal == g),
+                fqe_initial_value=float(np.mean(by_fit)) if by_fit else None,
+                fqe_fits=by_fit,
+            )
         )
-        for g in np.unique(goal)
-    ]
+    return found
+
+
+def doubts(
+    values: Sequence[GoalValues], bounds: tuple[float, float], split: str, slack: float
+) -> list[str]:
+    """What makes off-policy figures unbelievable: too few trajectories, impossible values.
+
+    Args:
+        values: by goal.
+        bounds: least and greatest value that the rewards allow.
+        split: name of the split.
+        slack: how far outside a value may be without a word.
+    """
+    few = [v.goal for v in values if v.trajectories < FEW]
+    notes = []
+    if few:
+        notes.append(
+            f"{split} split: fewer than {FEW} trajectories for {len(few)} of {len(values)} goals "
+            f"({_some(few)}): too few to say anything about these goals"
+        )
+    own = [v.goal for v in values if not _within(v.initial_value, bounds, slack)]
+    by_fqe = [v.goal for v in values if not all(_within(f, bounds, slack) for f in v.fqe_fits)]
+    for what, goals, cause in (
+        ("initial value", own, "the agent's critic is wrong there"),
+        ("FQE initial value", by_fqe, "the fits are wrong there; more --fqe-steps may help"),
+    ):
+        if goals:
+            notes.append(
+                f"{what} of {len(goals)} of {len(values)} goals ({_some(goals)}) lies outside of "
+                f"[{bounds[0]:.4g}, {bounds[1]:.4g}], which is all that the rewards allow: {cause}"
+            )
+    return notes
+
+
+def _within(value: float | None, bounds: tuple[float, float], slack: float) -> bool:
+    return value is None or bounds[0] - slack <= value <= bounds[1] + slack
+
+
+def _some(goals: Sequence[str]) -> str:
+    return ", ".join(goals[:_LISTED]) + (", …" if len(goals) > _LISTED else "")
 
 
 def _mean(values: NDArray[Any] | None, chosen: NDArray[np.bool_]) -> float | None:
@@ -211,3 +251,28 @@ def _td_errors(agent: Any, replay: GoalConditionedReplayBuffer) -> NDArray[Any]:
 def agent_is_discrete(replay: GoalConditionedReplayBuffer) -> bool:
     """Whether actions are numbers of choices."""
     return replay.dataset_info.action_space is ActionSpace.DISCRETE
+
+
+def save_report(report: EvaluationReport, run: Path) -> EvaluationReport:
+    """Keeps a report in its run, in a file that no other evaluation has.
+
+    Args:
+        report: of the evaluation.
+        run: its folder.
+
+    Returns:
+        The report with the name of its file.
+    """
+    folder = run / EVALUATIONS
+    folder.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        path = folder / f"step-{report.step:08d}-{report.split}-{number}.json"
+        saved = report.model_copy(update={"saved": str(path)})
+        try:
+            with path.open("x") as stream:  # fails where another evaluation was faster
+                stream.write(saved.model_dump_json(indent=1) + "\n")
+        except FileExistsError:
+            number += 1
+        else:
+            return saved

@@ -98,17 +98,44 @@ def _resolve(store: Store, name: str) -> tuple[str, str]:
     return "steps", name
 
 
+def whole_names(store: Store, names: Sequence[str], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Observation columns by names that stay right when tables are added to the store.
+
+    Args:
+        store: of the columns.
+        names: embedding tables may be abbreviated.
+        known: whole names that the same names stood for earlier; they still do.
+
+    Raises:
+        StoreError: as `FrameColumns`.
+    """
+    if len(known) == len(names) and all(map(_stands_for, names, known)):
+        return tuple(known)
+    return tuple(_whole_name(*_resolve(store, name)) for name in names)
+
+
+def _stands_for(name: str, whole: str) -> bool:
+    return name == whole or (name.startswith(EMBEDDING_PREFIX) and whole.startswith(name))
+
+
+def _whole_name(table: str, column: str) -> str:
+    embedding = table.removeprefix("embeddings/")
+    return column if embedding == table else EMBEDDING_PREFIX + embedding
+
+
 def _embedding_names(store: Store) -> list[str]:
     return [t.removeprefix("embeddings/") for t in store.tables() if t.startswith("embeddings/")]
 
 
 def _embedding_table(store: Store, beginning: str) -> str:
-    fitting = [name for name in _embedding_names(store) if name.startswith(beginning)]
+    known = _embedding_names(store)
+    fitting = [name for name in known if name == beginning]
+    fitting = fitting or [name for name in known if name.startswith(beginning)]
     if len(fitting) != 1:
         problem = "fits several tables" if fitting else "fits no table"
         raise StoreError(
             f"{store.location}: {EMBEDDING_PREFIX}{beginning} {problem}; there are "
-            + (", ".join(fitting or _embedding_names(store)) or "none")
+            + (", ".join(fitting or known) or "none")
         )
     table = f"embeddings/{fitting[0]}"
     if not isinstance(store.table_manifest(table), EmbeddingManifest):

@@ -23,6 +23,7 @@ from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 from PIL import Image
 
+from offline_rl.actions import Restore
 from schemas.errors import RunError
 
 Floats = NDArray[np.float32]
@@ -34,8 +35,8 @@ EmbedFrames = Callable[[Sequence[Frame]], Floats]  # frames → (N, D)
 class BatchPolicy(Protocol):
     """Acts by what it sees, in many rooms at once: a d3rlpy algorithm."""
 
-    def predict(self, x: Floats) -> NDArray[Any]:
-        """(N,) or (N, A) actions for (N, D) observations."""
+    def predict(self, x: Floats) -> Any:
+        """(N,) or (N, A) actions for (N, D) observations, or a list of N."""
         ...
 
 
@@ -64,6 +65,27 @@ class EpisodePolicy(Protocol):
 Policy: TypeAlias = BatchPolicy | EpisodePolicy  # what is rolled out
 
 
+def _as_it_is(action: Any) -> Any:
+    return action
+
+
+@dataclass(frozen=True)
+class RestoredPolicy:
+    """A policy whose actions are made into those of an environment: see `actions.restorer`.
+
+    Args:
+        policy: d3rlpy algorithm.
+        restore: of one action.
+    """
+
+    policy: BatchPolicy
+    restore: Restore
+
+    def predict(self, x: Floats) -> Any:
+        """N actions for (N, D) observations."""
+        return [self.restore(action) for action in self.policy.predict(x)]
+
+
 @dataclass(frozen=True)
 class TransformerPolicy:
     """A d3rlpy decision transformer: every episode has a memory of its own.
@@ -72,28 +94,31 @@ class TransformerPolicy:
         agent: d3rlpy transformer algorithm.
         target_return: what it is asked to reach, in the rewards it was trained on.
         step_reward: of the dataset: 0 for rewards of 0 and 1, -1 for rewards of -1 and 0.
+        restore: makes its actions into those of an environment: see `actions.restorer`.
     """
 
     agent: Any
     target_return: float
     step_reward: int = 0
+    restore: Restore = _as_it_is
 
     def begin(self, seed: int) -> Mind:
         """The memory of a new episode."""
         discrete = self.agent.get_action_type() is ActionSpace.DISCRETE
         sampler = GreedyTransformerActionSampler if discrete else IdentityTransformerActionSampler
         wrapper = self.agent.as_stateful_wrapper(self.target_return, sampler())
-        return _TransformerMind(wrapper, self.step_reward)
+        return _TransformerMind(wrapper, self.step_reward, self.restore)
 
 
 @dataclass(frozen=True)
 class _TransformerMind:
     wrapper: Any  # d3rlpy's
     step_reward: int
+    restore: Restore
 
     def predict(self, x: Floats, reward: float | None) -> Any:
         told = 0.0 if reward is None else float(reward > 0) + self.step_reward
-        return self.wrapper.predict(x, told)
+        return self.restore(self.wrapper.predict(x, told))
 
 
 @dataclass(frozen=True)
@@ -310,7 +335,8 @@ class _Runner:
 
     def _actions(self, live: Sequence[_Live], batch: Floats) -> Iterable[Any]:
         if not isinstance(self._policy, EpisodePolicy):
-            return self._policy.predict(batch)
+            acts: Iterable[Any] = self._policy.predict(batch)
+            return acts
         known = ((e.mind, e.reward) for e in live if e.mind is not None)
         return [mind.predict(x, r) for x, (mind, r) in zip(batch, known, strict=True)]
 

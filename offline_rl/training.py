@@ -1,9 +1,9 @@
 """Training: a run folder that holds everything needed to repeat, resume and evaluate it.
 
-RUN/config.json                 what was asked for, and of which dataset
+RUN/config.json                 see `run_config`
 RUN/algorithm.json              every hyper-parameter of the algorithm, defaults included
 RUN/metrics.jsonl               mean losses, one line per log interval
-RUN/checkpoints/step-00001000/  agent.d3, modules.pt, state.json, rng.pt
+RUN/checkpoints/                see `checkpoints`
 RUN/logs/                       d3rlpy's own loggers, if asked for
 """
 
@@ -11,74 +11,45 @@ from __future__ import annotations
 
 import json
 import math
-import random
-import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import d3rlpy
 import numpy as np
 import torch
 from d3rlpy.logging import D3RLPyLogger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from offline_rl import checkpoints
+from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
-from offline_rl.dataset import GoalDataset, GoalEncoding, View
+from offline_rl.dataset import GoalDataset
+from offline_rl.frames import Floats, whole_names
 from offline_rl.replay import GoalConditionedReplayBuffer
+from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
-from schemas.goal_datasets import ColumnStatistics
 from schemas.store import Store
 
-CONFIG: Final = "config.json"
 ALGORITHM: Final = "algorithm.json"
 METRICS: Final = "metrics.jsonl"
-TRUE_SUFFIX: Final = ".true"  # of the dataset built from the environment's truth
 LOGGERS: Final = ("tensorboard", "wandb", "file")
 
 
-class TrainConfig(BaseModel):
-    """One training run."""
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do, told before its first update."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    store: str
-    dataset: str
-    dataset_fingerprint: str = ""  # filled in when the run starts
-    algo: str
-    settings: dict[str, Any] = Field(default_factory=dict)
-    rewards: Literal["vlm", "true", "none"] = "vlm"
-    observations: tuple[str, ...]
-    goals: GoalEncoding = GoalEncoding.TEXT
-    weights: dict[str, float] = Field(default_factory=dict)  # by kind
-    positive_share: float | None = Field(default=None, ge=0, le=1)
-    action: str = "action"
-    steps: int = Field(ge=1)
-    seed: int = 0
-    log_every: int = Field(default=100, ge=1)
-    checkpoint_every: int = Field(default=1000, ge=1)
-    device: str = "cpu"
-    loggers: tuple[str, ...] = ()
-
-    @property
-    def view(self) -> View:
-        """What the agent sees."""
-        weights = self.weights
-        if self.rewards == "none":
-            # Without rewards only the command is known: clone what was done on command.
-            weights = {kind.value: float(kind is Kind.COMMANDED) for kind in Kind}
-        return View(self.observations, self.goals, weights, self.positive_share, self.action)
-
-    @property
-    def dataset_name(self) -> str:
-        """The dataset trained on: that of the truth for `rewards="true"`."""
-        return self.dataset + (TRUE_SUFFIX if self.rewards == "true" else "")
+    sees: tuple[tuple[str, int], ...]  # parts of what the agent sees, with their values, goal last
+    does: ActionLayout
+    notes: tuple[str, ...]  # what is unusual
+    resumed_from: int  # updates done before; 0: a new run
 
 
 Show = Callable[[int, int, dict[str, float]], None]  # step, steps, mean losses
-Resumed = Callable[[int], None]  # updates done before
+Begins = Callable[[Plan], None]
 
 
 def train(
@@ -87,7 +58,7 @@ def train(
     *,
     cache: Path | None = None,
     show: Show,
-    resumed: Resumed = lambda step: None,
+    begins: Begins = lambda plan: None,
 ) -> Path:
     """Trains an agent, from the last checkpoint of `out` if there is one.
 
@@ -99,7 +70,7 @@ def train(
         out: run folder.
         cache: folder of memory-mapped frames; None keeps them in memory.
         show: called at every log interval.
-        resumed: called once, before the first update, if there is a checkpoint to go on from.
+        begins: called once, before the first update.
 
     Returns:
         Folder of the last checkpoint.
@@ -112,8 +83,8 @@ def train(
     _check_loggers(config)
     check_device(config.device)
     dataset = open_dataset(config)
-    config = config.model_copy(update={"dataset_fingerprint": dataset.manifest.fingerprint})
-    algorithm = find(config.algo, dataset.action_space(config.action))
+    config = _resolved(config, dataset, out)
+    algorithm = find(config.algo, dataset.action_layout(config.view).space)
     _check_rewards(config, algorithm)
     _check_commanded(config, dataset)
     replay = dataset.replay(
@@ -123,20 +94,40 @@ def train(
         cache=cache,
         next_actions=algorithm.next_actions,
     )
+    actions = dataset.actions(config.view)
+    config = config.model_copy(update={"layout": actions.layout})
     d3rlpy.seed(config.seed)
     agent = build_agent(config, algorithm, dataset, replay)
     _check_lengths(config, agent, replay)
-    _check_run(config, out)
+    _check_run(config, dataset, agent, out)
     logger = _logger(config, agent, out)
     try:
         _record(config, agent, out)  # not before: a refused option leaves no run behind
-        step, losses = _restore(out, agent, replay)
-        if step:
-            resumed(step)
+        step, losses = checkpoints.restore(out, agent, replay)
+        sees = dataset.widths(config.observations, config.goal_encoding)
+        begins(Plan(tuple(sees), actions.layout, tuple(actions.notes()), step))
         return _loop(config, algorithm, agent, replay, out, step, losses, logger, show)
     finally:
         if logger is not None:
             logger.close()
+
+
+def _resolved(config: TrainConfig, dataset: GoalDataset, out: Path) -> TrainConfig:
+    """The configuration in names that mean the same whatever is added to the store later."""
+    known = load_config(out).observations if (out / CONFIG).exists() else ()
+    stored = whole_names(dataset.store, known)
+    return config.model_copy(
+        update={
+            "store": absolute(config.store),
+            "dataset_fingerprint": dataset.manifest.fingerprint,
+            "observations": whole_names(dataset.store, config.observations, stored),
+        }
+    )
+
+
+def absolute(location: str) -> str:
+    """A local path from the root; an address such as `s3://…` as it is."""
+    return location if "://" in location else str(Path(location).absolute())
 
 
 def _check_loggers(config: TrainConfig) -> None:
@@ -159,20 +150,20 @@ def check_device(device: str) -> None:
 
 
 def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
-    if config.rewards == "none" and not algorithm.clones:
+    if config.learn_from == "none" and not algorithm.clones:
         cloning = [
             name
             for name, other in ALGORITHMS.items()
             if other.clones and other.action_space is algorithm.action_space
         ]
         raise AlgorithmError(
-            f"--rewards none: {config.algo} learns from rewards; fitting is {', '.join(cloning)}"
+            f"--learn-from none: {config.algo} learns from rewards; fitting is {', '.join(cloning)}"
         )
 
 
 def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
     """Without rewards only commanded rows are learned from."""
-    if config.rewards != "none" or dataset.commanded_success():
+    if config.learn_from != "none" or dataset.commanded_success():
         return
     store, manifest = dataset.store, dataset.manifest
     build = f"vlm-relabel build-goals {config.store} --rewards"
@@ -190,11 +181,11 @@ def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
         cause = "the source has no instructions"
         cure = (
             "clone what reached its goals: "
-            f"--rewards vlm --algo {config.algo} --kind-weight failed=0"
+            f"--learn-from vlm --algo {config.algo} --kind-weight failed=0"
         )
     raise StoreError(
-        f"--rewards none: clones commanded trajectories, and {store.location}/{manifest.table} has "
-        f"none: {cause}; {cure}"
+        "--learn-from none: clones commanded trajectories, and "
+        f"{store.location}/{manifest.table} has none: {cause}; {cure}"
     )
 
 
@@ -223,9 +214,9 @@ def open_dataset(config: TrainConfig) -> GoalDataset:
         if store.is_complete(table) or table in store.unfinished():
             raise  # it says what to do
         how = f"vlm-relabel build-goals {config.store} --rewards NAME --name {config.dataset}"
-        if config.rewards == "true":
+        if config.learn_from == "true":
             raise StoreError(
-                f"{error}\n--rewards true needs the truth: `{how} --truth COLUMN`"
+                f"{error}\n--learn-from true needs the truth: `{how} --truth COLUMN`"
             ) from error
         raise StoreError(f"{error}\nbuild it: `{how}`") from error
 
@@ -240,7 +231,13 @@ def build_agent(
     scalers = _scalers(config, algorithm, dataset)
     built = configure(algorithm, config.settings, scalers).create(device=config.device)
     info = replay.dataset_info
-    built.create_impl(info.observation_signature.shape[0], info.action_size)
+    try:
+        built.create_impl(info.observation_signature.shape[0], info.action_size)
+    except (AssertionError, ValueError) as error:
+        given = " ".join(f"--set {name}={value}" for name, value in config.settings.items())
+        raise AlgorithmError(
+            f"--algo {config.algo} {given}: d3rlpy cannot build its networks: {error}"
+        ) from error
     return built
 
 
@@ -253,12 +250,12 @@ def _scalers(config: TrainConfig, algorithm: Algorithm, dataset: GoalDataset) ->
     """
     mean: list[float] = []
     std: list[float] = []
-    parts = dataset.widths(config.observations, config.goals)
+    parts = dataset.widths(config.observations, config.goal_encoding)
     for name, width in parts[: len(config.observations)]:
         known = dataset.manifest.statistics.get(name)
         mean += list(known.mean) if known else [0.0] * width
         std += [s if s > _LEAST_STD else 1.0 for s in known.std] if known else [1.0] * width
-    goals = dataset.goal_table(config.goals)
+    goals = dataset.goal_table(config.goal_encoding)
     if goals is not None:
         mean += [0.0] * goals.shape[1]
         std += [max(float(np.sqrt((goals**2).mean())), _LEAST_STD)] * goals.shape[1]
@@ -267,17 +264,15 @@ def _scalers(config: TrainConfig, algorithm: Algorithm, dataset: GoalDataset) ->
             mean=np.array(mean, np.float32), std=np.array(std, np.float32)
         )
     }
-    statistics = dataset.manifest.statistics.get(config.action)
-    if algorithm.action_space is d3rlpy.ActionSpace.CONTINUOUS and statistics is not None:
-        scalers["action_scaler"] = _action_scaler(statistics)
+    if algorithm.action_space is d3rlpy.ActionSpace.CONTINUOUS:
+        scalers["action_scaler"] = _action_scaler(*dataset.action_bounds(config.view))
     return scalers
 
 
 _LEAST_STD: Final = 1e-6
 
 
-def _action_scaler(statistics: ColumnStatistics) -> Any:
-    low, high = np.array(statistics.min), np.array(statistics.max)
+def _action_scaler(low: Floats, high: Floats) -> Any:
     constant = high - low < _LEAST_STD  # would divide by zero
     return d3rlpy.preprocessing.MinMaxActionScaler(
         minimum=np.where(constant, low - 1, low).astype(np.float32),
@@ -285,43 +280,47 @@ def _action_scaler(statistics: ColumnStatistics) -> Any:
     )
 
 
-def _check_run(config: TrainConfig, out: Path) -> None:
+# More steps, or other places to compute on and to write to, are the same run.
+_FREE: Final = {
+    *("steps", "loggers", "device", "store", "log_every", "checkpoint_every", "keep", "layout")
+}
+
+
+def _check_run(config: TrainConfig, dataset: GoalDataset, agent: Any, out: Path) -> None:
     if (out / CONFIG).exists():
         stored = load_config(out)
-        # More steps, or other places to log to, are the same run.
-        free = {"steps", "loggers", "device", "store", "log_every", "checkpoint_every"}
-        old, new = (c.model_dump(mode="json", exclude=free) for c in (stored, config))
+        observations = whole_names(dataset.store, stored.observations)
+        stored = stored.model_copy(update={"observations": observations})
+        old, new = (c.model_dump(mode="json", exclude=_FREE) for c in (stored, config))
         differing = [f"{k}: stored {old[k]}, asked for {new[k]}" for k in old if old[k] != new[k]]
+        differing = differing or _differing_algorithm(agent, out)
         if differing:
             raise RunError(
                 f"{out}: holds another run:\n  " + "\n  ".join(differing) + "\nchoose another --out"
             )
-    if (done := last_step(out)) > config.steps:
+    if (done := checkpoints.last_step(out)) > config.steps:
         raise RunError(
             f"{out}: has {done} steps already, more than --steps {config.steps}; choose another "
             "--out, or evaluate an earlier checkpoint with `vlm-relabel evaluate --step`"
         )
 
 
+def _differing_algorithm(agent: Any, out: Path) -> list[str]:
+    """What a version of this package that asks for the same does otherwise, such as scaling."""
+    stored = json.loads((out / ALGORITHM).read_text())
+    today = json.loads(agent.config.serialize())
+    return [
+        f"{key}: that of the run differs from what this version makes of the same options; the "
+        "run can be evaluated, and not be trained further"
+        for key in stored
+        if key in today and stored[key] != today[key]
+    ]
+
+
 def _record(config: TrainConfig, agent: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / ALGORITHM).write_text(agent.config.serialize())
     (out / CONFIG).write_text(config.model_dump_json(indent=1))
-
-
-def load_config(out: Path) -> TrainConfig:
-    """What a run was asked for.
-
-    Raises:
-        RunError: `out` is no run.
-    """
-    path = out / CONFIG
-    if not path.exists():
-        raise RunError(f"{out}: not a run (no {CONFIG}); `vlm-relabel train` makes one")
-    try:
-        return TrainConfig.model_validate_json(path.read_text())
-    except ValidationError as error:
-        raise RunError(f"{path}: not the configuration of a run: {error}") from error
 
 
 def _loop(
@@ -346,8 +345,8 @@ def _loop(
             show(step, config.steps, means)
             losses.clear()
         if step % config.checkpoint_every == 0 or step == config.steps:
-            _save(out, agent, replay, step, losses)
-    return checkpoint_folder(out, step)
+            checkpoints.save(out, agent, replay, step, losses, config.keep)
+    return checkpoints.checkpoint_folder(out, step)
 
 
 def _batch(algorithm: Algorithm, agent: Any, replay: GoalConditionedReplayBuffer) -> Any:
@@ -405,103 +404,6 @@ def _logger(config: TrainConfig, agent: Any, out: Path) -> D3RLPyLogger | None:
     # TensorBoard's adapter fails without.
     logger.add_params(agent.config.serialize_to_dict())
     return logger
-
-
-# --- checkpoints
-
-
-def checkpoint_folder(out: Path, step: int) -> Path:
-    """Folder of the checkpoint after `step` updates."""
-    return out / "checkpoints" / f"step-{step:08d}"
-
-
-def checkpoints(out: Path) -> list[Path]:
-    """Folders of the whole checkpoints of a run, oldest first."""
-    return sorted((out / "checkpoints").glob("step-????????"))
-
-
-def _save(
-    out: Path,
-    agent: Any,
-    replay: GoalConditionedReplayBuffer,
-    step: int,
-    losses: Mapping[str, Sequence[float]],
-) -> None:
-    final = checkpoint_folder(out, step)
-    staged = final.with_name(f".tmp-{final.name}")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    agent.save(str(staged / "agent.d3"))
-    agent.save_model(str(staged / "modules.pt"))
-    state = {
-        "step": step,
-        "grad_step": agent.grad_step,
-        "replay": replay.rng.bit_generator.state,
-        "losses": losses,  # since the last line of metrics
-    }
-    (staged / "state.json").write_text(json.dumps(state))
-    torch.save(_random_state(), staged / "rng.pt")
-    shutil.rmtree(final, ignore_errors=True)
-    staged.rename(final)
-
-
-def _random_state() -> dict[str, Any]:
-    legacy = np.random.get_state(legacy=False)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy_key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
-        "numpy_pos": int(legacy["state"]["pos"]),
-        "python": list(random.getstate()[1]),
-    }
-
-
-def _restore(
-    out: Path, agent: Any, replay: GoalConditionedReplayBuffer
-) -> tuple[int, defaultdict[str, list[float]]]:
-    """Loads the last checkpoint: the updates done so far, and losses not yet in the metrics."""
-    found = checkpoints(out)
-    if not found:
-        return 0, defaultdict(list)
-    state = json.loads((found[-1] / "state.json").read_text())
-    agent.load_model(str(found[-1] / "modules.pt"))
-    agent.set_grad_step(state["grad_step"])
-    replay.rng.bit_generator.state = state["replay"]
-    saved = torch.load(found[-1] / "rng.pt", weights_only=True)
-    torch.set_rng_state(saved["torch"])
-    if saved["cuda"] and torch.cuda.is_available():  # a run may go on without a GPU
-        torch.cuda.set_rng_state_all(saved["cuda"])
-    key = saved["numpy_key"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", key, saved["numpy_pos"], 0, 0.0))
-    random.setstate((3, tuple(saved["python"]), None))
-    return int(state["step"]), defaultdict(list, state["losses"])
-
-
-def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
-    """The agent of a run's checkpoint.
-
-    Args:
-        out: run folder.
-        step: of the checkpoint; None is the last.
-        device: to load it on.
-
-    Raises:
-        RunError: there is no such checkpoint.
-    """
-    found = {int(path.name.removeprefix("step-")): path for path in checkpoints(out)}
-    chosen = last_step(out) if step is None else step
-    if chosen not in found:
-        if not found:
-            raise RunError(f"{out}: no checkpoint yet; the command that made the run resumes it")
-        known = ", ".join(map(str, sorted(found)))
-        raise RunError(f"{out}: no checkpoint of step {step}; there are those of {known}")
-    return d3rlpy.load_learnable(str(found[chosen] / "agent.d3"), device=device)
-
-
-def last_step(out: Path) -> int:
-    """Updates done at the last checkpoint; 0 if there is none."""
-    found = checkpoints(out)
-    return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
 def metrics(out: Path) -> Sequence[dict[str, float]]:

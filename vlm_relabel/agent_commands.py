@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from vlm_relabel import agent_console
 from vlm_relabel.arguments import Json
 from vlm_relabel.guard import guarded
+
+_SEEDS: Final = 2**32 - 1  # the highest that NumPy takes
 
 
 def train(
@@ -24,18 +26,18 @@ def train(
     ],
     out: Annotated[str, typer.Option(help="Run folder; an interrupted run in it is resumed.")],
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps in all.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of networks and sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_SEEDS, help="Of networks and sampling.")] = 0,
     observation: Annotated[
         list[str] | None,
         typer.Option(
             help="Column that the agent sees: observation.state, embedding:NAME; repeat for "
-            "several. Default: every observation.* vector of the steps table."
+            "several. Default: every observation.* vector of floats that is no text embedding."
         ),
     ] = None,
-    goals: Annotated[
+    goal_encoding: Annotated[
         str, typer.Option(help="Goal behind each observation: text, one-hot or none.")
     ] = "text",
-    rewards: Annotated[
+    learn_from: Annotated[
         str,
         typer.Option(help="vlm; true: the environment's own, for comparison; none: cloning."),
     ] = "vlm",
@@ -50,17 +52,33 @@ def train(
     positive_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of a batch with a positive reward.")
     ] = None,
-    action: Annotated[str, typer.Option(help="Action column.")] = "action",
+    action: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Action column, or group of columns (action for action.arm and action.gripper); "
+            "several are joined in the order given. Default: action."
+        ),
+    ] = None,
+    discrete: Annotated[
+        bool | None,
+        typer.Option(
+            "--discrete/--no-discrete",
+            help="Whether the action is the id of a choice. Default: if it is one integer.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda:N or mps.")] = "cpu",
     cache: Annotated[
         str | None, typer.Option(help="Folder for memory-mapped frames; default: in memory.")
     ] = None,
     log_every: Annotated[int, typer.Option(min=1, help="Steps per line of metrics.")] = 100,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps per checkpoint.")] = 1000,
+    keep: Annotated[int, typer.Option(min=1, help="Newest checkpoints that stay.")] = 5,
     logger: Annotated[
         list[str] | None,
         typer.Option(help="Also log with d3rlpy's file, tensorboard or wandb logger."),
     ] = None,
+    old_goals: Annotated[str | None, typer.Option("--goals", hidden=True)] = None,
+    old_rewards: Annotated[str | None, typer.Option("--rewards", hidden=True)] = None,
     json: Json = False,
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
@@ -79,13 +97,18 @@ def evaluate(
     fqe_steps: Annotated[
         int, typer.Option(min=0, help="Updates of fitted Q evaluation; 0 leaves it out.")
     ] = 2000,
+    fqe_fits: Annotated[
+        int, typer.Option(min=1, help="Fits, alike but for their seeds, whose spread is shown.")
+    ] = 3,
     env: Annotated[
         str | None,
         typer.Option(help="Gymnasium environment to roll out in, as module:factory."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Rollouts per goal.")] = 10,
     goal: Annotated[list[str] | None, typer.Option(help="Goal id; default all.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the first room.")] = 1_000_000,
+    seed: Annotated[
+        int, typer.Option(min=0, max=_SEEDS, help="Of the first room, and of FQE.")
+    ] = 1_000_000,
     encoder: Annotated[
         str | None,
         typer.Option(help="Also give each rollout's return by this encoder's rewards."),

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from vlm_relabel.console import OUT, print_json, table_of
+from vlm_relabel.console import OUT, print_json, say, table_of
 
 if TYPE_CHECKING:
     from offline_rl.evaluation import EvaluationReport, GoalValues, Outcome
+    from offline_rl.training import Plan
     from vlm_relabel.agents import TrainReport
 
 _GOALS_SHOWN = 12
+
+
+def show_plan(plan: Plan, left_out: Mapping[str, str], run: str) -> None:
+    """What an agent is going to see and do, before it is trained."""
+    if plan.resumed_from:
+        say(f"{run}: goes on from its checkpoint after {plan.resumed_from:,} steps")
+    say("sees: " + ", ".join(f"{name} [{width}]" for name, width in plan.sees))
+    for name, why in left_out.items():
+        say(f"left out: {name}, which {why} (--observation {name} takes it)")
+    kind = "one choice" if plan.does.discrete else f"{plan.does.width} values, scaled to [-1, 1]"
+    say(f"does: {plan.does}; {kind}")
+    for note in plan.notes:
+        say(f"note: {note}")
 
 
 def show_training(report: TrainReport, as_json: bool) -> None:
@@ -24,7 +39,7 @@ def show_training(report: TrainReport, as_json: bool) -> None:
     losses = ", ".join(f"{name} {value:.4g}" for name, value in report.losses.items())
     OUT.print(f"{escape(report.algo)}: {report.steps:,} steps; {losses}")
     OUT.print(f"  checkpoint {escape(report.checkpoint)}")
-    OUT.print(f"\nnext:\n  vlm-relabel evaluate {escape(report.run)}")
+    OUT.print(f"\nnext:\n  {escape(report.next_command)}")
 
 
 def show_evaluation(report: EvaluationReport, as_json: bool) -> None:
@@ -39,14 +54,25 @@ def show_evaluation(report: EvaluationReport, as_json: bool) -> None:
             OUT.print(f"  and {len(report.values) - _GOALS_SHOWN} goals more (--json lists all)")
     if report.outcomes:
         OUT.print(_outcomes(report))
+    for note in report.notes:
+        OUT.print(f"  [yellow]note[/]: {escape(note)}")
+    OUT.print(f"kept in {escape(report.saved)}")
 
 
 def _values(values: tuple[GoalValues, ...]) -> Table:
-    columns = ("goal", "trajectories", "initial value", "FQE initial value", "TD error")
+    columns = ("goal", "trajectories", "initial value", "FQE initial value", "of fits", "TD error")
     table = table_of(columns, left=("goal",))
     for row in values[:_GOALS_SHOWN]:
-        numbers = (row.initial_value, row.fqe_initial_value, row.td_error)
-        table.add_row(escape(row.goal), str(row.trajectories), *map(_number, numbers))
+        fitted = row.fqe_fits
+        spread = f"{min(fitted):.3f} to {max(fitted):.3f}" if fitted else ""
+        table.add_row(
+            escape(row.goal),
+            str(row.trajectories),
+            _number(row.initial_value),
+            _number(row.fqe_initial_value),
+            spread,
+            _number(row.td_error),
+        )
     return table
 
 

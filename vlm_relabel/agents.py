@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydantic import BaseModel
 
-from offline_rl import evaluation, rollouts, training
+from offline_rl import checkpoints, evaluation, fqe, rollouts, training
+from offline_rl.actions import ActionLayout, restorer
 from offline_rl.algorithms import ALGORITHMS, parse_pairs, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding
 from offline_rl.evaluation import EvaluationReport, Interval
-from offline_rl.training import TrainConfig
+from offline_rl.frames import EMBEDDING_PREFIX, whole_names
+from offline_rl.observations import default_observations
+from offline_rl.run_config import TrainConfig, load_config
+from schemas import fields
+from schemas.encoders import Encoder, EncoderSpec
 from schemas.enums import Kind, Split
-from schemas.errors import AlgorithmError, RunError
+from schemas.errors import AlgorithmError, RunError, StoreError
+from schemas.manifests import EmbeddingManifest
 from schemas.store import Store
-from vlm_relabel import console
+from vlm_relabel import agent_console, console
 
 Values = Mapping[str, Any]
 
@@ -31,63 +40,86 @@ class TrainReport(BaseModel):
     steps: int
     resumed_from: int  # step of the checkpoint that it went on from; 0: a new run
     losses: dict[str, float]
+    sees: dict[str, int]  # parts of what the agent sees, with their values
+    left_out: dict[str, str]  # observation vectors that it does not see by default, and why
+    does: ActionLayout
+    notes: tuple[str, ...]  # what is unusual about its actions
+    next_command: str
 
 
 def train(values: Values) -> TrainReport:
     """Runs `train`."""
+    _check_renamed(values)
     store = Store.open(values["store"])
+    seen = values["observation"]
+    default = None if seen else default_observations(store)
     config = TrainConfig(
         store=values["store"],
         dataset=values["dataset"],
         algo=values["algo"],
         settings=parse_settings(values["set_"] or []),
-        rewards=_one_of("--rewards", values["rewards"], ("vlm", "true", "none")),
-        observations=tuple(values["observation"] or _default_observations(store)),
-        goals=GoalEncoding(_one_of("--goals", values["goals"], tuple(GoalEncoding))),
+        learn_from=_one_of("--learn-from", values["learn_from"], ("vlm", "true", "none")),
+        observations=tuple(seen) if default is None else default.names,
+        goal_encoding=GoalEncoding(
+            _one_of("--goal-encoding", values["goal_encoding"], tuple(GoalEncoding))
+        ),
         weights=_weights(values["kind_weight"] or []),
         positive_share=values["positive_share"],
-        action=values["action"],
+        actions=tuple(values["action"] or (fields.ACTION,)),
+        discrete=values["discrete"],
         steps=values["steps"],
         seed=values["seed"],
         log_every=values["log_every"],
         checkpoint_every=values["checkpoint_every"],
+        keep=values["keep"],
         device=values["device"],
         loggers=tuple(values["logger"] or ()),
     )
     out = Path(values["out"])
     cache = None if values["cache"] is None else Path(values["cache"])
-    done = training.last_step(out)
+    left_out = {} if default is None else default.left_out
+    plans: list[training.Plan] = []
 
-    def resumed(step: int) -> None:
+    def begins(plan: training.Plan) -> None:
+        plans.append(plan)
         if not values["json"]:
-            console.say(f"{out}: goes on from its checkpoint after {step:,} steps")
+            agent_console.show_plan(plan, left_out, values["out"])
 
     with console.counting("steps", values["json"]) as show:
-        checkpoint = training.train(config, out, cache=cache, show=show, resumed=resumed)
+        checkpoint = training.train(config, out, cache=cache, show=show, begins=begins)
     lines = training.metrics(out)
-    losses = {k: v for k, v in lines[-1].items() if k != "step"} if lines else {}
+    (plan,) = plans
     return TrainReport(
         run=values["out"],
         checkpoint=str(checkpoint),
         algo=config.algo,
         steps=config.steps,
-        resumed_from=done,
-        losses=losses,
+        resumed_from=plan.resumed_from,
+        losses={k: v for k, v in lines[-1].items() if k != "step"} if lines else {},
+        sees=dict(plan.sees),
+        left_out=left_out,
+        does=plan.does,
+        notes=plan.notes,
+        next_command=_next_command(values["out"], config),
     )
 
 
-def _default_observations(store: Store) -> list[str]:
-    names = [
-        f.name
-        for f in store.manifest.fields
-        if f.name.startswith("observation.") and f.dtype.startswith("float") and None not in f.shape
-    ]
-    if not names:
-        raise RunError(
-            f"{store.location}: no observation vector in the steps table; name what the agent "
-            "sees with --observation embedding:NAME"
-        )
-    return names
+_RENAMED: Final = {"goals": "--goal-encoding", "rewards": "--learn-from"}
+
+
+def _check_renamed(values: Values) -> None:
+    """Refuses the spellings of earlier versions, which mean something else elsewhere."""
+    for old, new in _RENAMED.items():
+        if (given := values[f"old_{old}"]) is not None:
+            meaning = "a goal set" if old == "goals" else "a reward set"
+            raise RunError(f"--{old} names {meaning}; for `train` give {new} {given}")
+
+
+def _next_command(run: str, config: TrainConfig) -> str:
+    """What to type after training; the training split where no trajectory was kept back."""
+    kept_back = training.open_dataset(config).rows(Split.VALIDATION).num_rows
+    words = ["vlm-relabel", "evaluate", run, *(() if kept_back else ("--split", "train"))]
+    return shlex.join(words)
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
@@ -116,19 +148,43 @@ def _is_weight(value: Any) -> bool:
 def evaluate(values: Values) -> EvaluationReport:
     """Runs `evaluate`."""
     run = Path(values["run"])
-    config = training.load_config(run)
+    config = load_config(run)
     training.check_device(values["device"])
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
-    agent = training.load_agent(run, values["step"], values["device"])
+    agent = checkpoints.load_agent(run, values["step"], values["device"])
     split = Split(_one_of("--split", values["split"], tuple(Split)))
-    found = evaluation.EvaluationReport(
+    _check_split(dataset, config, split)
+    found = EvaluationReport(
         run=str(run),
-        step=training.last_step(run) if values["step"] is None else values["step"],
+        step=checkpoints.last_step(run) if values["step"] is None else values["step"],
         split=split,
-        values=tuple(_off_policy(values, config, dataset, agent, split)),
+        options=_options(values),
+        versions={name: version(name) for name in ("vlm-relabel", "d3rlpy", "torch")},
     )
-    return found if values["env"] is None else _with_rollouts(values, config, dataset, agent, found)
+    found = _off_policy(values, config, dataset, agent, found)
+    if values["env"] is not None:
+        found = _with_rollouts(values, config, dataset, agent, found)
+    return evaluation.save_report(found, run)
+
+
+_UNKEPT: Final = ("run", "step", "split", "json")  # said elsewhere in a report
+
+
+def _options(values: Values) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _UNKEPT}
+
+
+def _check_split(dataset: GoalDataset, config: TrainConfig, split: Split) -> None:
+    kinds = [kind for kind in Kind if config.view.weights.get(kind, 1.0) > 0]
+    counts = {other: dataset.rows(other, kinds).num_rows for other in Split}
+    if not counts[split]:
+        others = " or ".join(f"--split {other}" for other, count in counts.items() if count)
+        raise StoreError(
+            f"{dataset.store.location}/{dataset.manifest.table}: no trajectory that the agent "
+            f"could be asked for is in the {split} split; give {others}, or build a dataset that "
+            "keeps more episodes back (`vlm-relabel build-goals --validation`)"
+        )
 
 
 def _check_same_dataset(run: Path, config: TrainConfig, dataset: GoalDataset) -> None:
@@ -140,24 +196,37 @@ def _check_same_dataset(run: Path, config: TrainConfig, dataset: GoalDataset) ->
         )
 
 
+_SLACK: Final = 0.05  # of the range of rewards, by which a critic may miss their bounds
+
+
 def _off_policy(
-    values: Values, config: TrainConfig, dataset: GoalDataset, agent: Any, split: Split
-) -> list[evaluation.GoalValues]:
+    values: Values, config: TrainConfig, dataset: GoalDataset, agent: Any, found: EvaluationReport
+) -> EvaluationReport:
     algorithm = ALGORITHMS[config.algo]
     if algorithm.trajectories:
-        return []  # d3rlpy's evaluators and FQE need a policy of single observations
-    replay = dataset.replay(split, config.view, seed=config.seed)
-    fqe = None
+        return found  # d3rlpy's evaluators and FQE need a policy of single observations
+    replay = dataset.replay(Split(found.split), config.view, seed=config.seed)
+    fits: list[Any] = []
     if values["fqe_steps"]:
         with console.counting("FQE steps", values["json"]) as show:
-            fqe = evaluation.fit_fqe(
+            fits = fqe.fit_several(
                 agent,
                 replay,
                 values["fqe_steps"],
                 values["device"],
                 lambda step, steps: show(step, steps, {}),
+                fits=values["fqe_fits"],
+                seed=values["seed"],
             )
-    return evaluation.goal_values(agent, fqe, replay, dataset.goal_ids, algorithm.values)
+    by_goal = evaluation.goal_values(
+        agent, fits, replay, dataset.goal_ids, algorithm.values, values["seed"]
+    )
+    rewards = dataset.reward_range
+    ends = dataset.binary and dataset.manifest.options.end_on_success
+    bounds = fqe.value_bounds(rewards, agent.config.gamma, ends_on_success=ends)
+    slack = _SLACK * (rewards[1] - rewards[0])
+    notes = evaluation.doubts(by_goal, bounds, found.split, slack)
+    return found.model_copy(update={"values": tuple(by_goal), "notes": (*found.notes, *notes)})
 
 
 def _with_rollouts(
@@ -170,11 +239,12 @@ def _with_rollouts(
     make_env = rollouts.make_factory(values["env"])
     goals = _goals(values, dataset)
     families = dict(zip(dataset.goal_ids, dataset.families, strict=True))
-    embed, score = _vlm(values, dataset)
-    observer = _observer(values, config, dataset, embed)
-    policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent)}
+    vlm = _vlm(values, config, dataset)
+    observer = _observer(values, config, dataset, vlm.embed)
+    space = _action_space(make_env)
+    policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent, space)}
     if values["baselines"]:
-        policies["random"] = rollouts.RandomPolicy(make_env().action_space, values["seed"])
+        policies["random"] = rollouts.RandomPolicy(space, values["seed"])
     rows: list[evaluation.Outcome] = []
     for name, policy in policies.items():
         results = rollouts.roll_out(
@@ -184,27 +254,41 @@ def _with_rollouts(
             goals,
             episodes=values["episodes"],
             seed=values["seed"],
-            score=score,
+            score=vlm.score,
             keep_frames=_GIF_EPISODES if values["gif"] and name == "agent" else 0,
         )
         if values["gif"] and name == "agent":
             rollouts.write_gif(results, Path(values["gif"]))
         rows += evaluation.outcomes(name, results, families)
     return found.model_copy(
-        update={"outcomes": tuple(rows), "behaviour": _behaviour(dataset, families)}
+        update={
+            "outcomes": tuple(rows),
+            "behaviour": _behaviour(dataset, families),
+            "notes": (*found.notes, *vlm.notes),
+        }
     )
 
 
 _GIF_EPISODES = 6
 
 
-def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any) -> rollouts.Policy:
+def _action_space(make_env: Callable[[], Any]) -> Any:
+    env = make_env()
+    try:
+        return env.action_space
+    finally:
+        env.close()
+
+
+def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any, space: Any) -> rollouts.Policy:
     """What is rolled out; a transformer is asked for the best return that it has seen."""
+    layout = config.layout or dataset.actions(config.view).layout  # runs of 0.1.0 have none
+    restore = restorer(layout, space)
     if ALGORITHMS[config.algo].trajectories:
         options = dataset.manifest.options
-        return rollouts.TransformerPolicy(agent, dataset.best_return(), options.step_reward)
-    policy: rollouts.Policy = agent
-    return policy
+        best = dataset.best_return()
+        return rollouts.TransformerPolicy(agent, best, options.step_reward, restore)
+    return rollouts.RestoredPolicy(agent, restore)
 
 
 def _goals(values: Values, dataset: GoalDataset) -> list[str]:
@@ -219,19 +303,71 @@ def _goals(values: Values, dataset: GoalDataset) -> list[str]:
 def _observer(
     values: Values, config: TrainConfig, dataset: GoalDataset, embed: Any
 ) -> rollouts.Observer:
-    table = dataset.goal_table(config.goals)
+    table = dataset.goal_table(config.goal_encoding)
     goals = None if table is None else dict(zip(dataset.goal_ids, table, strict=True))
     return rollouts.Observer(config.observations, goals, values["camera"], embed)
 
 
-def _vlm(values: Values, dataset: GoalDataset) -> tuple[Any, Any]:
-    """How frames become embeddings, and an episode's frames a return; None without an encoder."""
+@dataclass(frozen=True)
+class _Vlm:
+    """An encoder at rollouts; None where there is none for it to do."""
+
+    embed: rollouts.EmbedFrames | None = None  # for the embedding that the agent sees
+    score: rollouts.ScoreEpisode | None = None  # return by the dataset's rewards
+    notes: tuple[str, ...] = ()
+
+
+def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
+    """How frames become embeddings, and an episode's frames a return.
+
+    Raises:
+        RunError: the agent sees several embeddings, or that of another encoder.
+    """
+    seen = _embedding_seen(config, dataset)
     if values["encoder"] is None:
-        return None, None
+        return _Vlm()
     from relabel.encoder import load_encoder
+
+    scored = dataset.store.rewards(dataset.manifest.rewards).encoder
+    wanted = scored if seen is None else seen
+    encoder = load_encoder(values["encoder"], device=values["device"], precision=wanted.precision)
+    if encoder.spec.fingerprint != wanted.fingerprint:
+        what = "the rewards were made" if seen is None else "what the agent sees was embedded"
+        raise RunError(
+            f"--encoder {values['encoder']}: {what} with {wanted.name} at {wanted.precision} "
+            f"({wanted.fingerprint[:8]}), this is {encoder.spec.name} at {encoder.spec.precision} "
+            f"({encoder.spec.fingerprint[:8]})"
+        )
+    embed = None if seen is None else encoder.encode_images
+    if encoder.spec.fingerprint != scored.fingerprint:
+        note = (
+            f"no return by the VLM: the rewards were made with {scored.name} at "
+            f"{scored.precision}, the agent sees {wanted.name} at {wanted.precision}"
+        )
+        return _Vlm(embed, None, (note,))
+    return _Vlm(embed, _scorer(dataset, encoder))
+
+
+def _embedding_seen(config: TrainConfig, dataset: GoalDataset) -> EncoderSpec | None:
+    """The encoder of the embedding that the agent sees; None if it sees none."""
+    names = whole_names(dataset.store, config.observations)
+    seen = [name.removeprefix(EMBEDDING_PREFIX) for name in names if _is_embedding(name)]
+    if len(seen) > 1:
+        raise RunError(
+            f"--env: the agent sees {len(seen)} embeddings ({', '.join(seen)}); a rollout has "
+            "one encoder and one camera"
+        )
+    tables = [dataset.store.table_manifest(f"embeddings/{name}") for name in seen]
+    return next((t.encoder for t in tables if isinstance(t, EmbeddingManifest)), None)
+
+
+def _is_embedding(name: str) -> bool:
+    return name.startswith(EMBEDDING_PREFIX)
+
+
+def _scorer(dataset: GoalDataset, encoder: Encoder) -> rollouts.ScoreEpisode:
     from relabel.scoring import load_scorer
 
-    encoder = load_encoder(values["encoder"], device=values["device"])
     scorer = load_scorer(
         dataset.store, dataset.manifest.rewards, encoder.encode_texts, encoder.spec
     )
@@ -243,7 +379,7 @@ def _vlm(values: Values, dataset: GoalDataset) -> tuple[Any, Any]:
         rewards = scorer.rewards(scorer.scores([embeddings], lengths), lengths)[:, places[goal]]
         return float(np.nansum(rewards))
 
-    return encoder.encode_images, score
+    return score
 
 
 def _behaviour(dataset: GoalDataset, families: Mapping[str, str]) -> dict[str, Interval]:
@@ -253,4 +389,4 @@ def _behaviour(dataset: GoalDataset, families: Mapping[str, str]) -> dict[str, I
     for goal, success in dataset.commanded_success():
         reached[families[ids[goal]]].append(success)
         reached["all"].append(success)
-    return {name: evaluation.interval(found) for name, found in reached.items() if found}
+    return {name: evaluation.share(found) for name, found in reached.items() if found}

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from examples.playroom.goals import FAMILIES, GOALS
 from examples.playroom.recipe import ROOM_SEED, observer_of
 from examples.playroom.room import make_env
-from offline_rl import rollouts, training
+from offline_rl import checkpoints, rollouts, run_config, training
 from offline_rl.dataset import GoalDataset
 from relabel.encoder import load_encoder
 from relabel.scoring import load_scorer
@@ -56,14 +56,14 @@ def scorer_of(dataset: GoalDataset, encoder_folder: Path) -> Callable[[Sequence[
 
 def returns(run: Path, encoder: Path, episodes: int) -> dict[int, Floats]:
     """Mean VLM and true return by checkpoint: step → ``(goals, 2)``."""
-    config = training.load_config(run)
+    config = run_config.load_config(run)
     dataset = training.open_dataset(config)
     observer, score = observer_of(dataset, config), scorer_of(dataset, encoder)
-    steps = [int(path.name.removeprefix("step-")) for path in training.checkpoints(run)]
+    steps = [int(path.name.removeprefix("step-")) for path in checkpoints.checkpoints(run)]
     found = {}
     for step in [0, *steps]:
         policy: rollouts.Policy = (
-            training.load_agent(run, step)
+            checkpoints.load_agent(run, step)
             if step
             else rollouts.RandomPolicy(make_env().action_space, config.seed)
         )

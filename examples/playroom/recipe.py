@@ -31,9 +31,9 @@ from rich.table import Table
 
 from examples.playroom.goals import FAMILIES, GOALS
 from examples.playroom.room import make_env
-from offline_rl import rollouts, training
+from offline_rl import checkpoints, rollouts, training
 from offline_rl.dataset import GoalDataset
-from offline_rl.training import TrainConfig
+from offline_rl.run_config import TrainConfig
 
 Floats = npt.NDArray[np.float64]
 Rewards = Literal["vlm", "true", "none"]
@@ -65,6 +65,7 @@ CLONING: Final = Learner("discrete-bc", {"batch_size": 128, "learning_rate": 1e-
 CLONING_STEPS: Final = 4000  # no better with more
 ROOM_SEED: Final = 70_000_000  # of evaluation rooms; collect's seeds are drawn below 2**62
 _RESAMPLES: Final = 4000
+_CHECKPOINTS: Final = 5  # in even steps, and one at the end if they do not divide
 
 
 def config_of(store: Path, rewards: Rewards, seed: int, steps: int, dataset: str) -> TrainConfig:
@@ -75,11 +76,12 @@ def config_of(store: Path, rewards: Rewards, seed: int, steps: int, dataset: str
         dataset=dataset,
         algo=learner.algo,
         settings=dict(learner.settings),
-        rewards=rewards,
+        learn_from=rewards,
         observations=(OBSERVATION,),
         steps=steps,
         seed=seed,
-        checkpoint_every=max(1, steps // 5),
+        checkpoint_every=max(1, steps // _CHECKPOINTS),
+        keep=2 * _CHECKPOINTS,  # all of them: figure 3 is drawn of them
     )
 
 
@@ -118,7 +120,7 @@ class Rooms:
 
 def observer_of(dataset: GoalDataset, config: TrainConfig) -> rollouts.Observer:
     """What the agents of a run see in a room."""
-    table = dataset.goal_table(config.goals)
+    table = dataset.goal_table(config.goal_encoding)
     goals = None if table is None else dict(zip(dataset.goal_ids, table, strict=True))
     return rollouts.Observer(config.observations, goals)
 
@@ -217,7 +219,9 @@ class Recipe:
         torch.set_num_threads(1)  # two runs side by side are faster than one with two threads
         config = config_of(self.store, rewards, seed, self.steps, self.dataset)
         folder = train(config, self.out / f"{rewards}-{seed}")
-        success = Rooms(self.per_family).play(training.load_agent(folder), self._observer(config))
+        success = Rooms(self.per_family).play(
+            checkpoints.load_agent(folder), self._observer(config)
+        )
         means = ", ".join(f"{family} {s.mean():.2f}" for family, s in success.items())
         sys.stderr.write(f"{folder.name}: success {means}\n")
         return success

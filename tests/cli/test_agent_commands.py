@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from offline_rl import training
+from offline_rl import checkpoints, training
+from offline_rl.run_config import load_config
 from relabel.testing import PixelMeanEncoder
 from schemas.enums import LastStep, Timing
+from schemas.store import Store
 from tests.cli.cli_outcomes import Run, refusal
 from tests.offline_rl import playground
 
@@ -103,11 +105,19 @@ def test_training_tells_machines(run: Run, made: Path, tmp_path: Path) -> None:
         told = strict(result.stdout)
         assert told == {
             "run": str(out),
-            "checkpoint": str(training.checkpoint_folder(out, steps)),
+            "checkpoint": str(checkpoints.checkpoint_folder(out, steps)),
             "algo": "discrete-cql",
             "steps": steps,
             "resumed_from": resumed_from,
             "losses": {k: v for k, v in training.metrics(out)[-1].items() if k != "step"},
+            "sees": {"observation.state": 3, "goal": 4},
+            "left_out": {},
+            "does": {
+                "parts": [{"column": "choice", "dtype": "int64", "shape": [], "one_hot": []}],
+                "discrete": True,
+            },
+            "notes": [],
+            "next_command": f"vlm-relabel evaluate {out}",
         }
         assert result.stderr == ""
 
@@ -131,16 +141,19 @@ def strict(text: str) -> Any:
 
 def test_options_reach_the_run(run: Run, made: Path, tmp_path: Path) -> None:
     words = training_words(
-        *(made, tmp_path / "a"), seed=4, goals="one-hot", kind_weight="hindsight=0.5", steps=1,
-        positive_share=0.25, rewards="true", logger="file", cache=tmp_path / "cache",
+        *(made, tmp_path / "a"), seed=4, goal_encoding="one-hot", kind_weight="hindsight=0.5",
+        steps=1, positive_share=0.25, learn_from="true", logger="file", cache=tmp_path / "cache",
     )  # fmt: skip
     result = run(*words, "--observation", "embedding:pixel", "--set", "alpha=5e-2")
     assert result.exit_code == 0, result.output
-    config = training.load_config(tmp_path / "a")
+    config = load_config(tmp_path / "a")
     assert config.settings == {"hidden_units": [16], "batch_size": 8, "alpha": 0.05}
-    assert config.observations == ("observation.state", "embedding:pixel")
-    assert (config.seed, config.goals, config.positive_share) == (4, "one-hot", 0.25)
-    assert (config.rewards, config.loggers) == ("true", ("file",))
+    table = next(t for t in Store.open(str(made)).tables() if t.startswith("embeddings/"))
+    whole = table.replace("embeddings/", "embedding:")
+    assert config.observations == ("observation.state", whole)
+    assert config.store == str(made)
+    assert (config.seed, config.goal_encoding, config.positive_share) == (4, "one-hot", 0.25)
+    assert (config.learn_from, config.loggers) == ("true", ("file",))
     assert config.weights == {"hindsight": 0.5}
     assert list((tmp_path / "cache").glob("*.npy"))
     assert list((tmp_path / "a" / "logs").rglob("loss.csv"))
@@ -150,7 +163,7 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
     words = training_words(made, tmp_path / "a", steps=1)
     place = words.index("--observation")
     assert run(*words[:place], *words[place + 2 :]).exit_code == 0
-    found = training.load_config(tmp_path / "a").observations
+    found = load_config(tmp_path / "a").observations
     assert set(found) == {"observation.state", "observation.flat"}
 
 
@@ -159,9 +172,12 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
     [
         ({"algo": "iql"}, ("--algo iql", "discrete actions", "discrete-bcq")),
         ({"algo": "dqn"}, ("--algo dqn: unknown",)),
-        ({"rewards": "best"}, ("--rewards: expected one of vlm, true, none, got 'best'",)),
-        ({"goals": "image"}, ("--goals: expected one of text, one-hot, none, got 'image'",)),
-        ({"goals": "none"}, ("expected one goal, the dataset has 3",)),
+        ({"learn_from": "best"}, ("--learn-from: expected one of vlm, true, none, got 'best'",)),
+        (
+            {"goal_encoding": "image"},
+            ("--goal-encoding: expected one of text, one-hot, none, got 'image'",),
+        ),
+        ({"goal_encoding": "none"}, ("expected one goal, the dataset has 3",)),
         ({"kind_weight": "won=1"}, ("--kind-weight: unknown won; known are achieved, ",)),
         ({"kind_weight": "failed=few"}, ("--kind-weight failed='few'", "at least 0")),
         ({"kind_weight": "failed=-1"}, ("--kind-weight failed=-1", "at least 0")),
@@ -171,7 +187,7 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
         ({"observation": "observation.smell"}, ("'observation.smell'", "observation.state, ")),
         ({"action": "motion"}, ("no action column 'motion'", ", choice, ")),
         ({"dataset": "gc9"}, ("goal_datasets/gc9", "vlm-relabel build-goals")),
-        ({"rewards": "none"}, ("--rewards none: discrete-cql", "discrete-bc")),
+        ({"learn_from": "none"}, ("--learn-from none: discrete-cql", "discrete-bc")),
     ],
 )
 def test_training_refuses(
@@ -205,13 +221,23 @@ def test_interruption_says_that_it_can_go_on(
 def test_off_policy_table(run: Run, agent: Path) -> None:
     result = run("evaluate", agent, "--fqe-steps", 3)
     assert result.exit_code == 0, result.output
-    heading, columns, *rows = result.stdout.splitlines()
+    heading, columns, *rows, note, kept = result.stdout.splitlines()
     assert heading == f"{agent} after 20 steps, validation split"
-    for column in ("goal", "trajectories", "initial value", "FQE initial value", "TD error"):
+    for column in (
+        "goal",
+        "trajectories",
+        "initial value",
+        "FQE initial value",
+        "of fits",
+        "TD error",
+    ):
         assert column in columns
+    assert columns.endswith("TD error")
     assert [row.split()[0] for row in rows] == ["red", "green", "blue"]
-    assert all(len(row.split()) == 5 for row in rows)
-    assert "3/3 FQE steps" in result.stderr
+    assert all(len(row.split()) == 7 for row in rows)  # the spread has three words
+    assert "note: validation split: fewer than 10 trajectories for 3 of 3 goals" in note
+    assert kept == f"kept in {agent}/evaluations/step-00000020-validation-1.json"
+    assert "9/9 FQE steps" in result.stderr  # of three fits
 
 
 def test_off_policy_for_machines(run: Run, agent: Path) -> None:
@@ -273,7 +299,8 @@ def test_behaviour_is_that_of_families_that_were_commanded(
     red = playground.SPLITS.model_copy(update={"goals": ("red",), "episodes": ("train/0/*",)})
     playground.index(store, "red", "v1", red)
     out = tmp_path / "agent"
-    assert run(*training_words(store, out, steps=1, dataset="red", goals="none")).exit_code == 0
+    words = training_words(store, out, steps=1, dataset="red", goal_encoding="none")
+    assert run(*words).exit_code == 0
     words = ("--fqe-steps", 0, "--env", ROOM, "--goal", "red", "--episodes", 1)
     result = run("evaluate", out, *words, "--json")
     assert set(strict(result.stdout)["behaviour"]) == {"warm", "all"}

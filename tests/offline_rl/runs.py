@@ -11,7 +11,7 @@ import torch
 
 from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS
-from offline_rl.training import TrainConfig
+from offline_rl.run_config import TrainConfig
 
 SMALL = {"hidden_units": [16], "batch_size": 8}
 TRANSFORMER = {
@@ -37,7 +37,7 @@ def config_of(store: Path, algo: str, steps: int, **changes: Any) -> TrainConfig
     options: Mapping[str, Any] = {
         "dataset": "gc1",
         "observations": ("observation.state",),
-        "action": "choice" if algo.startswith("discrete") else "action",
+        "actions": ("choice" if algo.startswith("discrete") else "action",),
         "settings": settings_of(algo),
         "log_every": 5,
         "checkpoint_every": 10,

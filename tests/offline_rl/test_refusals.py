@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from offline_rl import training
+from offline_rl import checkpoints, training
 from offline_rl.algorithms import ALGORITHMS, configure, find, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
+from offline_rl.run_config import CONFIG, load_config
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
 from schemas.manifests import manifest_bytes
@@ -82,7 +83,7 @@ def test_no_positive_anywhere(own_store: Path) -> None:
 
 
 def test_true_rewards_without_the_truths_dataset(playground_store: Path, tmp_path: Path) -> None:
-    message = refused(playground_store, tmp_path / "run", rewards="true", dataset="next-frame")
+    message = refused(playground_store, tmp_path / "run", learn_from="true", dataset="next-frame")
     has(message, "next-frame.true", "vlm-relabel build-goals", "--name next-frame --truth COLUMN")
 
 
@@ -101,7 +102,7 @@ def test_every_kind_has_weight_nought(playground_store: Path, tmp_path: Path) ->
 def test_several_goals_without_a_goal_in_the_observation(
     playground_store: Path, tmp_path: Path
 ) -> None:
-    message = refused(playground_store, tmp_path / "run", goals=GoalEncoding.NONE)
+    message = refused(playground_store, tmp_path / "run", goal_encoding=GoalEncoding.NONE)
     has(message, "goals 'none'", "expected one goal", "3")
 
 
@@ -195,11 +196,11 @@ def test_nan_action_is_named_and_filler_is_not_one(tmp_path: Path) -> None:
             steps[1]["observation"]["state"] = np.full(3, np.nan, np.float32)
 
     dataset = with_actions(tmp_path, spoil)
-    actions = dataset.actions("action")
-    assert np.isfinite(actions).all()
+    actions = dataset.actions(View((), actions=("action",)))
+    assert np.isfinite(actions.values).all()
     # As an action column, the state has one bad row: episode 40 is the 17th of shard 1.
     with pytest.raises(StoreError, match=r"1 actions are not finite.* train/1/16 step 1;"):
-        dataset.actions("observation.state")
+        dataset.actions(View((), actions=("observation.state",)))
     replay = dataset.replay(Split.TRAIN, View(("observation.flat",)))
     assert np.isfinite(replay.sample_transition_batch(256).next_actions).all()
 
@@ -223,7 +224,7 @@ def test_constant_action_beside_its_filler(tmp_path: Path) -> None:
 
     dataset = with_actions(tmp_path, spoil)
     with pytest.raises(StoreError, match=r"action: every action is .*0\.5, -1\.0.*right column"):
-        dataset.actions("action")
+        dataset.actions(View((), actions=("action",)))
 
 
 def test_negative_choice_is_refused_unless_it_is_filler(
@@ -235,8 +236,9 @@ def test_negative_choice_is_refused_unless_it_is_filler(
     last = np.append(steps[1:] == 0, True)
 
     def read(values: Any) -> Any:
-        monkeypatch.setattr("offline_rl.dataset.as_matrix", lambda _: values.reshape(-1, 1))
-        return dataset.actions("choice")[:, 0]
+        monkeypatch.setattr("offline_rl.actions.as_matrix", lambda _: values.reshape(-1, 1))
+        fresh = GoalDataset(dataset.store, "gc1")
+        return fresh.actions(View((), actions=("choice",))).values[:, 0]
 
     filled = read(np.where(last, -1, choice).astype(np.float32))
     np.testing.assert_array_equal(filled, np.where(last, 0, choice))
@@ -246,7 +248,7 @@ def test_negative_choice_is_refused_unless_it_is_filler(
 
 @pytest.mark.parametrize("column", ["acton", "language_instruction"])
 def test_unknown_action_column(column: str, playground_store: Path, tmp_path: Path) -> None:
-    message = refused(playground_store, tmp_path / "run", action=column)
+    message = refused(playground_store, tmp_path / "run", actions=(column,))
     has(message, f"no action column {column!r}; there are action, choice, ")
 
 
@@ -254,10 +256,10 @@ def test_unknown_action_column(column: str, playground_store: Path, tmp_path: Pa
 
 
 def test_algorithm_for_the_other_action_space(playground_store: Path, tmp_path: Path) -> None:
-    message = refused(playground_store, tmp_path / "run", "iql", action="choice")
+    message = refused(playground_store, tmp_path / "run", "iql", actions=("choice",))
     has(message, "--algo iql", "discrete actions", "discrete-cql, discrete-bcq, discrete-bc")
     assert "td3-bc" not in message
-    message = refused(playground_store, tmp_path / "run", "discrete-bc", action="action")
+    message = refused(playground_store, tmp_path / "run", "discrete-bc", actions=("action",))
     has(message, "--algo discrete-bc", "continuous actions", "iql, cql", "td3-bc")
     message = refused(playground_store, tmp_path / "run", "sac", settings={})
     has(message, "--algo sac: unknown", "iql")
@@ -306,8 +308,8 @@ def test_choices_are_listed() -> None:
 
 
 def test_algorithm_that_needs_rewards_without_any(playground_store: Path, tmp_path: Path) -> None:
-    message = refused(playground_store, tmp_path / "run", rewards="none")
-    has(message, "--rewards none: iql learns from rewards; fitting is bc")
+    message = refused(playground_store, tmp_path / "run", learn_from="none")
+    has(message, "--learn-from none: iql learns from rewards; fitting is bc")
     assert "discrete" not in message
 
 
@@ -335,8 +337,8 @@ def test_cloning_commands_where_there_are_none(
         manifest = Store.open(str(own_store)).manifest
         without = manifest.model_copy(update={"language_fields": ()})
         (own_store / STORE_MANIFEST).write_bytes(manifest_bytes(without))
-    message = refused(own_store, tmp_path / "run", "bc", dataset="told", rewards="none")
-    has(message, "--rewards none: clones commanded trajectories", "goal_datasets/told has none")
+    message = refused(own_store, tmp_path / "run", "bc", dataset="told", learn_from="none")
+    has(message, "--learn-from none: clones commanded trajectories", "goal_datasets/told has none")
     has(message, *parts)
     assert "positive" not in message
 
@@ -354,21 +356,21 @@ def test_trajectory_longer_than_a_transformer_can_count(
 
 def test_another_run_in_the_folder(playground_store: Path, tmp_path: Path) -> None:
     run(config_of(playground_store, "discrete-bc", 5), tmp_path)
-    before = (tmp_path / training.CONFIG).read_text()
+    before = (tmp_path / CONFIG).read_text()
     with pytest.raises(RunError) as caught:
         run(config_of(playground_store, "discrete-bc", 5, seed=3), tmp_path)
     message = str(caught.value)
     has(message, str(tmp_path), "another run", "seed: stored 0, asked for 3", "another --out")
     assert message.count(": stored ") == 1
-    assert (tmp_path / training.CONFIG).read_text() == before
+    assert (tmp_path / CONFIG).read_text() == before
 
 
 def test_fewer_steps_than_there_are(playground_store: Path, tmp_path: Path) -> None:
     run(config_of(playground_store, "discrete-bc", 5), tmp_path)
-    before = (tmp_path / training.CONFIG).read_text()
+    before = (tmp_path / CONFIG).read_text()
     with pytest.raises(RunError, match="has 5 steps already, more than --steps 3"):
         run(config_of(playground_store, "discrete-bc", 3), tmp_path)
-    assert (tmp_path / training.CONFIG).read_text() == before
+    assert (tmp_path / CONFIG).read_text() == before
 
 
 def test_refused_option_does_not_occupy_the_folder(playground_store: Path, tmp_path: Path) -> None:
@@ -379,26 +381,26 @@ def test_refused_option_does_not_occupy_the_folder(playground_store: Path, tmp_p
 
 def test_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run .*vlm-relabel train"):
-        training.load_config(tmp_path)
-    (tmp_path / training.CONFIG).write_text('{"algo": 3}')
+        load_config(tmp_path)
+    (tmp_path / CONFIG).write_text('{"algo": 3}')
     with pytest.raises(RunError, match="not the configuration of a run"):
-        training.load_config(tmp_path)
+        load_config(tmp_path)
 
 
 def test_unknown_checkpoint(playground_store: Path, tmp_path: Path) -> None:
     config = config_of(playground_store, "discrete-bc", 20)
     run(config, tmp_path)
     with pytest.raises(RunError, match="no checkpoint of step 7; there are those of 10, 20"):
-        training.load_agent(tmp_path, 7)
+        checkpoints.load_agent(tmp_path, 7)
     (tmp_path / "new").mkdir()
     with pytest.raises(RunError, match="no checkpoint yet"):
-        training.load_agent(tmp_path / "new")
+        checkpoints.load_agent(tmp_path / "new")
 
 
 def test_checkpoint_that_was_not_finished_is_none(playground_store: Path, tmp_path: Path) -> None:
     run(config_of(playground_store, "discrete-bc", 10), tmp_path)
     (tmp_path / "checkpoints" / ".tmp-step-00000020").mkdir()
-    assert training.last_step(tmp_path) == 10
+    assert checkpoints.last_step(tmp_path) == 10
 
 
 def test_unknown_logger(playground_store: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from d3rlpy.constants import ActionSpace
 from PIL import Image
 
-from offline_rl import training
+from offline_rl import checkpoints
 from offline_rl.rollouts import (
     EpisodeResult,
     Observer,
@@ -287,7 +287,7 @@ def test_real_transformer_rolls_out_the_same_alone_and_with_others(
 ) -> None:
     config = config_of(playground_store, "discrete-decision-transformer", 5)
     run(config, tmp_path)
-    policy = TransformerPolicy(training.load_agent(tmp_path), target_return=1.0)
+    policy = TransformerPolicy(checkpoints.load_agent(tmp_path), target_return=1.0)
     goals = {name: np.eye(4, dtype=np.float32)[n] for n, name in enumerate(("red", "green"))}
     observer = Observer(config.observations, goals)
     one, many = (

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from offline_rl import training
+from offline_rl import checkpoints, training
 from offline_rl.algorithms import ALGORITHMS, configure, find
 from offline_rl.dataset import GoalEncoding
+from offline_rl.run_config import load_config
 from schemas.enums import LastStep, Split
 from tests.offline_rl import playground
 from tests.offline_rl.runs import acts, assert_same_weights, config_of, modules_of, run
@@ -34,7 +35,7 @@ def test_algorithm_runs_fifty_updates_and_comes_back(
     replay = dataset.replay(Split.TRAIN, config.view)
     agent = training.build_agent(config, ALGORITHMS[algo], dataset, replay)
     agent.load_model(str(checkpoint / "modules.pt"))
-    loaded = training.load_agent(tmp_path / "run")
+    loaded = checkpoints.load_agent(tmp_path / "run")
     # BCQ samples its proposals, so both have to draw the same.
     d3rlpy.seed(1)
     done = acts(agent, algo, WIDTH)
@@ -103,7 +104,7 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(
 
     with pytest.raises(PowerError):
         run(config, tmp_path / "broken", show=stop)
-    assert training.last_step(tmp_path / "broken") == 10
+    assert checkpoints.last_step(tmp_path / "broken") == 10
     assert [line["step"] for line in training.metrics(tmp_path / "broken")] == [4, 8, 12, 16]
     resumed = run(config, tmp_path / "broken")
     assert resumed.name == whole.name
@@ -161,9 +162,9 @@ def test_cached_frames_train_the_same_agent(playground_store: Path, tmp_path: Pa
 
 
 def test_true_rewards_and_cloning_choose_their_data(playground_store: Path) -> None:
-    true = config_of(playground_store, "iql", 1, rewards="true")
+    true = config_of(playground_store, "iql", 1, learn_from="true")
     assert training.open_dataset(true).manifest.source_column == "truth"
-    clone = config_of(playground_store, "bc", 1, rewards="none")
+    clone = config_of(playground_store, "bc", 1, learn_from="none")
     assert {k for k, w in clone.view.weights.items() if w} == {"commanded"}
     dataset = training.open_dataset(clone)
     replay = dataset.replay(Split.TRAIN, clone.view)
@@ -173,7 +174,7 @@ def test_true_rewards_and_cloning_choose_their_data(playground_store: Path) -> N
 
 @pytest.mark.parametrize("goals", [GoalEncoding.ONE_HOT, GoalEncoding.TEXT])
 def test_scalers_are_the_datasets(goals: GoalEncoding, playground_store: Path) -> None:
-    config = config_of(playground_store, "iql", 1, goals=goals)
+    config = config_of(playground_store, "iql", 1, goal_encoding=goals)
     dataset = training.open_dataset(config)
     replay = dataset.replay(Split.TRAIN, config.view)
     agent = training.build_agent(config, ALGORITHMS["iql"], dataset, replay)
@@ -203,7 +204,7 @@ def test_hidden_units_reach_every_network() -> None:
 
 def test_run_holds_its_whole_configuration(playground_store: Path, tmp_path: Path) -> None:
     run(config_of(playground_store, "iql", 1), tmp_path)
-    stored = training.load_config(tmp_path)
+    stored = load_config(tmp_path)
     dataset = training.open_dataset(stored)
     assert stored.dataset_fingerprint == dataset.manifest.fingerprint
     algorithm = json.loads((tmp_path / training.ALGORITHM).read_text())

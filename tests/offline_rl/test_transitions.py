@@ -143,7 +143,7 @@ def test_every_transition_is_the_sources(
     action: str,
 ) -> None:
     dataset = GoalDataset(Store.open(str(every_store[last_step])), timing)
-    replay = dataset.replay(Split.TRAIN, View(columns, encoding, action=action))
+    replay = dataset.replay(Split.TRAIN, View(columns, encoding, actions=(action,)))
     rows = dataset.rows(Split.TRAIN).to_pylist()
     wanted = oracle(recorded, timing, last_step)
     assert sorted((r["episode_id"], r["goal"], r["start"]) for r in rows) == sorted(wanted)
