@@ -133,7 +133,22 @@ def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mappin
     settings = _fitting_kinds(config, settings)
     factories = {} if hidden is None else _encoders(known, hidden)
     usable = {name: scaler for name, scaler in scalers.items() if name in known}
-    return config(**settings, **factories, **usable)
+    made = config(**settings, **factories, **usable)
+    _check_heads(made, _DEFAULT_WIDTH if hidden is None else hidden[-1])
+    return made
+
+
+_DEFAULT_WIDTH: Final = 256  # of the last hidden layer of d3rlpy's networks
+
+
+def _check_heads(config: Any, width: int) -> None:
+    """A transformer's heads share the values of its last hidden layer."""
+    heads = getattr(config, "num_heads", 1)
+    if width % heads:
+        raise AlgorithmError(
+            f"--set num_heads={heads}: expected a divisor of {width}, the width of the last hidden "
+            "layer (--set hidden_units=[…])"
+        )
 
 
 def _fitting_kinds(config: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,8 +233,8 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "target_update_type": ("hard", "soft"),
     "policy_type": ("deterministic", "stochastic"),
     "mmd_kernel": ("gaussian", "laplacian"),
-    "activation_type": ("relu", "gelu", "tanh", "swish", "geglu", "none"),
-    "embed_activation_type": ("relu", "gelu", "tanh", "swish", "geglu", "none"),
+    "activation_type": ("relu", "gelu", "tanh", "swish", "none"),
+    "embed_activation_type": ("relu", "gelu", "tanh", "swish", "none"),
 }
 
 

@@ -23,7 +23,7 @@ from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline_rl.actions import Restore
+from offline_rl.restoring import Restore
 from schemas.errors import RunError
 
 Floats = NDArray[np.float32]
@@ -71,7 +71,7 @@ def _as_it_is(action: Any) -> Any:
 
 @dataclass(frozen=True)
 class RestoredPolicy:
-    """A policy whose actions are made into those of an environment: see `actions.restorer`.
+    """A policy whose actions are made into those of an environment: see `restoring.restorer`.
 
     Args:
         policy: d3rlpy algorithm.
@@ -94,7 +94,7 @@ class TransformerPolicy:
         agent: d3rlpy transformer algorithm.
         target_return: what it is asked to reach, in the rewards it was trained on.
         step_reward: of the dataset: 0 for rewards of 0 and 1, -1 for rewards of -1 and 0.
-        restore: makes its actions into those of an environment: see `actions.restorer`.
+        restore: makes its actions into those of an environment: see `restoring.restorer`.
     """
 
     agent: Any

@@ -231,13 +231,7 @@ def build_agent(
     scalers = _scalers(config, algorithm, dataset)
     built = configure(algorithm, config.settings, scalers).create(device=config.device)
     info = replay.dataset_info
-    try:
-        built.create_impl(info.observation_signature.shape[0], info.action_size)
-    except (AssertionError, ValueError) as error:
-        given = " ".join(f"--set {name}={value}" for name, value in config.settings.items())
-        raise AlgorithmError(
-            f"--algo {config.algo} {given}: d3rlpy cannot build its networks: {error}"
-        ) from error
+    built.create_impl(info.observation_signature.shape[0], info.action_size)
     return built
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from offline_rl import checkpoints, evaluation, fqe, rollouts, training
-from offline_rl.actions import ActionLayout, restorer
+from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, parse_pairs, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding
 from offline_rl.evaluation import EvaluationReport, Interval
 from offline_rl.frames import EMBEDDING_PREFIX, whole_names
 from offline_rl.observations import default_observations
+from offline_rl.restoring import restorer
 from offline_rl.run_config import TrainConfig, load_config
 from schemas import fields
 from schemas.encoders import Encoder, EncoderSpec

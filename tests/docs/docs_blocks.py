@@ -154,9 +154,14 @@ def cli_options() -> dict[str, set[str]]:
     group = typer.main.get_command(app)
     commands: dict[str, click.Command] = {"": group, **getattr(group, "commands")}  # noqa: B009
     return {
-        name: {"--help", *(o for p in command.params for o in (*p.opts, *p.secondary_opts))}
+        name: {"--help", *(o for p in _shown(command) for o in (*p.opts, *p.secondary_opts))}
         for name, command in commands.items()
     }
+
+
+def _shown(command: click.Command) -> list[click.Parameter]:
+    """Those that are no spelling of the past."""
+    return [p for p in command.params if not getattr(p, "hidden", False)]
 
 
 def check_command(block: Block, command: str, targets: set[str]) -> None:

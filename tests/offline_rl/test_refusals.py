@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from offline_rl import checkpoints, training
+from offline_rl import algorithms, checkpoints, training
 from offline_rl.algorithms import ALGORITHMS, configure, find, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding, View
 from offline_rl.frames import FrameColumns, FrameTable
@@ -24,7 +24,7 @@ from schemas.errors import AlgorithmError, RelabelError, RunError, StoreError
 from schemas.manifests import manifest_bytes
 from schemas.store import MANIFEST, PLAN, STORE_MANIFEST, Store
 from tests.offline_rl import playground
-from tests.offline_rl.runs import config_of, run
+from tests.offline_rl.runs import TRANSFORMER, config_of, run
 
 
 def first_frame(frames: FrameTable, episode: str) -> int:
@@ -426,3 +426,83 @@ def test_losses_of_the_run_are_plain_numbers(playground_store: Path, tmp_path: P
     run(config_of(playground_store, "discrete-bc", 5), tmp_path)
     for line in (tmp_path / training.METRICS).read_text().splitlines():
         assert all(isinstance(v, int | float) for v in json.loads(line).values())
+
+
+@pytest.mark.parametrize(
+    ("algo", "setting", "expected"),
+    [
+        ("iql", "gamma=1.5", "gamma=1.5: expected a number in [0, 1]"),
+        ("iql", "gamma=-0.1", "gamma=-0.1: expected a number in [0, 1]"),
+        ("iql", "gamma=nan", "gamma=nan: expected a finite number"),
+        ("iql", "gamma=.inf", "gamma=inf: expected a finite number"),
+        ("iql", "actor_learning_rate=0", "actor_learning_rate=0: expected more than 0"),
+        ("iql", "critic_learning_rate=-1e-4", "critic_learning_rate=-0.0001: expected more than 0"),
+        ("iql", "batch_size=0", "batch_size=0: expected at least 1"),
+        ("iql", "n_critics=-2", "n_critics=-2: expected at least 1"),
+        ("iql", "tau=0", "tau=0: expected a number in (0, 1]"),
+        ("iql", "tau=2", "tau=2: expected a number in (0, 1]"),
+        ("iql", "expectile=1", "expectile=1: expected a number in (0, 1)"),
+        ("iql", "hidden_units=[]", "expected a list such as [256,256]"),
+        ("iql", "hidden_units=[true]", "expected a list such as [256,256]"),
+        ("td3-bc", "update_actor_interval=0", "update_actor_interval=0: expected at least 1"),
+        ("td3-bc", "alpha=-1", "alpha=-1: expected at least 0"),
+        ("cql", "temp_learning_rate=0", "temp_learning_rate=0: expected more than 0"),
+        ("cql", "initial_alpha=0", "initial_alpha=0: expected more than 0"),
+        ("awac", "lam=0", "lam=0: expected more than 0"),
+        ("bcq", "lam=1.5", "lam=1.5: expected a number in [0, 1]"),
+        ("crr", "beta=0", "beta=0: expected more than 0"),
+        ("crr", "advantage_type=median", "advantage_type=median: expected one of mean, max"),
+        ("bear", "mmd_kernel=cubic", "mmd_kernel=cubic: expected one of gaussian, laplacian"),
+        ("bc", "policy_type=random", "policy_type=random: expected one of deterministic, "),
+        ("discrete-cql", "target_update_interval=0", "target_update_interval=0: expected at least"),
+        ("discrete-bcq", "action_flexibility=2", "action_flexibility=2: expected a number in [0,"),
+        ("decision-transformer", "attn_dropout=1", "attn_dropout=1: expected a number in [0, 1)"),
+        ("decision-transformer", "context_size=0", "context_size=0: expected at least 1"),
+        ("decision-transformer", "activation_type=sine", "activation_type=sine: expected one of"),
+    ],
+)
+def test_values_out_of_their_range(algo: str, setting: str, expected: str) -> None:
+    with pytest.raises(AlgorithmError, match=re.escape(expected)):
+        configure(ALGORITHMS[algo], parse_settings([setting]), {})
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings"),
+    [
+        ("iql", ["gamma=0", "tau=1", "batch_size=1", "weight_temp=0", "n_critics=1"]),
+        ("iql", ["gamma=1", "expectile=0.5", "max_weight=1e9"]),
+        ("awac", ["lam=7"]),
+        ("bcq", ["lam=0", "rl_start_step=0"]),
+        ("cql", ["alpha_threshold=-1", "conservative_weight=0"]),
+        ("crr", ["weight_type=binary", "target_update_type=soft"]),
+    ],
+)
+def test_values_at_the_ends_of_their_range(algo: str, settings: list[str]) -> None:
+    config = configure(ALGORITHMS[algo], parse_settings(settings), {})
+    for name, value in parse_settings(settings).items():
+        assert getattr(config, name) == value
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_every_default_is_within_its_range(algo: str) -> None:
+    """And every number of an algorithm has a range, but for thresholds of any sign."""
+    config = configure(ALGORITHMS[algo], {}, {})
+    simple = {k: v for k, v in vars(config).items() if type(v) in (int, float, str)}
+    assert vars(configure(ALGORITHMS[algo], simple, {})) == vars(config)
+    numbers = {k for k, v in simple.items() if not isinstance(v, str)}
+    ranged = {n for n in numbers if n in algorithms._RANGES or n.endswith("learning_rate")}
+    assert numbers - ranged <= {"alpha_threshold"}
+
+
+@pytest.mark.parametrize("algo", ["decision-transformer", "discrete-decision-transformer"])
+def test_heads_that_do_not_share_the_width(algo: str) -> None:
+    for settings, width in (({"num_heads": 3}, 256), ({"num_heads": 8, "hidden_units": [20]}, 20)):
+        with pytest.raises(AlgorithmError, match=f"expected a divisor of {width}"):
+            configure(ALGORITHMS[algo], settings, {})
+    configure(ALGORITHMS[algo], {"num_heads": 5, "hidden_units": [8, 20]}, {})
+
+
+@pytest.mark.parametrize("activation", algorithms._WORDS["activation_type"])
+def test_every_activation_trains(activation: str, playground_store: Path, tmp_path: Path) -> None:
+    settings = {**TRANSFORMER, "activation_type": activation}
+    run(config_of(playground_store, "decision-transformer", 2, settings=settings), tmp_path)
