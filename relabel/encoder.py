@@ -12,37 +12,31 @@ Frames then pass through two stages, `prepare` and `embed`, which a pipelined ca
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from relabel.encoder_device import DTYPES, check_precision, choose_precision, resolve_device
+from relabel.encoder_images import lower_image_tower
 from relabel.encoder_model import build_model, describe
+from relabel.encoder_pixels import Transform
 from relabel.encoder_source import find_source
 from relabel.encoder_texts import TextTower
 from relabel.encoder_tokenizer import load_tokenizer, token_counts, token_limit
-from relabel.frames import Frame, ResizeMode, fit_frame
+from relabel.frames import Frame
 from relabel.open_clip_import import import_open_clip
-from schemas.encoders import EncoderSpec, Precision
+from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError, FrameError
 
 Embeddings = npt.NDArray[np.float32]  # (N, D), unit norm
 
-_DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 _IMAGE_BATCH = 256  # bounds the memory of encode_images, whatever the number of frames
 _TEXT_BATCH = 256
-# Pixels normalised at a time on a CPU: three float32 channels of them stay in its cache.
-_CACHED_PIXELS = 1 << 16
 
 
 def load_encoder(
@@ -105,14 +99,15 @@ class OpenClipEncoder:
         self.spec = spec
         self.device = device
         self.precision_reason = precision_reason
-        self._dtype = _DTYPES[spec.precision]
+        self._dtype = DTYPES[spec.precision]
         # open_clip has no types: its models are modules with methods of their own.
-        self._model: Any = model.to(device, self._dtype).eval().requires_grad_(False)
+        self._model: Any = model.to(device).eval().requires_grad_(False)
+        lower_image_tower(self._model.visual, self._dtype)
         self._texts = TextTower(self._model)
         self._tokenizer = tokenizer
         self._truncate_texts = truncate_texts
         self._held = threading.local()  # memory of a batch, per thread
-        self._transform = _Transform.from_config(spec.preprocess, device)
+        self._transform = Transform.from_config(spec.preprocess, device)
 
     def prepare(self, frames: Sequence[Frame]) -> torch.Tensor:
         """Resize, pad and crop frames as open_clip's inference transform does.
@@ -293,192 +288,6 @@ class OpenClipEncoder:
             f"(first at {bad[0]}) in {self.spec.precision}; the weights are damaged or the "
             "precision is too narrow: try --precision float32"
         )
-
-
-# --- device and precision -------------------------------------------------------------------
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn a device name into a device that exists.
-
-    Args:
-        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-
-    Raises:
-        EncoderError: If torch cannot use it; never another device in its place.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise EncoderError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
-    device = torch.device(name)
-    problem = _device_problem(device)
-    if problem:
-        raise EncoderError(
-            f"device {name!r}: {problem}; use --device cpu, or --device auto for what there is"
-        )
-    return device
-
-
-def _device_problem(device: torch.device) -> str | None:
-    """Why torch cannot use a device, or None."""
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        return f"torch {torch.__version__} sees no Apple GPU"
-    if device.type != "cuda":
-        return None
-    if torch.version.cuda is None and torch.version.hip is None:
-        return f"torch {torch.__version__} is built without CUDA"
-    count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
-        return f"torch {torch.__version__} sees {count} CUDA devices"
-    return None
-
-
-def choose_precision(
-    device: torch.device, cpu: Mapping[str, Any] | None = None
-) -> tuple[Precision, str]:
-    """The fastest precision that a device computes in natively.
-
-    bfloat16 without native instructions is several times slower than float32, so a CPU is
-    asked for them, as is an older GPU.
-
-    Args:
-        device: Where the model will run.
-        cpu: What the CPU can do, by torch's names; None asks torch.
-
-    Returns:
-        The precision, and the reason in words.
-    """
-    if device.type == "cuda":
-        if _gpu_has_bfloat16():
-            return "bfloat16", "this GPU computes in bfloat16"
-        return "float16", "this GPU has no bfloat16"
-    if device.type != "cpu":
-        return "float32", f"not measured on {device.type}"
-    known = torch.cpu.get_capabilities() if cpu is None else cpu
-    for instruction in ("amx_bf16", "avx512_bf16"):
-        if known.get(instruction, False):
-            return "bfloat16", f"this CPU has {instruction}"
-    return "float32", "this CPU has no native bfloat16"
-
-
-def _gpu_has_bfloat16() -> bool:
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-def check_precision(device: torch.device, precision: str) -> Precision:
-    """Accept a precision that a device can compute in.
-
-    bfloat16 is accepted on any CPU, where it may be slow, so that embeddings can be
-    reproduced. float16 on a CPU is refused: it overflows where bfloat16 does not, and is
-    nowhere faster.
-
-    Raises:
-        EncoderError: If the precision is unknown, or the device has no such arithmetic.
-    """
-    if precision not in _DTYPES:
-        known = ", ".join(["auto", *_DTYPES])
-        raise EncoderError(f"precision {precision!r}: expected one of {known}")
-    if precision == "float16" and device.type == "cpu":
-        raise EncoderError("precision float16: not on a CPU; use bfloat16, float32 or auto")
-    if precision == "bfloat16" and device.type == "cuda" and not _gpu_has_bfloat16():
-        raise EncoderError("precision bfloat16: this GPU has none; use float16, float32 or auto")
-    return cast(Precision, precision)
-
-
-# --- preprocessing --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Transform:
-    """open_clip's inference transform, over tensors of many frames."""
-
-    size: tuple[int, int]  # (height, width) of the model's input
-    mode: ResizeMode
-    interpolation: Literal["bicubic", "bilinear"]
-    fill: int  # 0..255, colour of the padding
-    mean: torch.Tensor  # (3, 1, 1) float32, of pixels in 0..1
-    std: torch.Tensor  # (3, 1, 1) float32
-    device: torch.device
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], device: torch.device) -> _Transform:
-        size = config["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        mode = config["resize_mode"]
-        # open_clip ignores the interpolation when it fills an input that is not square.
-        bilinear = config["interpolation"] == "bilinear" and (mode != "shortest" or height == width)
-        return cls(
-            size=(height, width),
-            mode=mode,
-            interpolation="bilinear" if bilinear else "bicubic",
-            fill=config["fill_color"],
-            mean=_per_channel(config["mean"], device),
-            std=_per_channel(config["std"], device),
-            device=device,
-        )
-
-    def fit(self, stack: torch.Tensor) -> torch.Tensor:
-        """Resize, pad and crop frames of one size.
-
-        Args:
-            stack: (N, H, W, 3) uint8 on the CPU.
-
-        Returns:
-            (N, 3, height, width) uint8, where it was resized.
-        """
-        height, width = stack.shape[1:3]
-        fit = fit_frame((height, width), self.size, self.mode)
-        # Other devices than CUDA may lack the kernel; the CPU has a fast one.
-        on_gpu = self.device.type == "cuda"
-        pixels = (stack.to(self.device) if on_gpu else stack).permute(0, 3, 1, 2)
-        pixels = _resize(pixels, fit.resized, self.interpolation)
-        if any(fit.pad):
-            pixels = functional.pad(pixels, fit.pad, value=self.fill)
-        (top, left), (rows, columns) = fit.crop, self.size
-        return pixels[:, :, top : top + rows, left : left + columns]
-
-    def normalise(self, fitted: torch.Tensor, out: torch.Tensor) -> None:
-        """Write (pixel / 255 - mean) / std of fitted frames into `out`, of as many rows.
-
-        On a CPU a few frames at a time, so that the intermediate values stay in its cache.
-        """
-        area = self.size[0] * self.size[1]
-        step = len(out) if out.is_cuda else max(1, _CACHED_PIXELS // area)
-        for start in range(0, len(out), step or 1):
-            part = fitted[start : start + step].to(self.device).contiguous().float()
-            out[start : start + step] = part.div_(255).sub_(self.mean).div_(self.std)
-
-
-def _resize(pixels: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
-    """Resize (N, 3, H, W) uint8 with Pillow's antialiasing filters.
-
-    torch's uint8 kernel on a CPU computes as Pillow does: width first, rounded to uint8 in
-    between. A GPU has float kernels only, so the two passes and roundings are spelled out;
-    in one pass, bicubic overshoot would differ from Pillow by up to 20 levels.
-    """
-    if tuple(pixels.shape[-2:]) == size:
-        return pixels
-    if not pixels.is_cuda:
-        return functional.interpolate(pixels, size, mode=interpolation, antialias=True)
-    return _resize_in_float(pixels, size, interpolation)
-
-
-def _resize_in_float(
-    pixels: torch.Tensor, size: tuple[int, int], interpolation: str
-) -> torch.Tensor:
-    """`_resize` with float kernels."""
-    values = pixels.float()
-    for target in ((values.shape[2], size[1]), size):
-        values = functional.interpolate(values, target, mode=interpolation, antialias=True)
-        values = values.add_(0.5).floor_().clamp_(0, 255)
-    return values.to(torch.uint8)
-
-
-def _per_channel(values: float | Sequence[float], device: torch.device) -> torch.Tensor:
-    """(3, 1, 1) float32 from three numbers, or one for all channels."""
-    numbers = [values] * 3 if isinstance(values, int | float) else list(values)
-    return torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]
 
 
 # --- small steps ----------------------------------------------------------------------------

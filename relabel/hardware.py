@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import torch
 
-from relabel.encoder import choose_precision, resolve_device
+from relabel.encoder_device import choose_precision, resolve_device
 from relabel.open_clip_import import import_open_clip, operators_are_stand_ins
 
 # Beginnings of names: x86 and Arm.

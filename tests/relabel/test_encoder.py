@@ -187,14 +187,14 @@ def test_thousands_of_texts_fit(encoder: OpenClipEncoder) -> None:
 
 def test_the_gpu_resize_equals_pillow_too() -> None:
     """The float path is what a GPU runs; it needs no GPU to be checked."""
-    from relabel.encoder import _resize_in_float
+    from relabel.encoder_pixels import resize_in_float
 
     frame = _frames([(256, 256)])[0]
     filters = Image.Resampling
     for interpolation, filter_ in (("bicubic", filters.BICUBIC), ("bilinear", filters.BILINEAR)):
         expected = np.asarray(Image.fromarray(frame).resize((90, 48), filter_)).astype(int)
         pixels = torch.from_numpy(frame.copy())[None].permute(0, 3, 1, 2)
-        ours = _resize_in_float(pixels, (48, 90), interpolation)[0].permute(1, 2, 0).numpy()
+        ours = resize_in_float(pixels, (48, 90), interpolation)[0].permute(1, 2, 0).numpy()
         difference = np.abs(ours - expected)
         assert difference.max() <= 1
         assert (difference > 0).mean() < 0.01

@@ -1,0 +1,106 @@
+"""Where an encoder runs, and in which precision: what there is, or an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+
+from schemas.encoders import Precision
+from schemas.errors import EncoderError
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn a device name into a device that exists.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        EncoderError: If torch cannot use it; never another device in its place.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise EncoderError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
+    problem = _device_problem(device)
+    if problem:
+        raise EncoderError(
+            f"device {name!r}: {problem}; use --device cpu, or --device auto for what there is"
+        )
+    return device
+
+
+def _device_problem(device: torch.device) -> str | None:
+    """Why torch cannot use a device, or None."""
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return f"torch {torch.__version__} sees no Apple GPU"
+    if device.type != "cuda":
+        return None
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        return f"torch {torch.__version__} sees {count} CUDA devices"
+    return None
+
+
+def choose_precision(
+    device: torch.device, cpu: Mapping[str, Any] | None = None
+) -> tuple[Precision, str]:
+    """The fastest precision that a device computes in natively.
+
+    bfloat16 without native instructions is several times slower than float32, so a CPU is
+    asked for them, as is an older GPU.
+
+    Args:
+        device: Where the model will run.
+        cpu: What the CPU can do, by torch's names; None asks torch.
+
+    Returns:
+        The precision, and the reason in words.
+    """
+    if device.type == "cuda":
+        if _gpu_has_bfloat16():
+            return "bfloat16", "this GPU computes in bfloat16"
+        return "float16", "this GPU has no bfloat16"
+    if device.type != "cpu":
+        return "float32", f"not measured on {device.type}"
+    known = torch.cpu.get_capabilities() if cpu is None else cpu
+    for instruction in ("amx_bf16", "avx512_bf16"):
+        if known.get(instruction, False):
+            return "bfloat16", f"this CPU has {instruction}"
+    return "float32", "this CPU has no native bfloat16"
+
+
+def _gpu_has_bfloat16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def check_precision(device: torch.device, precision: str) -> Precision:
+    """Accept a precision that a device can compute in.
+
+    bfloat16 is accepted on any CPU, where it may be slow, so that embeddings can be
+    reproduced. float16 on a CPU is refused: it overflows where bfloat16 does not, and is
+    nowhere faster.
+
+    Raises:
+        EncoderError: If the precision is unknown, or the device has no such arithmetic.
+    """
+    if precision not in DTYPES:
+        known = ", ".join(["auto", *DTYPES])
+        raise EncoderError(f"precision {precision!r}: expected one of {known}")
+    if precision == "float16" and device.type == "cpu":
+        raise EncoderError("precision float16: not on a CPU; use bfloat16, float32 or auto")
+    if precision == "bfloat16" and device.type == "cuda" and not _gpu_has_bfloat16():
+        raise EncoderError("precision bfloat16: this GPU has none; use float16, float32 or auto")
+    return cast(Precision, precision)
