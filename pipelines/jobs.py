@@ -14,14 +14,22 @@ import apache_beam as beam
 from pipelines.embed import EmbedJob, EmbedSlices
 from pipelines.finish import FinishJob, FinishTables
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
-from pipelines.plans import EmbedPlan, ScorePlan, check_goals, plan_embedding, plan_scoring
+from pipelines.plans import (
+    EmbedPlan,
+    ScorePlan,
+    check_goals,
+    encoder_for_texts,
+    plan_embedding,
+    plan_scoring,
+)
 from pipelines.profiles import job_profile
 from pipelines.progress import Progress, Watch, watched
-from pipelines.report import PROFILE, JobReport, ProfileReport, report
+from pipelines.report import PROFILE, JobReport, ProfileReport, encoder_text, report
 from pipelines.runners import run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
+from schemas.encoders import Encoder
 from schemas.errors import DeadLetterError
 from schemas.files import Folder
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
@@ -39,7 +47,7 @@ def embed(options: JobOptions, what: EmbedOptions) -> JobReport:
     loaded = encoder.acquire()
     encoder = encoder.pinned(loaded)
     plan = plan_embedding(options, what, loaded.spec)
-    return _profiled(_Run(options, plan.store, encoder, what, plan).execute(), options)
+    return _reported(_Run(options, plan.store, encoder, what, plan).execute(), options, loaded)
 
 
 def score(options: JobOptions, what: ScoreOptions) -> JobReport:
@@ -49,10 +57,10 @@ def score(options: JobOptions, what: ScoreOptions) -> JobReport:
         RelabelError: as `embed`.
     """
     store = Store.open(options.store)
-    encoder = what.encoder()
+    encoder = encoder_for_texts(what.encoder, store)
     limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
     plan = plan_scoring(options, what, store, encoder)
-    return _profiled(_Run(options, store, scoring=plan).execute(), options)
+    return _reported(_Run(options, store, scoring=plan).execute(), options, encoder)
 
 
 def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions) -> JobReport:
@@ -74,17 +82,18 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     if isinstance(scoring.goals, tuple) or not scoring.goals.startswith(FIELD_PREFIX):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, plan.store, encoder, embedding, plan, rewards)
-        return _profiled(run.execute(), options)
+        return _reported(run.execute(), options, loaded)
     first = _Run(options, plan.store, encoder, embedding, plan).execute()
     if options.dry_run:
-        return first
+        return _reported(first, options, loaded)
     rewards = plan_scoring(options, scoring, plan.store, loaded)
     second = _Run(options, plan.store, scoring=rewards).execute()
-    return _profiled(first.then(second), options)
+    return _reported(first.then(second), options, loaded)
 
 
-def _profiled(done: JobReport, options: JobOptions) -> JobReport:
-    """The report; if it has a profile, it is kept in the store."""
+def _reported(done: JobReport, options: JobOptions, encoder: Encoder) -> JobReport:
+    """The report with the encoder; if it has a profile, it is kept in the store."""
+    done = done.model_copy(update={"encoder": encoder_text(encoder)})
     if done.profile is not None:
         Folder.at(options.store).write(PROFILE, done.model_dump_json(indent=1).encode())
     return done

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.progress import Progress
 from pipelines.runners import RunOptions
 from schemas.encoders import Encoder
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goal_datasets import IndexOptions
+
+if TYPE_CHECKING:
+    from relabel.encoder import OpenClipEncoder
 
 LoadEncoder = Callable[[], Encoder]
 
@@ -27,6 +30,13 @@ class OpenClipLoader:
 
     def __call__(self) -> Encoder:
         """The encoder; see `relabel.encoder.load_encoder`."""
+        return self._load(self.precision)
+
+    def for_texts(self) -> OpenClipEncoder:
+        """The encoder when no frame is to be embedded: a given precision need not be had here."""
+        return self._load("auto" if self.precision == "auto" else "float32")
+
+    def _load(self, precision: str) -> OpenClipEncoder:
         # Threads of the forward pass that spin while they wait would take the decoders' cores.
         # OpenMP reads this once, when torch is loaded.
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -35,7 +45,7 @@ class OpenClipLoader:
         return load_encoder(
             self.name,
             device=self.device,
-            precision=self.precision,
+            precision=precision,
             truncate_texts=self.truncate_texts,
         )
 

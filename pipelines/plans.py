@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from pipelines.options import EmbedOptions, JobOptions, LoadEncoder, OpenClipLoader, ScoreOptions
 from relabel.embedding import SourceTable
 from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals, mine_goals
 from relabel.readings import check_lengths, read_prompts
@@ -257,6 +257,31 @@ def _goals(what: ScoreOptions, store: Store) -> GoalSet:
     if what.goals.startswith(FIELD_PREFIX):
         return mine_goals(store, what.goals.removeprefix(FIELD_PREFIX), what.null_prompts)
     return load_goals(what.goals)
+
+
+def encoder_for_texts(load: LoadEncoder, store: Store) -> Encoder:
+    """The encoder that embeds goals for frames that are embedded already.
+
+    With `--precision auto` it is the one of the stored embeddings, whatever this machine would
+    choose; one that was given need not be had here, since no frame is embedded.
+
+    Raises:
+        EncoderError: It cannot be loaded.
+        StoreError: This encoder's embeddings are there in several precisions, and none was given.
+    """
+    if not isinstance(load, OpenClipLoader):
+        return load()
+    encoder = load.for_texts()
+    if load.precision != "auto":
+        return encoder.for_texts(load.precision)
+    stored = {table.encoder.fingerprint for table in store.embeddings()}
+    found = [p for p, spec in encoder.specs.items() if spec.fingerprint in stored]
+    if len(found) > 1:
+        raise StoreError(
+            f"{store.location}: has embeddings of {load.name} at {' and at '.join(found)}; say "
+            "which with --precision"
+        )
+    return encoder.for_texts(found[0]) if found else encoder
 
 
 def _stored_embeddings(

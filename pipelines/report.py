@@ -15,6 +15,7 @@ from relabel.notes import flag_notes, read_oddities
 from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
+from schemas.encoders import Encoder
 from schemas.goal_datasets import is_difference
 from schemas.manifests import AnyTableManifest, RewardManifest, StepsManifest
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
@@ -118,6 +119,7 @@ class JobReport(_Model):
     elapsed_s: float
     frames_per_s: float
     last_step: str
+    encoder: str | None = None  # with its precision, and why that; None: the job needed none
     tables: tuple[TableReport, ...]
     goals: tuple[GoalReport, ...] = ()
     profile: ProfileReport | None = None  # with --profile
@@ -159,6 +161,15 @@ class JobReport(_Model):
         seconds.update(later.profile.seconds)
         workers = later.profile.workers
         return ProfileReport.of(seconds, workers=workers, elapsed_s=elapsed_s, frames=frames)
+
+
+def encoder_text(encoder: Encoder) -> str:
+    """Which encoder a job used, in which precision, and why."""
+    spec = encoder.spec
+    device, reason = (getattr(encoder, name, None) for name in ("device", "precision_reason"))
+    where = "" if device is None else f" on {device}"
+    why = "" if reason is None else f" ({reason})"
+    return f"{spec.name}, {spec.precision}{where}{why}"
 
 
 def report(

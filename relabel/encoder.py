@@ -12,8 +12,9 @@ Frames then pass through two stages, `prepare` and `embed`, which a pipelined ca
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,13 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from relabel.encoder_device import DTYPES, check_precision, choose_precision, resolve_device
+from relabel.encoder_device import (
+    DTYPES,
+    check_precision,
+    choose_precision,
+    known_precision,
+    resolve_device,
+)
 from relabel.encoder_images import lower_image_tower
 from relabel.encoder_model import build_model, describe
 from relabel.encoder_pixels import Transform
@@ -30,7 +37,7 @@ from relabel.encoder_texts import TextTower
 from relabel.encoder_tokenizer import load_tokenizer, token_counts, token_limit
 from relabel.frames import Frame
 from relabel.open_clip_import import import_open_clip
-from schemas.encoders import EncoderSpec
+from schemas.encoders import EncoderSpec, Precision
 from schemas.errors import EncoderError, FrameError
 
 Embeddings = npt.NDArray[np.float32]  # (N, D), unit norm
@@ -72,8 +79,12 @@ def load_encoder(
     source = find_source(name, clip)
     model = build_model(source, clip)
     tokenizer = load_tokenizer(source, model, clip)
-    spec = describe(source, model, tokenizer, chosen)
-    return OpenClipEncoder(model, tokenizer, spec, place, reason, truncate_texts=truncate_texts)
+    specs = describe(source, model, tokenizer)
+    return OpenClipEncoder(
+        *(model, tokenizer, specs[chosen], place, reason),
+        specs=specs,
+        truncate_texts=truncate_texts,
+    )
 
 
 class OpenClipEncoder:
@@ -82,6 +93,7 @@ class OpenClipEncoder:
     Attributes:
         spec: Identity and constants, as stored in manifests.
         device: Where the model runs; names the GPU that `auto` found.
+        specs: What `spec` is, or would be, in each precision.
         precision_reason: Why this precision, in words for a log line.
     """
 
@@ -93,10 +105,12 @@ class OpenClipEncoder:
         device: torch.device,
         precision_reason: str,
         *,
+        specs: Mapping[Precision, EncoderSpec] | None = None,
         truncate_texts: bool = False,
     ) -> None:
         """Take over a loaded float32 model: moves and casts it; see `load_encoder`."""
         self.spec = spec
+        self.specs = {spec.precision: spec} if specs is None else specs
         self.device = device
         self.precision_reason = precision_reason
         self._dtype = DTYPES[spec.precision]
@@ -106,8 +120,23 @@ class OpenClipEncoder:
         self._texts = TextTower(self._model)
         self._tokenizer = tokenizer
         self._truncate_texts = truncate_texts
+        self._texts_only = False
         self._held = threading.local()  # memory of a batch, per thread
         self._transform = Transform.from_config(spec.preprocess, device)
+
+    def for_texts(self, precision: str) -> OpenClipEncoder:
+        """The same encoder for goals of frames that were embedded in `precision`, maybe elsewhere.
+
+        Texts are embedded in float32 whatever the precision. Shares the model; embeds no frame.
+
+        Raises:
+            EncoderError: If there is no such precision.
+        """
+        other = copy.copy(self)
+        other.spec = self.specs[known_precision(precision)]
+        other.precision_reason = "that of the stored embeddings"
+        other._texts_only = precision != self.spec.precision
+        return other
 
     def prepare(self, frames: Sequence[Frame]) -> torch.Tensor:
         """Resize, pad and crop frames as open_clip's inference transform does.
@@ -197,6 +226,8 @@ class OpenClipEncoder:
         Returns:
             (N, D) float32 on the encoder's device, unit norm (normalised in float32).
         """
+        if self._texts_only:
+            raise EncoderError(f"encoder {self.spec.name}: was loaded for texts, got frames")
         with torch.inference_mode():
             return _unit(self._model.encode_image(pixels))
 

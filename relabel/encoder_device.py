@@ -96,11 +96,21 @@ def check_precision(device: torch.device, precision: str) -> Precision:
     Raises:
         EncoderError: If the precision is unknown, or the device has no such arithmetic.
     """
-    if precision not in DTYPES:
-        known = ", ".join(["auto", *DTYPES])
-        raise EncoderError(f"precision {precision!r}: expected one of {known}")
+    known = known_precision(precision)
     if precision == "float16" and device.type == "cpu":
         raise EncoderError("precision float16: not on a CPU; use bfloat16, float32 or auto")
     if precision == "bfloat16" and device.type == "cuda" and not _gpu_has_bfloat16():
         raise EncoderError("precision bfloat16: this GPU has none; use float16, float32 or auto")
+    return known
+
+
+def known_precision(precision: str) -> Precision:
+    """Accept the name of a precision.
+
+    Raises:
+        EncoderError: If there is none of that name.
+    """
+    if precision not in DTYPES:
+        known = ", ".join(["auto", *DTYPES])
+        raise EncoderError(f"precision {precision!r}: expected one of {known}")
     return cast(Precision, precision)

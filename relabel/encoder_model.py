@@ -11,7 +11,7 @@ import importlib
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
@@ -86,34 +86,38 @@ def _silent_changes(model: torch.nn.Module, stored: Shapes) -> list[str]:
 # --- identity -------------------------------------------------------------------------------
 
 
-def describe(
-    source: EncoderSource, model: Any, tokenizer: Any, precision: Precision
-) -> EncoderSpec:
-    """Identity and constants of a loaded model, still in float32 on the CPU."""
+def describe(source: EncoderSource, model: Any, tokenizer: Any) -> dict[Precision, EncoderSpec]:
+    """Identity and constants of a loaded model, still in float32 on the CPU, by precision."""
     preprocess = json.loads(json.dumps(model.visual.preprocess_cfg))  # tuples become lists
     weights = weights_sha256(model)
     bias = getattr(model, "logit_bias", None)
-    return EncoderSpec(
-        name=source.name,
-        slug=source.slug,
-        fingerprint=_fingerprint(
-            revision=_REVISION,
-            weights=weights,
-            preprocess=preprocess,
+    covered = {
+        "revision": _REVISION,
+        "weights": weights,
+        "preprocess": preprocess,
+        # The same tensors give other embeddings with another activation or head count,
+        # and other texts with another vocabulary.
+        "architecture": _without_place(source.config),
+        "vocabulary": _vocabulary_sha256(tokenizer),
+    }
+    constants = {
+        "name": source.name,
+        "slug": source.slug,
+        "weights_sha256": weights,
+        "tokenizer_sha256": tokenizer_sha256(tokenizer, source.config["text_cfg"]),
+        "preprocess": preprocess,
+        "dim": int(source.config["embed_dim"]),
+        "logit_scale": math.exp(float(model.logit_scale.item())),
+        "logit_bias": None if bias is None else float(bias.item()),
+    }
+    return {
+        precision: EncoderSpec(
             precision=precision,
-            # The same tensors give other embeddings with another activation or head count,
-            # and other texts with another vocabulary.
-            architecture=_without_place(source.config),
-            vocabulary=_vocabulary_sha256(tokenizer),
-        ),
-        weights_sha256=weights,
-        tokenizer_sha256=tokenizer_sha256(tokenizer, source.config["text_cfg"]),
-        preprocess=preprocess,
-        precision=precision,
-        dim=int(source.config["embed_dim"]),
-        logit_scale=math.exp(float(model.logit_scale.item())),
-        logit_bias=None if bias is None else float(bias.item()),
-    )
+            fingerprint=_fingerprint(precision=precision, **covered),
+            **constants,
+        )
+        for precision in get_args(Precision)
+    }
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

@@ -161,6 +161,8 @@ def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> No
     OUT.print(f"[bold]{escape(report.source)}[/] → {escape(report.store)}")
     OUT.print(f"  {report.episodes} episodes in {report.slices} slices")
     OUT.print(f"  last step: {escape(report.last_step)}")
+    if report.encoder is not None:
+        OUT.print(f"  encoder: {escape(report.encoder)}")
     OUT.print(table)
     _show_short_episodes(report)
     for note in report.notes:

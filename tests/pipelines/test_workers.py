@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines import jobs
@@ -13,10 +14,10 @@ from pipelines.options import JobOptions, OpenClipLoader
 from pipelines.runners import RunOptions
 from pipelines.workers import SharedEncoder
 from relabel.testing import PixelMeanEncoder
-from schemas.errors import EncoderError
+from schemas.errors import EncoderError, StoreError
 from schemas.store import Store
 from tests.pipelines import counted_encoders
-from tests.pipelines.job_options import Embedding
+from tests.pipelines.job_options import Embedding, Scoring
 
 
 def _elsewhere(encoder: SharedEncoder) -> SharedEncoder:
@@ -86,3 +87,47 @@ def test_a_table_never_holds_what_its_manifest_does_not_say(
     opened = Store.open(str(store))
     assert opened.embeddings() == []
     assert list(store.glob("embeddings/*/slice-*")) == []
+
+
+# --- goals of stored embeddings -----------------------------------------------------------------
+
+
+def test_auto_of_score_is_the_precision_of_the_stored_embeddings(
+    tiny_model: str,
+    job: JobOptions,
+    embedding: Embedding,
+    scoring: Scoring,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from relabel import encoder as module
+
+    made = OpenClipLoader(tiny_model, "cpu", "bfloat16")
+    done = jobs.embed(job, embedding(encoder=made))
+    assert done.encoder == f"{tiny_model}, bfloat16 on cpu (asked for)"
+    monkeypatch.setattr(module, "choose_precision", lambda _: ("float32", "of another machine"))
+    auto = OpenClipLoader(tiny_model)
+    done = jobs.score(job, scoring(encoder=auto, name="auto"))
+    assert done.encoder == f"{tiny_model}, bfloat16 on cpu (that of the stored embeddings)"
+    assert Store.open(job.store).rewards("auto").encoder.precision == "bfloat16"
+    with pytest.raises(StoreError, match=r"no embeddings of .* at float16"):
+        jobs.score(job, scoring(encoder=OpenClipLoader(tiny_model, "cpu", "float16"), name="x"))
+    jobs.embed(job, embedding(encoder=auto))
+    with pytest.raises(StoreError, match="at float32 and at bfloat16; say which with --precision"):
+        jobs.score(job, scoring(encoder=auto, name="x"))
+    for precision in ("float32", "bfloat16"):
+        asked = OpenClipLoader(tiny_model, "cpu", precision)
+        jobs.score(job, scoring(encoder=asked, name=precision))
+        assert Store.open(job.store).rewards(precision).encoder.precision == precision
+
+
+def test_goals_of_frames_embedded_elsewhere(tiny_model: str) -> None:
+    """Of a GPU's float16, which a CPU does not compute in."""
+    encoder = OpenClipLoader(tiny_model, "cpu", "float16").for_texts()
+    other = encoder.for_texts("float16")
+    assert other.spec == encoder.specs["float16"]
+    np.testing.assert_array_equal(other.encode_texts(["a ball"]), encoder.encode_texts(["a ball"]))
+    with pytest.raises(EncoderError, match="was loaded for texts, got frames"):
+        other.encode_images([np.zeros((8, 8, 3), np.uint8)])
+    assert encoder.encode_images([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 16)
+    with pytest.raises(EncoderError, match="expected one of auto, float32, bfloat16, float16"):
+        encoder.for_texts("fp16")
