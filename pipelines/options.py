@@ -27,6 +27,7 @@ class OpenClipLoader:
     device: str = "cpu"
     precision: str = "auto"
     truncate_texts: bool = False
+    preprocess: str | None = None
 
     def __call__(self) -> Encoder:
         """The encoder; see `relabel.encoder.load_encoder`."""
@@ -46,6 +47,7 @@ class OpenClipLoader:
             self.name,
             device=self.device,
             precision=precision,
+            preprocess=self.preprocess,
             truncate_texts=self.truncate_texts,
         )
 
@@ -63,10 +65,14 @@ class OpenClipLoader:
 
 
 def encoder_loader(
-    name: str, device: str, precision: str, truncate_texts: bool = False
+    name: str,
+    device: str,
+    precision: str,
+    truncate_texts: bool = False,
+    preprocess: str | None = None,
 ) -> LoadEncoder:
     """A picklable function that loads an open_clip encoder."""
-    return OpenClipLoader(name, device, precision, truncate_texts)
+    return OpenClipLoader(name, device, precision, truncate_texts, preprocess)
 
 
 def _silent(progress: Progress) -> None:

@@ -47,7 +47,12 @@ _TEXT_BATCH = 256
 
 
 def load_encoder(
-    name: str, *, device: str = "cpu", precision: str = "auto", truncate_texts: bool = False
+    name: str,
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    preprocess: str | Mapping[str, Any] | None = None,
+    truncate_texts: bool = False,
 ) -> OpenClipEncoder:
     """Load an open_clip model for inference.
 
@@ -55,10 +60,12 @@ def load_encoder(
         name: `NAME:PRETRAINED_TAG`, `NAME:/path/to/checkpoint` (safetensors, or a torch
             file that `weights_only=True` can read) or `local-dir:/path` (a directory with
             open_clip_config.json, weights, and bpe_vocab.txt.gz if it has a vocabulary of
-            its own). `NAME:/path` takes the preprocessing of the registered checkpoints
-            of NAME if they agree on one, else open_clip's default.
+            its own, or the files of its Hugging Face tokenizer).
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` (a GPU if torch sees one).
         precision: `auto` (see `choose_precision`), `float32`, `bfloat16` or `float16`.
+        preprocess: Of `NAME:/path`: a tag of NAME, `openai`, `imagenet` or `siglip`, or
+            settings as in a spec; None takes what the registered checkpoints of NAME agree on,
+            or open_clip's default if there are none.
         truncate_texts: Cut texts that are longer than the model reads, as open_clip does,
             instead of refusing them.
 
@@ -76,7 +83,7 @@ def load_encoder(
     else:
         chosen, reason = check_precision(place, precision), "asked for"
     clip = import_open_clip()
-    source = find_source(name, clip)
+    source = find_source(name, clip, preprocess)
     model = build_model(source, clip)
     tokenizer = load_tokenizer(source, model, clip)
     specs = describe(source, model, tokenizer)
@@ -85,6 +92,20 @@ def load_encoder(
         specs=specs,
         truncate_texts=truncate_texts,
     )
+
+
+def load_stored(name: str, spec: EncoderSpec, *, device: str = "cpu") -> OpenClipEncoder:
+    """Load the encoder that a manifest tells of, with its precision and its preprocessing.
+
+    Args:
+        name: where it is now, as for `load_encoder`.
+        spec: from the manifest.
+        device: as for `load_encoder`.
+
+    Raises:
+        EncoderError: as `load_encoder`; whoever uses it checks that it is the same encoder.
+    """
+    return load_encoder(name, device=device, precision=spec.precision, preprocess=spec.preprocess)
 
 
 class OpenClipEncoder:

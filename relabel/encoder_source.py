@@ -10,9 +10,10 @@ import difflib
 import importlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from relabel.encoder_code import check_texts_can_be_read
 from schemas.errors import EncoderError
@@ -30,6 +31,16 @@ _WEIGHTS_FILES = (
 )
 _WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _DIRECTORY_SUFFIXES = (".safetensors", ".bin", ".pth")  # the ones open_clip looks for
+_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+# Families of settings by name; what they leave out is open_clip's default, as `shortest` is.
+PREPROCESSING: Final[dict[str, dict[str, Any]]] = {
+    "openai": {
+        "mean": [0.48145466, 0.4578275, 0.40821073],
+        "std": [0.26862954, 0.26130258, 0.27577711],
+    },
+    "imagenet": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    "siglip": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"},
+}
 _HUB_TIMEOUT_S = 10.0
 _FORMS = "NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path"
 
@@ -52,12 +63,17 @@ class EncoderSource:
         return self.model_name.startswith(LOCAL_DIR)
 
 
-def find_source(name: str, clip: Any) -> EncoderSource:
+def find_source(
+    name: str, clip: Any, preprocess: str | Mapping[str, Any] | None = None
+) -> EncoderSource:
     """Resolve a name to an architecture and a weights file.
 
     Args:
         name: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.
         clip: The open_clip module.
+        preprocess: Of NAME:/path/to/checkpoint only: whose settings it takes, a tag of NAME or
+            one of `PREPROCESSING`, or the settings themselves; None: those on which the
+            registered checkpoints of NAME agree.
 
     Returns:
         What the name stands for. A registered checkpoint is downloaded if it is not in
@@ -65,9 +81,11 @@ def find_source(name: str, clip: Any) -> EncoderSource:
 
     Raises:
         EncoderError: If any part of the name is unknown or missing, or a registered
-            checkpoint was trained with another activation than NAME computes.
+            checkpoint was trained with another activation than NAME computes, or the
+            preprocessing is unknown, or is given where the name decides it.
     """
     if name.startswith(LOCAL_DIR):
+        _check_not_given(name, preprocess, "preprocess_cfg in its open_clip_config.json")
         return _find_directory(name, Path(name.removeprefix(LOCAL_DIR)).expanduser())
     architecture, _, weights = name.partition(":")
     architecture = architecture.replace("/", "-")  # open_clip takes ViT-B/32 as well
@@ -78,11 +96,12 @@ def find_source(name: str, clip: Any) -> EncoderSource:
     known = clip.list_pretrained_tags_by_model(architecture)
     entries = {tag: clip.get_pretrained_cfg(architecture, tag) for tag in known}
     if weights.lower().replace("-", "_") in entries:
+        _check_not_given(name, preprocess, "open_clip's entry of that tag")
         return _find_registered(name, architecture, config, entries, clip)
     path = Path(weights).expanduser()
     if not weights or not path.is_file():
         raise EncoderError(_unknown_weights(name, architecture, weights, known))
-    return _find_checkpoint(name, architecture, path, config, entries)
+    return _find_checkpoint(name, architecture, path, config, entries, preprocess)
 
 
 def brief(error: BaseException, limit: int = 400) -> str:
@@ -107,7 +126,7 @@ def _find_registered(
         model_name=architecture,
         config=config,
         checkpoint=_fetch(name, architecture, entries[tag], clip),
-        preprocess=_preprocess_of([entries[tag]]),
+        preprocess=_settings(entries[tag]),
         vocabulary=None,
     )
 
@@ -160,7 +179,12 @@ def _cached(repository: str, entry: Entry) -> str | None:
 
 
 def _find_checkpoint(
-    name: str, architecture: str, path: Path, config: dict[str, Any], entries: dict[str, Entry]
+    name: str,
+    architecture: str,
+    path: Path,
+    config: dict[str, Any],
+    entries: dict[str, Entry],
+    preprocess: str | Mapping[str, Any] | None,
 ) -> EncoderSource:
     """A checkpoint file of a registered architecture."""
     if path.suffix not in _WEIGHTS_SUFFIXES:
@@ -171,14 +195,14 @@ def _find_checkpoint(
     tag = next((tag for tag, entry in entries.items() if _is_file_of(path, entry)), None)
     if tag is not None:
         _check_activation(name, architecture, tag, config, entries[tag])
-    alike = list(entries.values()) if tag is None else [entries[tag]]
+    alike = entries if tag is None else {tag: entries[tag]}
     return EncoderSource(
         name=name,
         slug=_slug(f"{architecture}-{path.stem}"),
         model_name=architecture,
         config=config,
         checkpoint=path,
-        preprocess=_preprocess_of(alike),
+        preprocess=_preprocess(name, preprocess, alike, entries),
         vocabulary=None,
     )
 
@@ -190,16 +214,52 @@ def _is_file_of(path: Path, entry: Entry) -> bool:
     return in_cache or path.name == entry.get("url", "").rpartition("/")[2]
 
 
-def _preprocess_of(entries: list[Entry]) -> dict[str, Any]:
-    """The preprocessing on which registered checkpoints agree, or nothing.
+def _preprocess(
+    name: str,
+    asked: str | Mapping[str, Any] | None,
+    alike: dict[str, Entry],
+    entries: dict[str, Entry],
+) -> dict[str, Any]:
+    """How a checkpoint file wants its frames: as asked for, else as those alike agree.
 
-    open_clip gives every file its default, which is wrong for whole families (SigLIP,
-    CLIPA, MobileCLIP): all their checkpoints were trained with another.
+    open_clip gives every file its default, which is wrong for whole families (SigLIP, CLIPA,
+    MobileCLIP): all their checkpoints were trained with another.
     """
-    keys = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    picked = [{key: entry[key] for key in keys if entry.get(key) is not None} for entry in entries]
-    different = {json.dumps(settings, sort_keys=True) for settings in picked}
-    return picked[0] if len(different) == 1 else {}
+    if isinstance(asked, str):
+        known = {**PREPROCESSING, **{tag: _settings(entry) for tag, entry in entries.items()}}
+        if asked not in known:
+            raise EncoderError(
+                f"encoder {name}: --preprocess {asked}: expected {', '.join(PREPROCESSING)} or a "
+                f"tag of the architecture ({', '.join(entries) or 'it has none'})"
+            )
+        return known[asked]
+    if asked is not None:
+        return _settings(asked)
+    groups: dict[str, list[str]] = {}
+    for tag, entry in alike.items():
+        groups.setdefault(json.dumps(_settings(entry), sort_keys=True), []).append(tag)
+    if len(groups) > 1:
+        listed = "\n  ".join(f"{', '.join(tags)}: {group}" for group, tags in groups.items())
+        raise EncoderError(
+            f"encoder {name}: the registered weights of this architecture were trained with "
+            f"different preprocessing:\n  {listed}\nsay which one this file was trained with: "
+            f"--preprocess TAG, or one of {', '.join(PREPROCESSING)}"
+        )
+    return json.loads(next(iter(groups), "{}"))  # type: ignore[no-any-return]
+
+
+def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing of a registered checkpoint."""
+    return {key: entry[key] for key in _PREPROCESS_KEYS if entry.get(key) is not None}
+
+
+def _check_not_given(name: str, preprocess: object, decided: str) -> None:
+    # Settings, other than a name, are those that were stored with this very encoder.
+    if isinstance(preprocess, str):
+        raise EncoderError(
+            f"encoder {name}: --preprocess {preprocess} is for NAME:/path/to/checkpoint; here "
+            f"{decided} decides"
+        )
 
 
 # --- local-dir:/path ------------------------------------------------------------------------

@@ -82,6 +82,7 @@ def _encoder(values: Values) -> LoadEncoder:
         values["device"],
         values["precision"],
         values.get("truncate_texts", False),
+        values["preprocess"],
     )
 
 

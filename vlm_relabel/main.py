@@ -98,6 +98,12 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto. Never
 Precision = Annotated[
     str, typer.Option(help="auto, float32, bfloat16 or float16; auto asks the hardware.")
 ]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Of NAME:/path/to/checkpoint: TAG, openai, imagenet or siglip."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Frames per forward pass.")]
 DecodeThreads = Annotated[
     int, typer.Option(min=1, metavar="N", help="Threads that decode images, per worker.")
@@ -184,6 +190,7 @@ def relabel(
     truncate_texts: TruncateTexts = False,
     device: Device = "cpu",
     precision: Precision = "auto",
+    preprocess: Preprocess = None,
     batch_size: BatchSize = 64,
     decode_threads: DecodeThreads = 2,
     dtype: Dtype = "float16",
@@ -221,6 +228,7 @@ def embed(
     split: Split = "train",
     device: Device = "cpu",
     precision: Precision = "auto",
+    preprocess: Preprocess = None,
     batch_size: BatchSize = 64,
     decode_threads: DecodeThreads = 2,
     dtype: Dtype = "float16",
@@ -267,6 +275,7 @@ def score(
     truncate_texts: TruncateTexts = False,
     device: Device = "cpu",
     precision: Precision = "auto",
+    preprocess: Preprocess = None,
     workers: Workers = 1,
     threads: Threads = None,
     max_dead_ratio: MaxDead = 0.0,

@@ -21,6 +21,7 @@ from relabel.encoder import (  # noqa: E402
     check_precision,
     choose_precision,
     load_encoder,
+    load_stored,
     resolve_device,
 )
 from relabel.frames import decode_frame  # noqa: E402
@@ -378,6 +379,75 @@ def test_a_file_takes_the_preprocessing_its_family_agrees_on(
     path.rename(cached)
     with pytest.raises(EncoderError, match="QuickGELU mismatch: two"):
         load_encoder(f"{architecture}:{cached}")
+
+
+@pytest.fixture
+def undecided(architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A checkpoint file of an architecture whose registered weights disagree."""
+    tags = {
+        "one": {"mean": (0.1,) * 3, "std": (0.2,) * 3, "resize_mode": "squash", "url": "x/one.pt"},
+        "two": {"mean": (0.3,) * 3, "std": (0.2,) * 3, "resize_mode": "squash", "url": "x/two.pt"},
+    }
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, architecture, tags)
+    path = tmp_path / "mine.pt"
+    torch.save(open_clip.create_model(architecture, load_weights=False).state_dict(), path)
+    return f"{architecture}:{path}"
+
+
+def test_a_file_whose_family_disagrees_asks_for_the_preprocessing(undecided: str) -> None:
+    with pytest.raises(EncoderError, match="trained with different preprocessing") as caught:
+        load_encoder(undecided)
+    for part in ("one: {", "two: {", "--preprocess TAG, or one of openai, imagenet, siglip"):
+        assert part in str(caught.value)
+    # A file that is one of them by its name needs not be asked.
+    path = Path(undecided.partition(":")[2])
+    known = path.rename(path.with_name("two.pt"))
+    name = undecided.replace(str(path), str(known))
+    assert load_encoder(name).spec.preprocess["mean"] == [0.3] * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "mean", "resize_mode"),
+    [
+        ("two", 0.3, "squash"),
+        ("openai", 0.48145466, "shortest"),
+        ("imagenet", 0.485, "shortest"),
+        ("siglip", 0.5, "squash"),
+    ],
+)
+def test_the_preprocessing_that_was_asked_for_is_part_of_the_spec(
+    undecided: str, asked: str, mean: float, resize_mode: str
+) -> None:
+    spec = load_encoder(undecided, preprocess=asked, precision="float32").spec
+    assert (spec.preprocess["mean"][0], spec.preprocess["resize_mode"]) == (mean, resize_mode)
+    other = load_encoder(undecided, preprocess="one", precision="float32").spec
+    assert spec.differences(other)[0].startswith("preprocess")
+    assert spec.fingerprint != other.fingerprint
+    stored = load_stored(undecided, EncoderSpec.model_validate_json(spec.model_dump_json()))
+    assert stored.spec == spec
+
+
+def test_a_preprocessing_that_is_unknown_or_decided_already_is_an_error(
+    name: str, undecided: str
+) -> None:
+    with pytest.raises(EncoderError, match=r"--preprocess three: expected openai.*\(one, two\)"):
+        load_encoder(undecided, preprocess="three")
+    for given, decides in ((name, "preprocess_cfg"), (undecided.partition(":")[0] + ":one", "tag")):
+        with pytest.raises(EncoderError, match=f"--preprocess openai is for .*{decides}"):
+            load_encoder(given, preprocess="openai")
+
+
+def test_settings_by_name_are_those_of_open_clip() -> None:
+    from relabel.encoder_source import PREPROCESSING
+
+    constants = open_clip.constants
+    for name, mean, std in (
+        ("openai", constants.OPENAI_DATASET_MEAN, constants.OPENAI_DATASET_STD),
+        ("imagenet", constants.IMAGENET_MEAN, constants.IMAGENET_STD),
+        ("siglip", constants.INCEPTION_MEAN, constants.INCEPTION_STD),
+    ):
+        assert PREPROCESSING[name]["mean"] == list(mean)
+        assert PREPROCESSING[name]["std"] == list(std)
 
 
 @pytest.mark.parametrize(
