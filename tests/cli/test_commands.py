@@ -21,7 +21,7 @@ from vlm_relabel import goals_command
 Words = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 JOB = (
-    *("--store", "--encoder", "--device", "--precision", "--workers", "--threads"),
+    *("--store", "--encoder", "--device", "--precision", "--preprocess", "--workers", "--threads"),
     *("--max-dead-ratio", "--overwrite", "--dry-run", "--profile", "--json"),
 )
 EMBED = (

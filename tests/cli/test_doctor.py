@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from relabel import hardware
-from relabel.encoder import choose_precision, resolve_device
+from relabel.encoder_device import choose_precision, resolve_device
 from tests.cli.cli_outcomes import Run
 from vlm_relabel import doctor
 from vlm_relabel.doctor import Finding
