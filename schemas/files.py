@@ -4,48 +4,65 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pyarrow import fs
 
 from schemas.errors import StoreError
 from schemas.names import check_inside
+from schemas.object_stores import is_url, network_errors, open_url
 
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
-_COPY_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What there is under a name. Two equal states of a file with a version are one content."""
+
+    is_file: bool = False
+    is_folder: bool = False
+    size: int = 0
+    version: str | None = None  # changes with the content; None: the place tells no such thing
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A directory of a local disk or an object store (`s3://`, `gs://`), by pyarrow.fs."""
+    """A directory of a local disk, or of an object store (`s3://`, `gs://`) by fsspec."""
 
     path: str
-    filesystem: fs.FileSystem
+    filesystem: fs.FileSystem  # for Arrow
+    remote: Any = None  # fsspec's file system; None: a local disk
 
     @classmethod
     def at(cls, location: str) -> Folder:
-        """The folder at a path or URI; it need not exist yet.
+        """The folder at a path or URL; it need not exist yet.
 
         Raises:
-            StoreError: a URI of no known kind.
+            StoreError: a URL of no known kind, with secrets in it, or of an object store whose
+                library is not installed.
         """
-        if "://" not in location:
-            return cls(str(Path(location).expanduser().absolute()), fs.LocalFileSystem())
-        try:
-            filesystem, path = fs.FileSystem.from_uri(location)
-        except (ValueError, OSError) as error:
-            raise StoreError(f"{location}: cannot be opened: {error}") from error
-        return cls(path, filesystem)
+        if location.startswith("file://"):
+            location = location.removeprefix("file://")
+        if not is_url(location):
+            path = str(Path(location).expanduser().absolute())
+            return cls(path, fs.LocalFileSystem())
+        return cls.on(*open_url(location))
+
+    @classmethod
+    def on(cls, remote: Any, path: str) -> Folder:
+        """The folder at a path of a file system of fsspec's."""
+        return cls(path.rstrip("/"), fs.PyFileSystem(fs.FSSpecHandler(remote)), remote)
 
     @property
     def is_local(self) -> bool:
         """Whether files can be renamed into place."""
-        return isinstance(self.filesystem, fs.LocalFileSystem)
+        return self.remote is None
 
     def join(self, name: str) -> str:
         """Path of a file below the folder, as `filesystem` takes it.
@@ -58,19 +75,40 @@ class Folder:
         except ValueError as error:
             raise StoreError(f"{self.path}: {error}") from error
 
+    def info(self, name: str) -> FileState:
+        """What there is under a name."""
+        path = self.join(name)
+        if self.remote is not None:
+            return self._remote_info(path)
+        try:
+            found = Path(path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return FileState()
+        if Path(path).is_dir():
+            return FileState(is_folder=True)
+        return FileState(True, False, found.st_size, str(found.st_mtime_ns))
+
+    def _remote_info(self, path: str) -> FileState:
+        with self.reaching(path):
+            try:
+                found = self.remote.info(path)
+            except FileNotFoundError:
+                return FileState()
+        if found["type"] != "file":
+            return FileState(is_folder=True)
+        version = found.get("ETag", found.get("etag"))
+        return FileState(True, False, int(found["size"]), version)
+
     def exists(self, name: str) -> bool:
         """Whether a committed file has this name."""
-        return bool(self.info(name).type == fs.FileType.File)
-
-    def info(self, name: str) -> fs.FileInfo:
-        """Kind, size and time of change of a file; its kind is `NotFound` if there is none."""
-        return self.filesystem.get_file_info(self.join(name))
+        return self.info(name).is_file
 
     def names(self, folder: str, *, recursive: bool = False) -> list[str]:
         """Sorted names of the files below `folder`, relative to it; [] if there is none."""
         base = self.join(folder) if folder else self.path
         selector = fs.FileSelector(base, recursive=recursive, allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
+        with self.reaching(base):
+            infos = self.filesystem.get_file_info(selector)
         files = (info.path for info in infos if info.type == fs.FileType.File)
         return sorted(_below(base, path) for path in files)
 
@@ -80,30 +118,38 @@ class Folder:
         Raises:
             StoreError: there is no such file.
         """
-        try:
-            with self.filesystem.open_input_stream(self.join(name)) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError as error:
-            raise StoreError(f"{self.join(name)}: no such file") from error
+        path = self.join(name)
+        with self.reaching(path):
+            try:
+                with self.filesystem.open_input_stream(path) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError as error:
+                raise StoreError(f"{path}: no such file") from error
 
     def sha256(self, name: str) -> str:
         """Hash of a file's content."""
-        with self.filesystem.open_input_file(self.join(name)) as stream:
+        path = self.join(name)
+        with self.reaching(path), self.filesystem.open_input_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def size(self, name: str) -> int:
         """Length of a file in bytes."""
-        return int(self.info(name).size)
+        return self.info(name).size
 
     def delete(self, name: str) -> None:
         """Removes one file; it may be gone already."""
-        if self.exists(name):
-            self.filesystem.delete_file(self.join(name))
+        path = self.join(name)
+        with self.reaching(path), suppress(FileNotFoundError):
+            if self.exists(name):
+                self.filesystem.delete_file(path)
 
     def delete_folder(self, name: str) -> None:
         """Removes a folder with all below it; it may be gone already."""
-        if self.info(name).type == fs.FileType.Directory:
-            self.filesystem.delete_dir(self.join(name))
+        path = self.join(name)
+        if not self.info(name).is_folder:
+            return
+        with self.reaching(path), suppress(FileNotFoundError):
+            self.filesystem.delete_dir(path)
 
     def leftovers(self, folder: str = "") -> list[str]:
         """Files of writers that were killed before they committed."""
@@ -114,8 +160,23 @@ class Folder:
         """Writes a small file so that it appears whole or not at all."""
         staged = self.stage(name)
         try:
-            staged.path.write_bytes(content)
+            with self.reaching(staged.path):
+                staged.path.write_bytes(content)
             staged.commit()
+        finally:
+            staged.discard()
+
+    def create(self, name: str, content: bytes) -> bool:
+        """As `write`, but only if there is no such file: of several writers, one succeeds.
+
+        Returns:
+            Whether it was this one.
+        """
+        staged = self.stage(name)
+        try:
+            with self.reaching(staged.path):
+                staged.path.write_bytes(content)
+            return staged.commit_first()
         finally:
             staged.discard()
 
@@ -129,18 +190,30 @@ class Folder:
         """
         # Not ending in .parquet: some readers' `*.parquet` takes hidden files too.
         temporary = f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{Path(name).name}.part"
-        try:
-            if not self.is_local:
-                return StagedFile(self, name, Path(tempfile.gettempdir()) / temporary)
-            parent = Path(self.join(name)).parent
+        path = self.join(name)
+        if not self.is_local:
+            return StagedFile(self, name, Path(tempfile.gettempdir()) / temporary)
+        with self.reaching(path, "choose another --store or make its folder writable"):
+            parent = Path(path).parent
             parent.mkdir(parents=True, exist_ok=True)
             (parent / temporary).touch(exist_ok=False)
             return StagedFile(self, name, parent / temporary)
-        except OSError as error:
-            raise StoreError(
-                f"{self.join(name)}: cannot be written: {error}; "
-                "choose another --store or make its folder writable"
-            ) from error
+
+    @contextmanager
+    def reaching(self, path: str | Path, cure: str | None = None) -> Iterator[None]:
+        """Whatever the disk, the network or the object store refuses becomes a StoreError.
+
+        Args:
+            path: of the file or folder, for the error's text.
+            cure: what to do about it.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, (OSError, *network_errors())):
+                raise
+            what = "cannot be written" if cure else "cannot be read or written"
+            raise StoreError(f"{path}: {what}: {error}" + (f"; {cure}" if cure else "")) from error
 
 
 @dataclass(frozen=True)
@@ -155,34 +228,41 @@ class StagedFile:
         """Gives the file its final name: a synced rename, or one upload.
 
         Raises:
-            StoreError: the upload failed; nothing has the final name then.
+            StoreError: the disk is full, or the upload failed; nothing has the final name then.
         """
-        if self.folder.is_local:
-            with self.path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            self.path.replace(self.folder.join(self.name))
+        target = self.folder.join(self.name)
+        with self.folder.reaching(target, "the disk or the network fails"):
+            if self.folder.remote is not None:
+                self.folder.remote.put_file(str(self.path), target)
+                return
+            _sync(self.path)
+            self.path.replace(target)
             _sync_directory(self.path.parent)
-            return
-        try:
-            self._upload()
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder.join(self.name)}: cannot be written: {error}"
-            ) from error
 
-    def _upload(self) -> None:
-        target = self.folder.filesystem.open_output_stream(self.folder.join(self.name))
-        try:
-            with self.path.open("rb") as source, target:
-                shutil.copyfileobj(source, target, _COPY_BYTES)
-        except BaseException:
-            # Closing the stream, which an error does too, published what had been written.
-            self.folder.delete(self.name)
-            raise
+    def commit_first(self) -> bool:
+        """As `commit`, unless there is a file of that name; whether it was done."""
+        target = self.folder.join(self.name)
+        with self.folder.reaching(target, "the disk or the network fails"):
+            try:
+                if self.folder.remote is not None:
+                    content = self.path.read_bytes()
+                    self.folder.remote.pipe_file(target, content, mode="create")
+                    return True
+                _sync(self.path)
+                os.link(self.path, target)
+            except FileExistsError:
+                return False
+            _sync_directory(self.path.parent)
+            return True
 
     def discard(self) -> None:
         """Removes what was written and not committed."""
         self.path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _below(base: str, path: str) -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyarrow import fs
-
 from schemas.errors import StoreError
 from schemas.files import Folder
 from schemas.slices import TableFile
 
-_WHOLE: Final[set[tuple[str, int, int | None, str]]] = set()  # path, bytes, time, hash: was equal
+_WHOLE: Final[set[tuple[str, int, str | None, str]]] = set()  # path, bytes, version, hash
 
 
 def check_file(folder: Folder, file: TableFile, *, trust: bool) -> None:
@@ -41,15 +39,15 @@ def file_problem(
     """As `check_file`: what is wrong with a file, or None; `anew` hashes it once more."""
     name = f"{file.table}/{file.file}"
     info = folder.info(name)
-    if info.type != fs.FileType.File:
+    if not info.is_file:
         return "missing"
     if info.size != file.bytes:
         return f"expected {file.bytes} bytes, got {info.size}"
-    known = (folder.join(name), file.bytes, info.mtime_ns, file.sha256)
+    known = (folder.join(name), file.bytes, info.version, file.sha256)
     if trust or (known in _WHOLE and not anew):
         return None
     if folder.sha256(name) != file.sha256:
         return "its SHA-256 is not the manifest's: the content has changed"
-    if info.mtime_ns is not None:  # else nothing would tell a later change
+    if info.version is not None:  # else nothing would tell a later change
         _WHOLE.add(known)
     return None

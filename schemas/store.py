@@ -41,7 +41,7 @@ _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so me
 _BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a fifth to a third longer
 
 
-_Stamp = tuple[int | None, int | None]  # size and time of a manifest: whether to parse it again
+_Stamp = tuple[int, str | None]  # of a manifest: whether to parse it again
 
 
 class Store:
@@ -274,9 +274,9 @@ class Store:
 
     def _parse(self, name: str) -> AnyTableManifest:
         info = self.folder.info(name)
-        stamp = (info.size, info.mtime_ns)
+        stamp = (info.size, info.version)
         known = self._parsed.get(name)
-        if known is None or known[0] != stamp or None in stamp:
+        if known is None or known[0] != stamp or info.version is None:
             manifest = parse_manifest(self.folder.read(name), origin=self.folder.join(name))
             known = self._parsed[name] = (stamp, manifest)
         return known[1]
@@ -342,7 +342,10 @@ class Store:
 
     def _footer(self, name: str) -> pq.FileMetaData:
         try:
-            with self.folder.filesystem.open_input_file(self.folder.join(name)) as stream:
+            with (
+                self.folder.reaching(name),
+                self.folder.filesystem.open_input_file(self.folder.join(name)) as stream,
+            ):
                 return pq.read_metadata(stream)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(
@@ -370,7 +373,10 @@ class Store:
         self._check(table, piece.file)
         name = self.folder.join(f"{table}/{piece.file}")
         try:
-            with self.folder.filesystem.open_input_file(name) as stream:
+            with (
+                self.folder.reaching(name),
+                self.folder.filesystem.open_input_file(name) as stream,
+            ):
                 file = pq.ParquetFile(stream)
                 yield from file.iter_batches(rows or ROW_GROUP_ROWS, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
@@ -395,7 +401,8 @@ class Store:
         self._check(table, piece.file)
         name = self.folder.join(f"{table}/{piece.file}")
         try:
-            return pq.read_table(name, columns=columns, filesystem=self.folder.filesystem)
+            with self.folder.reaching(name):
+                return pq.read_table(name, columns=columns, filesystem=self.folder.filesystem)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{name}: cannot be read: {error}") from error
 

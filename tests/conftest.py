@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
+import requests
 
 from relabel.source import Source
 from schemas.store import Store
 from tests import small
 
+S3_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 ROOT = Path(__file__).parent.parent
 BRIDGE = ROOT.parent / "shared" / "data" / "bridge_dataset" / "1.0.0"
 
@@ -59,6 +67,31 @@ def store(_finished: Path, tmp_path: Path, row_groups_of_three: None) -> Store:
 def empty_store(source: Source, tmp_path: Path, row_groups_of_three: None) -> Store:
     """A store that has its plan and no table."""
     return Store.create(str(tmp_path / "empty.store"), small.store_manifest(source))
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # slow to import, for the few tests that need it
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 endpoint on this machine, with an empty bucket `bucket`; its URL."""
+    for name, value in S3_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_server)
+    requests.post(f"{_s3_server}/moto-api/reset", timeout=10)
+    filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
+    filesystem.mkdir("bucket")
+    yield _s3_server
+    fsspec.asyn.reset_lock()
 
 
 @pytest.fixture

@@ -328,8 +328,7 @@ def tree(location: Path, *, manifests: bool = True) -> dict[str, bytes]:
 def memory_folder(path: str) -> Folder:
     """A folder that is not on a local disk: files are uploaded, nothing can be renamed."""
     import fsspec
-    from pyarrow import fs
 
     filesystem = fsspec.filesystem("memory", skip_instance_cache=True)
     filesystem.rm(f"/{path}", recursive=True) if filesystem.exists(f"/{path}") else None
-    return Folder(path, fs.PyFileSystem(fs.FSSpecHandler(filesystem)))
+    return Folder.on(filesystem, path)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
-from pyarrow import fs
 
 from schemas.errors import StoreError
 from schemas.files import Folder
+from schemas.object_stores import redacted
 from tests import small
 
 
@@ -30,14 +31,16 @@ def uploaded(directory: Path) -> Folder:
     return small.memory_folder(f"test/{directory.name}/store")
 
 
-def subtree(directory: Path) -> Folder:
-    # Only the filesystem's type says that files are uploaded; folders must be there before.
-    (directory / "store" / "a" / "b").mkdir(parents=True)
-    (directory / "store" / "steps").mkdir()
-    return Folder("", fs.SubTreeFileSystem(str(directory / "store"), fs.LocalFileSystem()))
+def in_bucket(directory: Path) -> Folder:
+    return Folder.at(f"s3://bucket/{directory.name}/store")
 
 
-FOLDERS: list[Callable[[Path], Folder]] = [local, by_uri, uploaded, subtree]
+FOLDERS: list[Callable[[Path], Folder]] = [local, by_uri, uploaded, in_bucket]
+
+
+@pytest.fixture(autouse=True)
+def _s3(s3: str) -> None:
+    """An object store on this machine."""
 
 
 @pytest.fixture(params=FOLDERS, ids=lambda make: make.__name__)
@@ -130,12 +133,9 @@ def test_nothing_is_left_when_the_commit_fails(
     def no_space(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    def half_an_upload(source: IO[bytes], target: IO[bytes], _: int) -> None:
-        target.write(source.read(3))
-        no_space()
-
     monkeypatch.setattr(os, "fsync", no_space)
-    monkeypatch.setattr(shutil, "copyfileobj", half_an_upload)
+    if folder.remote is not None:
+        monkeypatch.setattr(folder.remote, "put_file", no_space)
     with pytest.raises((StoreError, OSError), match="No space left"):
         folder.write("steps/x", b"content")
     assert folder.names("", recursive=True) == []
@@ -226,6 +226,35 @@ def test_an_unknown_kind_of_location() -> None:
         Folder.at("ftp://host/x")
 
 
-def test_an_upload_to_a_place_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"nowhere/x: cannot be written"):
-        subtree(tmp_path).write("nowhere/x", b"")
+def test_a_bucket_that_is_not_there_is_a_store_error() -> None:
+    with pytest.raises(StoreError, match=r"nowhere/s/x: cannot be written"):
+        Folder.at("s3://nowhere/s").write("x", b"")
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["s3://KEY:hunter2@bucket/s", "gs://bucket/s?token=hunter2", "s3://bucket/s?secret_key=hunter2"],
+)
+def test_a_location_with_keys_is_refused_without_telling_them(location: str) -> None:
+    with pytest.raises(StoreError, match=r"must not carry keys.*AWS_ACCESS_KEY_ID") as told:
+        Folder.at(location)
+    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in redacted(f"vlm-relabel score --store {location} --name v1")
+
+
+def test_a_missing_library_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(
+        StoreError, match=r"gs:// needs a library: pip install 'vlm-relabel\[gcs\]'"
+    ):
+        Folder.at("gs://bucket/s")
+
+
+def test_of_many_creators_one_succeeds(folder: Folder, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: folder.create("a/plan", bytes([n])), range(8)))
+    assert won.count(True) == 1
+    assert folder.read("a/plan") == bytes([won.index(True)])
+    assert not folder.create("a/plan", b"late")
+    assert folder.names("", recursive=True) == ["a/plan"]
+    assert staged_uploads(tmp_path) == []
