@@ -9,9 +9,11 @@ ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safete
 AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
 HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
+GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
 DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
+    "moto[server]>=5",  # an S3 endpoint
     *("polars>=1", "datasets>=3"),  # that read a table's folder
     *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "types-psutil", "pandas-stubs"),
 ]
@@ -50,9 +52,11 @@ setup(
     ],
     extras_require={
         "demo": DEMO,
+        "gcs": GCS,
+        "s3": S3,
         "hf": HUGGING_FACE,
         "tensorboard": TENSORBOARD,
-        "test": [*DEMO, *HUGGING_FACE, *TENSORBOARD, *TEST],
+        "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.entry:main"]},
 )

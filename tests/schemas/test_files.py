@@ -233,7 +233,11 @@ def test_a_bucket_that_is_not_there_is_a_store_error() -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["s3://KEY:hunter2@bucket/s", "gs://bucket/s?token=hunter2", "s3://bucket/s?secret_key=hunter2"],
+    [
+        "s3://KEY:hunter2@bucket/s",
+        "gs://bucket/s?token=hunter2",
+        "s3://bucket/s?secret_key=hunter2",
+    ],
 )
 def test_a_location_with_keys_is_refused_without_telling_them(location: str) -> None:
     with pytest.raises(StoreError, match=r"must not carry keys.*AWS_ACCESS_KEY_ID") as told:
