@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from pipelines.options import EmbedOptions, JobOptions, LoadEncoder, OpenClipLoader, ScoreOptions
 from relabel.embedding import SourceTable
-from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals, mine_goals
-from relabel.readings import check_lengths, read_prompts
+from relabel.goal_files import FIELD_PREFIX, goals_table, load_goals
+from relabel.mined_goals import MinedGoals, mine_goals, mined_fields
+from relabel.prompts import resolve_prompts
+from relabel.readings import Readings, check_lengths
 from relabel.rewards import Scorer, bind, parse_reward
 from relabel.source import Source
 from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
@@ -34,7 +36,6 @@ from schemas.manifests import (
 from schemas.names import check_name
 from schemas.slices import TableFile, plan_slices
 from schemas.store import GOAL_SET, GOALS, Store
-from schemas.text_fields import text_field
 
 
 @dataclass(frozen=True)
@@ -186,16 +187,6 @@ def _store_manifest(what: EmbedOptions, source: Source) -> StoreManifest:
     )
 
 
-def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
-    """Refuses a field that goals cannot be mined from, before anything is embedded.
-
-    Raises:
-        GoalError: it is no text of the source.
-    """
-    if isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX):
-        text_field(manifest, what.goals.removeprefix(FIELD_PREFIX))
-
-
 def plan_scoring(
     options: JobOptions,
     what: ScoreOptions,
@@ -221,10 +212,18 @@ def plan_scoring(
     function = parse_reward(what.reward, **what.parameters)
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
-    goals = _goals(what, store)
+    given = _goals(what, store)
+    goals = given.goals if isinstance(given, MinedGoals) else given
     if isinstance(encoder, LimitsTexts):
         check_lengths(goals, encoder.long_texts)
-    prompts, vectors, norms = read_prompts(goals, encoder.encode_texts)
+    readings = Readings(goals, encoder.encode_texts)
+    alike = readings.alike()
+    notes: tuple[str, ...] = ()
+    if isinstance(given, MinedGoals):
+        given = given.merged(alike)
+        goals, notes = given.goals, given.notes
+    prompts = resolve_prompts(goals, alike)
+    vectors, norms = readings.means(prompts.texts)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
     scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
     manifest = RewardManifest(
@@ -247,10 +246,20 @@ def plan_scoring(
         reward_range=scorer.reward_range,
     )
     table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
-    return ScorePlan(manifest, scorer, table, goals, prompts.notes)
+    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes))
 
 
-def _goals(what: ScoreOptions, store: Store) -> GoalSet:
+def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
+    """Refuses fields that goals cannot be mined from, before anything is embedded.
+
+    Raises:
+        GoalError: one is no text of the source.
+    """
+    if isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX):
+        mined_fields(manifest, what.goals.removeprefix(FIELD_PREFIX))
+
+
+def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
     if isinstance(what.goals, tuple):
         nulls = DEFAULT_NULL_PROMPTS if what.null_prompts is None else what.null_prompts
         return GoalSet.from_texts(what.goals, name="given", null_prompts=nulls)

@@ -1,23 +1,19 @@
-"""Where a goal set comes from: a file, or the instructions of the source itself."""
+"""Goals files, and the table that a goal set becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from fsspec.core import open as open_any
 
-from relabel.instructions import texts
 from relabel.prompts import Prompts
 from schemas import fields
 from schemas.errors import GoalError
 from schemas.goal_text import MAX_CHARACTERS
-from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
-from schemas.store import Store
+from schemas.goals import GoalSet
 from schemas.tables import Array
-from schemas.text_fields import text_field
 
 FIELD_PREFIX: Final = "field:"
 
@@ -41,49 +37,6 @@ def load_goals(path: str) -> GoalSet:
         ) from error
     parse = GoalSet.from_json if path.lower().endswith(".json") else GoalSet.from_yaml
     return parse(text, origin=path)
-
-
-def mine_goals(store: Store, column: str, null_prompts: Sequence[str] | None = None) -> GoalSet:
-    """One goal per distinct instruction stored in a store.
-
-    Args:
-        store: its tables may still be unfinished, but need all slices.
-        column: a text field: "language_instruction", "episode_metadata.task". Texts that it
-            lists together are phrasings of one goal.
-        null_prompts: captions of frames that show none of them; None is the default.
-
-    Raises:
-        GoalError: no such text field, or it holds no text.
-    """
-    field = text_field(store.manifest, column)
-    together: dict[tuple[str, ...], None] = {}
-    for piece in store.slices:
-        values = store.read_slices(field.table, [piece], [field.name]).column(field.name)
-        together.update(dict.fromkeys(_phrasings(values)))
-    nulls = DEFAULT_NULL_PROMPTS if null_prompts is None else tuple(null_prompts)
-    name = f"field-{field.name}"
-    if not field.phrasings:
-        return GoalSet.from_texts(sorted(t for (t,) in together), name=name, null_prompts=nulls)
-    return GoalSet.from_phrasings(_joined(sorted(together)), name=name, null_prompts=nulls)
-
-
-def _phrasings(column: pa.ChunkedArray) -> list[tuple[str, ...]]:
-    """The distinct texts or lists of texts of a column, in order of appearance."""
-    rows, values = texts(column)
-    lists: dict[int, list[str]] = {}
-    for row, text in zip(rows.tolist(), values.to_pylist(), strict=True):
-        lists.setdefault(row, []).append(text.strip())
-    return list(dict.fromkeys(tuple(dict.fromkeys(own)) for own in lists.values()))
-
-
-def _joined(lists: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Lists that share a text, as one: a phrasing names one goal."""
-    goals: list[dict[str, None]] = []
-    for own in lists:
-        shared = [goal for goal in goals if not goal.keys().isdisjoint(own)]
-        merged = dict.fromkeys([*(text for goal in shared for text in goal), *own])
-        goals = [goal for goal in goals if goal not in shared] + [merged]
-    return [tuple(goal) for goal in goals]
 
 
 def goals_table(

@@ -171,6 +171,7 @@ class GoalSet(_Strict):
         cls,
         phrasings: Sequence[tuple[str, ...]],
         *,
+        spoken: Sequence[tuple[str, ...]] | None = None,
         name: str = "goals",
         null_prompts: Sequence[str] = DEFAULT_NULL_PROMPTS,
     ) -> GoalSet:
@@ -178,6 +179,7 @@ class GoalSet(_Strict):
 
         Args:
             phrasings: of each goal, none of them empty.
+            spoken: further texts that name each goal; None: there are none.
             name: of the goal set.
             null_prompts: captions of frames that show none of them.
 
@@ -186,8 +188,9 @@ class GoalSet(_Strict):
         """
         if not phrasings:
             raise GoalError("goals: expected at least one non-empty text, got none")
-        ids = _slugs([own[0] for own in phrasings])
-        goals = tuple(Goal(id=i, texts=own) for i, own in zip(ids, phrasings, strict=True))
+        named = [()] * len(phrasings) if spoken is None else spoken
+        told = zip(_slugs(phrasings), phrasings, named, strict=True)
+        goals = tuple(Goal(id=i, texts=own, spoken=more) for i, own, more in told)
         used = {text for own in phrasings for text in own}
         nulls = tuple(text for text in null_prompts if text not in used)
         return cls.from_mapping({"name": name, "goals": goals, "null_prompts": nulls})
@@ -262,12 +265,13 @@ def _self_negatives(goal: Goal) -> list[str]:
     return [f"goal {goal.id!r} has its own text as a negative: {brief(equal)}"] if equal else []
 
 
-def _slugs(texts: Sequence[str]) -> list[str]:
-    """A readable, unique and stable id per distinct text."""
-    slugs = [re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "goal" for text in texts]
+def _slugs(phrasings: Sequence[tuple[str, ...]]) -> list[str]:
+    """A readable, unique and stable id per distinct tuple of texts."""
+    firsts = [own[0].lower() for own in phrasings]
+    slugs = [re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:60] or "goal" for text in firsts]
     hashed = [
         f"{slug}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-        for slug, text in zip(slugs, texts, strict=True)
+        for slug, text in zip(slugs, map("\n".join, phrasings), strict=True)
     ]
     taken = Counter((*slugs, *hashed))
     return [slug if taken[slug] == 1 else own for slug, own in zip(slugs, hashed, strict=True)]

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from pipelines.goal_jobs import build_goals
 from pipelines.jobs import embed, relabel, score
-from pipelines.options import JobOptions
-from schemas.enums import Timing
+from pipelines.options import GoalDatasetOptions, JobOptions
+from schemas.enums import Kind, Timing
 from schemas.errors import GoalError
+from schemas.goal_datasets import IndexOptions
 from schemas.store import Store
 from tests.pipelines.job_options import Embedding, Scoring
+from tests.pipelines.small_source import write_source
 from vlm_relabel.console import show_job
 
 ALIKE = """
@@ -54,6 +57,65 @@ def test_goals_that_are_alike_are_rewarded_together_and_noted(
     assert "note: goals crimson" in capsys.readouterr().out
     again = score(job, scoring(goals=alike))
     assert again.notes == done.notes, "nothing to do, and still told"
+
+
+SAID = ["make it red", "Make it red.", "make it red!", "turn the red on", "make it blue"]
+
+
+def speak(episodes: list[dict[str, Any]]) -> None:
+    """Every episode says one of `SAID` in all its steps."""
+    for episode, text in zip(episodes, SAID, strict=True):
+        for step in episode["steps"]:
+            step["language_instruction"] = text
+
+
+def test_mined_spellings_are_one_goal_commanded_by_all_of_them(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "said", [2] * 5, [3, 2], change=speak)
+    field = "field:language_instruction"
+    done = relabel(job, embedding(source=str(source)), scoring(goals=field))
+    assert [goal.goal_id for goal in done.goals] == ["make-it-blue", "make-it-red"]
+    assert "2 of the texts of the source differ from a commoner one only in case" in done.notes[0]
+    assert "“turn the red on” and “Make it red.”" in done.notes[1]
+    store = Store.open(job.store)
+    assert store.goals("v1").column("spoken").to_pylist() == [[], ["turn the red on"]]
+    index = IndexOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    built = build_goals(job, GoalDatasetOptions("told", index=index))
+    assert not any("instruction" in warning for warning in built.warnings)
+    rows = store.read("goal_datasets/told")
+    assert rows.column("goal").to_pylist() == [1, 1, 1, 1, 0]
+    assert rows.column("kind").to_pylist() == ["commanded"] * 5
+
+
+def test_templates_leave_the_command_alone(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "said", [2] * 5, [3, 2], change=speak)
+    path = tmp_path / "goals.yaml"
+    path.write_text(
+        """
+        templates: ["a photo of {}."]
+        goals:
+          - {id: red, texts: [make it RED], spoken: [turn the red on]}
+          - {id: blue, texts: [make it blue]}
+        """
+    )
+    relabel(job, embedding(source=str(source)), scoring(goals=str(path)))
+    index = IndexOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    build_goals(job, GoalDatasetOptions("told", index=index))
+    rows = Store.open(job.store).read("goal_datasets/told")
+    assert rows.column("goal").to_pylist() == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("names", ["wish", "language_instruction,action", "language_instruction,"])
+def test_a_wrong_field_is_refused_before_anything_is_embedded(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, names: str, counted: Any, store: Path
+) -> None:
+    with pytest.raises(GoalError, match="no such text field; there are language_instruction"):
+        relabel(job, embedding(), scoring(goals=f"field:{names}"))
+    assert not store.exists()
+    assert not counted.frames
 
 
 def test_texts_that_are_too_long_are_refused_before_anything_is_embedded(

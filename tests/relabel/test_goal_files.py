@@ -1,4 +1,4 @@
-"""Goal sets from files and from a store's own instructions, and the table they become."""
+"""Goal sets from files, and the table they become."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from relabel.goal_files import goals_table, load_goals, mine_goals
+from relabel.goal_files import goals_table, load_goals
 from relabel.readings import EncodeTexts, read_prompts
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import GoalError
 from schemas.goals import GoalSet
-from schemas.store import MANIFEST, Store
 from schemas.tables import matrix
-from tests import small
 
 COLOURS = PixelMeanEncoder()
 TEXT = """
@@ -45,40 +43,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"caf\xe9")
     with pytest.raises(GoalError, match=r"latin.yaml: cannot be read"):
         load_goals(str(tmp_path / "latin.yaml"))
-
-
-@pytest.mark.parametrize("column", ["language_instruction"])
-def test_distinct_instructions_become_goals(store: Store, column: str) -> None:
-    goals = mine_goals(store, column)
-    assert [goal.texts for goal in goals.goals] == [("fermé",), ("open the drawer",)]
-    assert goals.name == "field-language_instruction"
-    assert goals.null_prompts == ("an empty room",)
-    assert mine_goals(store, column, null_prompts=["a table"]).null_prompts == ("a table",)
-    assert mine_goals(store, column, null_prompts=[]).null_prompts == ()
-
-
-def test_goals_can_be_mined_before_the_steps_are_finished(store: Store) -> None:
-    store.folder.delete(f"steps/{MANIFEST}")
-    assert len(mine_goals(store, "language_instruction").goals) == 2
-
-
-@pytest.mark.parametrize("column", ["instruction", "action", "observation/front"])
-def test_a_field_that_is_no_text_lists_the_texts(store: Store, column: str) -> None:
-    with pytest.raises(
-        GoalError, match=rf"field:{column}: no such text field; there are language_instruction, "
-    ):
-        mine_goals(store, column)
-
-
-def test_a_field_without_text_is_refused(tmp_path: Path) -> None:
-    items = small.episodes()
-    for step in (step for episode in items for step in episode["steps"]):
-        step["language_instruction"] = "  "
-    source = small.write_source(tmp_path / "src", items)
-    store = Store.create(str(tmp_path / "store"), small.store_manifest(source))
-    small.embed(store, source, small.source_tables(store, []))
-    with pytest.raises(GoalError, match="at least one non-empty text, got none"):
-        mine_goals(store, "language_instruction")
 
 
 def by_hash(texts: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relabel.goal_files import mine_goals
+from relabel.mined_goals import mine_goals
 from relabel.source import Source
 from schemas import fields
 from schemas.errors import RelabelError
@@ -70,7 +70,7 @@ def _read(odd: Odd, directory: str, tmp_path: Path) -> tuple[Source, Store]:
     store = Store.create(str(tmp_path / "store"), small.store_manifest(source))
     small.embed(store, source, small.source_tables(store, []))
     if odd.mine is not None:
-        mined = mine_goals(store, odd.mine)
+        mined = mine_goals(store, odd.mine).goals
         assert [goal.texts for goal in mined.goals] == odd.goals
     return source, store
 

@@ -309,6 +309,17 @@ def test_ids_from_texts_are_unique_and_valid(texts: list[str]) -> None:
     assert GoalSet.from_mapping(goals.model_dump()) == goals
 
 
+def test_goals_of_several_phrasings_have_ids_of_their_own() -> None:
+    told = [("open it", "a"), ("open it", "b"), ("shut it",)]
+    goals = GoalSet.from_phrasings(told, spoken=[(), ("go",), ()])
+    assert [goal.texts for goal in goals.goals] == told
+    assert [goal.spoken for goal in goals.goals] == [(), ("go",), ()]
+    first, second, third = (goal.id for goal in goals.goals)
+    assert first != second
+    assert first.startswith("open-it-") and second.startswith("open-it-")
+    assert third == "shut-it"
+
+
 def test_a_mined_text_is_no_null_prompt() -> None:
     goals = GoalSet.from_texts(["an empty room", "x"], null_prompts=["an empty room", "nothing"])
     assert goals.null_prompts == ("nothing",)
