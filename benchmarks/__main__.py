@@ -26,6 +26,7 @@ RUNS = (
     ("table_size",),
     ("first_batch",),
     ("replay",),
+    ("precision",),
     ("levers",),
 )
 

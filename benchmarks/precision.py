@@ -116,7 +116,7 @@ def measure(case: Case, device: str, repeats: int) -> dict[str, dict[str, float]
 
 
 def _lowered(full: OpenClipEncoder, precision: str, whole: bool) -> OpenClipEncoder:
-    """The same encoder in another precision; also one that `load_encoder` refuses on a CPU."""
+    """The same encoder in another precision."""
     spec = full.spec.model_copy(update={"precision": precision})
     model = copy.deepcopy(full._model)
     made = OpenClipEncoder(model, full._tokenizer, spec, full.device, "measured")

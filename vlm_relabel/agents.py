@@ -327,11 +327,11 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
     seen = _embedding_seen(config, dataset)
     if values["encoder"] is None:
         return _Vlm()
-    from relabel.encoder import load_encoder
+    from relabel.encoder import load_stored
 
     scored = dataset.store.rewards(dataset.manifest.rewards).encoder
     wanted = scored if seen is None else seen
-    encoder = load_encoder(values["encoder"], device=values["device"], precision=wanted.precision)
+    encoder = load_stored(values["encoder"], wanted, device=values["device"])
     if encoder.spec.fingerprint != wanted.fingerprint:
         what = "the rewards were made" if seen is None else "what the agent sees was embedded"
         raise RunError(

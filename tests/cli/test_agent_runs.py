@@ -242,7 +242,7 @@ def test_encoder_is_loaded_as_the_store_says(
     fine(run, *words(made / "store", out, "--observation", "observation.state"))
     rollout = ("--fqe-steps", 0, "--env", ROOM, "--episodes", 1, "--encoder", "fake")
     fine(run, "evaluate", out, *rollout)
-    assert asked == [("fake", {"device": "cpu", "precision": "float32"})]
+    assert asked == [("fake", {"device": "cpu", "precision": "float32", "preprocess": {}})]
     monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: Other())
     message = refusal(run("evaluate", out, *rollout, "--json"))
     assert "--encoder fake: the rewards were made with pixel-mean:0 at float32" in message
