@@ -19,6 +19,7 @@ from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
 from schemas.errors import StoreError
+from schemas.goal_basis import basis, dataset_goals
 from schemas.goal_datasets import (
     GOAL,
     KIND,
@@ -67,13 +68,14 @@ class GoalDataset:
             raise StoreError(f"{store.location}/goal_datasets/{name}: another kind of manifest")
         self.store = store
         self.manifest = manifest
-        rewards = store.rewards(manifest.rewards)
-        if rewards.fingerprint != manifest.rewards_fingerprint:
+        self.basis = basis(store, manifest)
+        rewards = self.basis.rewards
+        if rewards is not None and rewards.fingerprint != manifest.rewards_fingerprint:
             raise StoreError(
                 f"{store.location}/goal_datasets/{name}: its reward set {manifest.rewards!r} was "
                 "made anew since; build it again with `vlm-relabel build-goals … --overwrite`"
             )
-        self.goals = store.goals(manifest.rewards)
+        self.goals = dataset_goals(store, manifest)
         self.index = store.read(manifest.table)
         self._actions: dict[ActionLayout, Actions] = {}
 
@@ -99,13 +101,31 @@ class GoalDataset:
         goals = rows.column(GOAL).to_pylist()
         return [(g, float(s)) for g, s in zip(goals, rows.column(SUCCESS).to_pylist(), strict=True)]
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether the goals have text embeddings: those of a reward set have."""
+        return fields.TEXT_EMBEDDING in self.goals.column_names
+
+    @property
+    def default_encoding(self) -> GoalEncoding:
+        """How goals are put behind observations unless it is said."""
+        if self.has_texts:
+            return GoalEncoding.TEXT
+        return GoalEncoding.NONE if self.goals.num_rows == 1 else GoalEncoding.ONE_HOT
+
     def goal_table(self, encoding: GoalEncoding) -> Floats | None:
         """(G, E) float32 vectors put behind observations.
 
         Raises:
-            StoreError: no conditioning was asked for, with several goals.
+            StoreError: no conditioning was asked for, with several goals; goals without texts.
         """
         if encoding is GoalEncoding.TEXT:
+            if not self.has_texts:
+                raise StoreError(
+                    f"{self.store.location}/{self.manifest.table}: goals 'text': it was made "
+                    "without a reward set, so its goals have no text embedding; take one-hot, or "
+                    "none for one goal"
+                )
             return as_matrix(self.goals.column(fields.TEXT_EMBEDDING))
         if encoding is GoalEncoding.ONE_HOT:
             return np.eye(self.goals.num_rows, dtype=np.float32)

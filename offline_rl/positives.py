@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from offline_rl.replay import Ints, Trajectories
 from schemas import fields
-from schemas.goal_datasets import GoalDatasetManifest, is_difference
+from schemas.goal_basis import basis
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.store import Store
 from schemas.tables import matrix
 
@@ -28,17 +29,15 @@ def reached(store: Store, dataset: GoalDatasetManifest, rows: Trajectories) -> B
     Returns:
         (N,) for the transitions of the rows, row after row.
     """
-    above = np.float32(dataset.options.success_above)
-    if dataset.source_column is not None:
+    made_of = basis(store, dataset)
+    if made_of.binary:
         return rows.rewards >= 1 + dataset.options.step_reward
-    rewards = store.rewards(dataset.rewards)
-    if rewards.binary:
-        return rows.rewards >= 1 + dataset.options.step_reward
-    if not is_difference(rewards.function):
+    above = np.float32(made_of.above)
+    if not made_of.difference:
         return rows.rewards > above
     within = np.arange(len(rows.rewards)) - np.repeat(rows.offset, rows.count)
     frame = np.repeat(rows.first, rows.count) + within + 1
-    scores = _scores(store, rewards.table, frame, np.repeat(rows.goal, rows.count))
+    scores = _scores(store, made_of.table, frame, np.repeat(rows.goal, rows.count))
     found: Bools = scores > above
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 from pydantic import BaseModel, ConfigDict
@@ -18,16 +19,17 @@ from pipelines.plans import made_by
 from pipelines.progress import Watch, watched
 from pipelines.report import JobReport, report
 from pipelines.runners import run_pipeline
+from relabel.goal_files import load_goals
 from relabel.index_inputs import IndexInputs, index_inputs
 from relabel.instruction_notes import instruction_notes
 from relabel.positives import check_positives
 from relabel.statistics import statistics_warnings, with_statistics
 from schemas import fields
-from schemas.enums import Kind
+from schemas.enums import Kind, Timing
 from schemas.errors import StoreError
-from schemas.goal_datasets import GoalDatasetManifest
+from schemas.goal_basis import truth_column, width
+from schemas.goal_datasets import DatasetGoal, GoalDatasetManifest
 from schemas.manifests import AnyTableManifest
-from schemas.names import check_name
 from schemas.slices import Slice
 from schemas.store import Store
 
@@ -80,32 +82,98 @@ def plan_datasets(
     """What the datasets are to be, the one of the rewards first.
 
     Raises:
-        StoreError: no such reward set, or it is unfinished; shares that leave nothing to train.
+        StoreError: no such reward set, or it is unfinished; shares that leave nothing to train;
+            options that do not go together.
+        GoalError: no such goals file.
     """
-    check_name("--name", what.name)
-    check_name("--rewards", what.rewards)
     index = what.index
     if index.validation + index.test >= 1:
         raise StoreError(
             f"--validation {index.validation:g} and --test {index.test:g} leave no episode to "
             "train on; expected a sum below 1"
         )
+    shared: dict[str, Any] = {
+        "source_fingerprint": store.manifest.source.fingerprint,
+        "made_by": made_by(options),
+        "command": options.command,
+        "options": index,
+        "materialized": what.materialize,
+    }
+    if what.rewards is None:
+        return [_of_a_column(what, store, shared)]
+    _refuse_alone(what)
     rewards = store.rewards(what.rewards)
     columns = [("", None)] if what.truth is None else [("", None), (TRUE_SUFFIX, what.truth)]
     return [
         GoalDatasetManifest(
             name=what.name + suffix,
-            source_fingerprint=store.manifest.source.fingerprint,
-            made_by=made_by(options),
-            command=options.command,
             rewards=rewards.name,
             rewards_fingerprint=rewards.fingerprint,
             source_column=column,
-            options=index,
-            materialized=what.materialize,
+            **shared,
         )
         for suffix, column in columns
     ]
+
+
+def _of_a_column(
+    what: GoalDatasetOptions, store: Store, shared: dict[str, Any]
+) -> GoalDatasetManifest:
+    """A dataset with no reward set behind it."""
+    if what.truth is None:
+        raise StoreError(
+            "--no-rewards: expected a column to learn from instead, got none; give --truth COLUMN, "
+            f"such as {fields.REWARD}, the environment's own reward"
+        )
+    spec = truth_column(store, what.truth)
+    return GoalDatasetManifest(
+        name=what.name,
+        rewards=None,
+        rewards_fingerprint=None,
+        source_column=spec.name,
+        timing=column_timing(spec.name) if what.timing is None else what.timing,
+        goals=_column_goals(what, store, spec.name, width(spec)),
+        **shared,
+    )
+
+
+def column_timing(column: str) -> Timing:
+    """Which frame a transition looks at in a column, unless it is said.
+
+    RLDS keeps the reward of an action in the action's own step. Any other column is taken to tell
+    what is true of its frame, so that an action's outcome is in the next one.
+    """
+    return Timing.SAME_FRAME if column == fields.REWARD else Timing.NEXT_FRAME
+
+
+def _column_goals(
+    what: GoalDatasetOptions, store: Store, column: str, count: int
+) -> tuple[DatasetGoal, ...]:
+    if what.goals is None:
+        ids = [column] if count == 1 else [f"{column}-{place}" for place in range(count)]
+        return tuple(DatasetGoal(id=i) for i in ids)
+    goals = load_goals(what.goals).goals
+    if len(goals) != count:
+        raise StoreError(
+            f"{store.location}/steps: truth column {column!r}: expected one value per goal of "
+            f"{what.goals}, {len(goals)}, got {count} per frame"
+        )
+    texts = ((*goal.texts, *goal.spoken) for goal in goals)
+    return tuple(
+        DatasetGoal(id=goal.id, family=goal.family, texts=own)
+        for goal, own in zip(goals, texts, strict=True)
+    )
+
+
+def _refuse_alone(what: GoalDatasetOptions) -> None:
+    """Options that mean something without a reward set only."""
+    given = {"--goals": what.goals, "--timing": what.timing}
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise StoreError(
+            f"{', '.join(wrong)}: only with --no-rewards; the reward set {what.rewards} has goals "
+            "and a timing of its own"
+        )
 
 
 def _build(

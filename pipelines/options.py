@@ -139,10 +139,12 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class GoalDatasetOptions:
-    """Rewards to a goal-conditioned dataset."""
+    """Rewards, or a column of truth, to a goal-conditioned dataset."""
 
     name: str
-    rewards: str = "v1"  # reward set
+    rewards: str | None = "v1"  # reward set; None: `truth` is all that there is
     index: IndexOptions = field(default_factory=IndexOptions)
     truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
     materialize: bool = False  # also write flat transitions
+    goals: str | None = None  # without a reward set: goals file of the column's goals
+    timing: Timing | None = None  # likewise: which frame a transition looks at; None: see `timing`

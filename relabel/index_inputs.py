@@ -14,33 +14,26 @@ from relabel.instructions import Command, commands, language_columns
 from schemas import fields
 from schemas.enums import Kind, Timing
 from schemas.errors import StoreError
-from schemas.goal_datasets import (
-    GoalDatasetManifest,
-    effective_timing,
-    is_difference,
-    transition_count,
-)
-from schemas.goal_names import goal_names
-from schemas.manifests import RewardManifest
+from schemas.goal_basis import Basis, basis, dataset_goals, truth_values
+from schemas.goal_datasets import GoalDatasetManifest, transition_count
+from schemas.goal_names import goal_names, names_of
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
 from schemas.tables import Array, matrix
 from schemas.texts import normalised
 
 _NONE: frozenset[int] = frozenset()
-_TRUE_ABOVE = 0.5  # of a truth column, whatever the threshold of the rewards
 
 
 @dataclass(frozen=True, eq=False)
 class IndexInputs:
     """What all slices of an index share."""
 
-    rewards: RewardManifest
-    timing: Timing  # as effective, not as asked for
+    basis: Basis
     ids: tuple[str, ...]  # G
     chosen: Bools  # (G,) goals that rows may be of
     named: dict[str, frozenset[int]]  # goals by the normalised texts that name them
-    embeddings: NDArray[np.float32]  # (G, D) of the goals' texts
+    embeddings: NDArray[np.float32] | None  # (G, D) of the goals' texts; None: no reward set
 
     def names(self, text: str) -> frozenset[int]:
         """The goals that a text names."""
@@ -49,10 +42,11 @@ class IndexInputs:
 
 @dataclass(frozen=True, eq=False)
 class EpisodeFrames:
-    """One episode and the rows of the steps table that it consists of."""
+    """One episode and the rows of the store's tables that it consists of."""
 
     episode: Episode
     frames: pa.Table  # its T steps
+    values: pa.Table  # T rewards, or truths in their place, and the scores if asked for
 
 
 def index_inputs(store: Store, dataset: GoalDatasetManifest) -> IndexInputs:
@@ -60,34 +54,42 @@ def index_inputs(store: Store, dataset: GoalDatasetManifest) -> IndexInputs:
 
     Raises:
         StoreError: steps, episodes or rewards are missing, unfinished or of different sources;
-            a goal that the reward set does not have; options that its rewards do not allow; no
-            such truth column.
+            a goal that there is not; options that its rewards do not allow; no such truth column.
     """
-    rewards = store.rewards(dataset.rewards)
+    found = basis(store, dataset)
     for table in ("steps", "episodes"):
-        _check_source(store, table, rewards)
-    goals = store.goals(dataset.rewards)
+        _check_source(store, table, dataset)
+    goals = dataset_goals(store, dataset)
     ids = tuple(goals.column(fields.GOAL_ID).to_pylist())
     unknown = sorted(set(dataset.options.goals) - set(ids))
     if unknown:
         raise StoreError(
-            f"{store.location}/{rewards.table}: has no goal {', '.join(unknown)}; its {len(ids)} "
+            f"{store.location}/{found.name}: has no goal {', '.join(unknown)}; its {len(ids)} "
             f"goals are {', '.join(ids[:10])}{', …' if len(ids) > 10 else ''}"
         )
-    _check_options(store, dataset, rewards)
+    _check_options(store, dataset, found)
     wanted = set(dataset.options.goals) or set(ids)
+    embedded = fields.TEXT_EMBEDDING in goals.column_names
     return IndexInputs(
-        rewards=rewards,
-        timing=effective_timing(rewards.function, rewards.timing),
+        basis=found,
         ids=ids,
         chosen=np.array([goal_id in wanted for goal_id in ids], bool),
-        named=goal_names(store, dataset.rewards),
-        embeddings=matrix(goals.column(fields.TEXT_EMBEDDING)),
+        named=_names(store, dataset),
+        embeddings=matrix(goals.column(fields.TEXT_EMBEDDING)) if embedded else None,
     )
 
 
-def _check_source(store: Store, table: str, rewards: RewardManifest) -> None:
+def _names(store: Store, dataset: GoalDatasetManifest) -> dict[str, frozenset[int]]:
+    if dataset.rewards is None:
+        return names_of(goal.texts for goal in dataset.goals)
+    return goal_names(store, dataset.rewards)
+
+
+def _check_source(store: Store, table: str, dataset: GoalDatasetManifest) -> None:
     found = store.table_manifest(table).source_fingerprint
+    if dataset.rewards is None:
+        return
+    rewards = store.rewards(dataset.rewards)
     if found != rewards.source_fingerprint:
         raise StoreError(
             f"{store.location}: {table} and {rewards.table} are of different sources "
@@ -96,38 +98,21 @@ def _check_source(store: Store, table: str, rewards: RewardManifest) -> None:
         )
 
 
-def _check_options(store: Store, dataset: GoalDatasetManifest, rewards: RewardManifest) -> None:
-    where = f"{store.location}/{rewards.table}"
-    if dataset.options.step_reward and not rewards.binary and dataset.source_column is None:
+def _check_options(store: Store, dataset: GoalDatasetManifest, found: Basis) -> None:
+    where = f"{store.location}/{found.name}"
+    if dataset.options.step_reward and not found.binary:
+        kind, cure = "those of a column of bool", "take a column of bool"
+        if found.rewards is not None:
+            kind, cure = "rewards of 0 and 1", "score with softmax-threshold"
         raise StoreError(
-            f"{where}: a step reward of {dataset.options.step_reward} needs rewards of 0 and 1, "
-            f"got those of {rewards.function.get('name')}, which are used as they are; leave "
-            "--step-reward at 0, or score with softmax-threshold"
+            f"{where}: a step reward of {dataset.options.step_reward} needs {kind}, got rewards "
+            f"which are used as they are; leave --step-reward at 0, or {cure}"
         )
-    if is_difference(rewards.function) and not rewards.scores and dataset.source_column is None:
+    if found.difference and found.rewards is not None and not found.rewards.scores:
         raise StoreError(
             f"{where}: a potential difference does not tell when a goal is reached, and its "
             "scores were not kept; score again with --scores"
         )
-    if dataset.source_column is not None:
-        _check_truth(store, dataset.source_column, rewards)
-
-
-def _check_truth(store: Store, column: str, rewards: RewardManifest) -> None:
-    shapes = {
-        spec.name: spec.shape
-        for spec in store.manifest.fields
-        if spec.kind == "tensor" and spec.dtype != "object"
-    }
-    if shapes.get(column) == (rewards.goals,):
-        return
-    got = f"its shape is {list(shapes[column])}" if column in shapes else "there is no such column"
-    fitting = [name for name, shape in shapes.items() if shape == (rewards.goals,)]
-    raise StoreError(
-        f"{store.location}/steps: truth column {column!r}: expected one value per goal of "
-        f"{rewards.table}, shape [{rewards.goals}]; {got}; columns that would fit: "
-        f"{', '.join(fitting) or 'none'}"
-    )
 
 
 def read_episodes(
@@ -137,6 +122,7 @@ def read_episodes(
     dataset: GoalDatasetManifest,
     inputs: IndexInputs,
     columns: tuple[str, ...] = (),
+    scores: bool = False,
 ) -> Iterator[EpisodeFrames]:
     """The episodes of one slice that the dataset takes, and that have a frame.
 
@@ -146,6 +132,7 @@ def read_episodes(
         dataset: what is to be made.
         inputs: from `index_inputs`.
         columns: of the steps table that the caller needs beside the keys.
+        scores: whether the caller needs the scores, which must have been kept.
 
     Raises:
         StoreError: tables that do not have the same rows.
@@ -156,7 +143,7 @@ def read_episodes(
     names = [fields.EPISODE_ID, fields.LENGTH, *whole]
     episodes = store.read_slices("episodes", [piece], names)
     steps = store.read_slices("steps", [piece], _steps_columns(store, dataset, (*columns, *spoken)))
-    values = _values(piece, store, dataset, inputs, steps)
+    values = _values(piece, store, inputs.basis, steps, scores)
     lengths = episodes.column(fields.LENGTH).to_numpy().astype(np.int64)
     if int(lengths.sum()) != steps.num_rows:
         raise StoreError(f"{store.location}, {piece.name}: episodes and steps differ in length")
@@ -173,10 +160,9 @@ def read_episodes(
         frames, own = steps.slice(start, length), values.slice(start, length)
         start += length
         if length and dataset.options.takes(episode_id):
-            count, terminated = _transitions(frames, store, inputs)
-            yield EpisodeFrames(
-                _episode(episode_id, own, count, terminated, own_commands, dataset, inputs), frames
-            )
+            count, terminated = _transitions(frames, store, inputs.basis)
+            episode = _episode(episode_id, own, count, terminated, own_commands, dataset, inputs)
+            yield EpisodeFrames(episode, frames, own)
 
 
 def _steps_columns(
@@ -189,25 +175,18 @@ def _steps_columns(
     return list(dict.fromkeys(wanted))
 
 
-def _values(
-    piece: Slice,
-    store: Store,
-    dataset: GoalDatasetManifest,
-    inputs: IndexInputs,
-    steps: pa.Table,
-) -> pa.Table:
+def _values(piece: Slice, store: Store, found: Basis, steps: pa.Table, scores: bool) -> pa.Table:
     """Per frame: rewards and, if needed, scores; or the truth, in the column of rewards."""
-    if dataset.source_column is not None:
-        type_ = pa.list_(pa.float32(), inputs.rewards.goals)
-        return pa.table({fields.REWARD: steps.column(dataset.source_column).cast(type_)})
-    score = [fields.SCORE] if is_difference(inputs.rewards.function) else []
+    if found.column is not None:
+        return pa.table({fields.REWARD: truth_values(steps.column(found.column))})
+    score = [fields.SCORE] if found.difference or scores else []
     names = [fields.EPISODE_ID, fields.STEP, fields.REWARD, *score]
-    table = store.read_slices(inputs.rewards.table, [piece], names)
-    check_same_rows(steps, table, f"steps and {inputs.rewards.table}, {piece.name}")
+    table = store.read_slices(found.table, [piece], names)
+    check_same_rows(steps, table, f"steps and {found.table}, {piece.name}")
     return table
 
 
-def _transitions(frames: pa.Table, store: Store, inputs: IndexInputs) -> tuple[int, bool]:
+def _transitions(frames: pa.Table, store: Store, found: Basis) -> tuple[int, bool]:
     """Number of transitions, and whether the environment ended the task with the last one."""
     ends_terminal = False
     if fields.IS_TERMINAL in frames.column_names:
@@ -215,7 +194,7 @@ def _transitions(frames: pa.Table, store: Store, inputs: IndexInputs) -> tuple[i
     count = transition_count(
         frames.num_rows,
         ends_terminal=ends_terminal,
-        timing=inputs.timing,
+        timing=found.timing,
         last_step=store.manifest.last_step,
     )
     return count, ends_terminal
@@ -230,24 +209,22 @@ def _episode(
     dataset: GoalDatasetManifest,
     inputs: IndexInputs,
 ) -> Episode:
-    looked_at = matrix(values.column(fields.REWARD))
-    above, ahead = dataset.options.success_above, looked_at
-    if dataset.source_column is not None:
-        above = _TRUE_ABOVE
-        ahead = looked_at = _outcomes(looked_at, count, inputs.timing)
-    elif is_difference(inputs.rewards.function):
-        ahead = _outcomes(matrix(values.column(fields.SCORE)), count, inputs.timing)
-    rewards, reached = looked_at[:count], ahead[:count]
-    success = reached > np.float32(above)
-    if inputs.rewards.binary or dataset.source_column is not None:
+    found = inputs.basis
+    rewards = matrix(values.column(fields.REWARD))
+    if found.column is not None:
+        rewards = outcomes(rewards, count, found.timing)
+    reached = rewards
+    if found.difference:
+        reached = outcomes(matrix(values.column(fields.SCORE)), count, found.timing)
+    rewards, reached = rewards[:count], reached[:count]
+    success = reached > np.float32(found.above)
+    missing = np.isnan(rewards) | np.isnan(reached)
+    if found.binary:
         rewards = success.astype(np.float32) + np.float32(dataset.options.step_reward)
-        missing = np.isnan(reached)
-    else:
-        missing = np.isnan(rewards) | np.isnan(reached)
     return Episode(episode_id, rewards, success, missing, terminated, told)
 
 
-def _outcomes(per_frame: Array, count: int, timing: Timing) -> Array:
+def outcomes(per_frame: Array, count: int, timing: Timing) -> Array:
     """(n, G) what transition t looks at: frame t+1, or frame t."""
     first = 1 if timing is Timing.NEXT_FRAME else 0
     return per_frame[first : first + count]

@@ -109,7 +109,8 @@ class _SliceJob:
         self._index = open_writer(dataset.table, INDEX_SCHEMA)
         self._transitions: SliceWriter | None = None
         if dataset.materialized:
-            schema = transitions_schema(store.manifest.fields, inputs.embeddings.shape[1])
+            dim = None if inputs.embeddings is None else inputs.embeddings.shape[1]
+            schema = transitions_schema(store.manifest.fields, dim)
             self._transitions = open_writer(dataset.transitions, schema)
 
     def write(self, item: EpisodeFrames) -> None:

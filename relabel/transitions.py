@@ -36,21 +36,24 @@ def transition_columns(columns: Sequence[FieldSpec]) -> tuple[list[str], list[st
     return [n for n in tensors if is_observation(n)], [n for n in tensors if is_action(n)]
 
 
-def transitions_schema(columns: Sequence[FieldSpec], dim: int) -> pa.Schema:
+def transitions_schema(columns: Sequence[FieldSpec], dim: int | None) -> pa.Schema:
     """Schema of materialized transitions.
 
     Args:
         columns: of the store's steps table.
-        dim: D, length of the goals' text embeddings.
+        dim: D, length of the goals' text embeddings; None: they have none.
     """
     steps = steps_schema(columns)
     observations, actions = transition_columns(columns)
+    embedding = (
+        [] if dim is None else [pa.field(fields.TEXT_EMBEDDING, pa.list_(pa.float32(), dim))]
+    )
     return pa.schema(
         [
             *KEYS,
             *(steps.field(name) for name in observations),
             pa.field(GOAL, pa.int32(), nullable=False),
-            pa.field(fields.TEXT_EMBEDDING, pa.list_(pa.float32(), dim)),
+            *embedding,
             *(steps.field(name) for name in actions),
             pa.field(fields.REWARD, pa.float32(), nullable=False),
             *(steps.field(name).with_name(NEXT_PREFIX + name) for name in observations),
@@ -62,7 +65,7 @@ def transitions_schema(columns: Sequence[FieldSpec], dim: int) -> pa.Schema:
 
 
 def transition_batches(
-    episode: Episode, rows: Sequence[Row], split: str, frames: pa.Table, goals: Array
+    episode: Episode, rows: Sequence[Row], split: str, frames: pa.Table, goals: Array | None
 ) -> list[list[pa.Array]]:
     """The transitions of an episode's rows, row after row, in columns of `transitions_schema`.
 
@@ -74,7 +77,7 @@ def transition_batches(
         rows: of the index.
         split: of the episode.
         frames: its T steps, with keys, observations and actions.
-        goals: (G, D) float32 text embeddings.
+        goals: (G, D) float32 text embeddings; None: there are none.
     """
     if not rows:
         return []
@@ -89,7 +92,7 @@ def _block(
     rows: Sequence[Row],
     split: str,
     frames: pa.Table,
-    goals: Array,
+    goals: Array | None,
     steps: Array,
     own: Array,
 ) -> list[pa.Array]:
@@ -105,7 +108,7 @@ def _block(
         *(now[field.name] for field in KEYS),
         *(now[name] for name in names if is_observation(name)),
         pa.array(goal, pa.int32()),
-        vectors(goals[goal], pa.float32()),
+        *([] if goals is None else [vectors(goals[goal], pa.float32())]),
         *(now[name] for name in names if is_action(name)),
         pa.array(episode.rewards[steps, goal], pa.float32()),
         *(after[name] for name in names if is_observation(name)),

@@ -171,14 +171,24 @@ class ColumnStatistics(_Model):
     missing: tuple[int, ...] = ()  # frames in which the component is not finite
 
 
+class DatasetGoal(_Model):
+    """A goal of a dataset that no reward set stands behind."""
+
+    id: str
+    family: str = "goal"
+    texts: tuple[str, ...] = ()  # that name it, for commanded rows
+
+
 class GoalDatasetManifest(TableManifest):
     """Manifest of `goal_datasets/<name>`."""
 
     kind: Literal["goal_datasets"] = "goal_datasets"
     name: Name
-    rewards: Name  # name of the reward set
-    rewards_fingerprint: str  # of its manifest
+    rewards: Name | None  # name of the reward set; None: there is none, `source_column` is all
+    rewards_fingerprint: str | None  # of its manifest
     source_column: str | None = None  # a steps column of (G,) truth used instead of the rewards
+    timing: Timing | None = None  # of the column, if there is no reward set; else that one's
+    goals: tuple[DatasetGoal, ...] = ()  # likewise
     options: IndexOptions
     materialized: bool = False  # transitions are written out as well
     statistics: dict[str, ColumnStatistics] = Field(default_factory=dict)  # by steps column

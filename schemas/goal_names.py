@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 from schemas import fields
@@ -25,8 +27,13 @@ def goal_names(store: Store, rewards: str) -> dict[str, frozenset[int]]:
     Raises:
         StoreError: no such reward set, or its goals cannot be read.
     """
+    return names_of(_texts(store, rewards))
+
+
+def names_of(goals: Iterable[Iterable[str]]) -> dict[str, frozenset[int]]:
+    """Places of goals by `normalised` text, of the texts that name each."""
     named: dict[str, frozenset[int]] = {}
-    for goal, texts in enumerate(_texts(store, rewards)):
+    for goal, texts in enumerate(goals):
         for text in map(normalised, texts):
             named[text] = named.get(text, frozenset()) | {goal}
     return named

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from schemas import fields
 from schemas.enums import Timing
 from schemas.errors import StoreError
+from schemas.goal_basis import Basis, basis, truth_values
 from schemas.goal_datasets import (
     FIRST_SUCCESS,
     GOAL,
@@ -25,11 +26,8 @@ from schemas.goal_datasets import (
     SUCCESS,
     TERMINAL,
     GoalDatasetManifest,
-    effective_timing,
-    is_difference,
     transition_count,
 )
-from schemas.manifests import RewardManifest
 from schemas.slices import Slice
 from schemas.store import Store
 from schemas.tables import Array, matrix
@@ -38,13 +36,13 @@ from schemas.tables import Array, matrix
 def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str]:
     """What is wrong with a dataset as a whole; reads no rewards."""
     try:
-        rewards = store.rewards(dataset.rewards)
+        found = basis(store, dataset)
     except StoreError as error:
         yield f"its rewards are gone: {error}"
         return
-    if rewards.fingerprint != dataset.rewards_fingerprint:
+    if _made_anew(found, dataset):
         yield (
-            f"{rewards.table} was made anew since this dataset was built of it; build it again "
+            f"{found.name} was made anew since this dataset was built of it; build it again "
             "with --overwrite"
         )
     if dataset.materialized:
@@ -55,6 +53,11 @@ def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str
     kept = sum(n for name, n in dataset.counts.items() if not name.endswith("/left_out"))
     if kept != dataset.rows:
         yield f"its counts tell of {kept} rows, its files hold {dataset.rows}"
+
+
+def _made_anew(found: Basis, dataset: GoalDatasetManifest) -> bool:
+    own = None if found.rewards is None else found.rewards.fingerprint
+    return own != dataset.rewards_fingerprint
 
 
 def index_problems(
@@ -74,17 +77,17 @@ def index_problems(
     if not index.schema.equals(INDEX_SCHEMA):
         yield f"its columns are {index.schema.names}, or of other types than expected"
         return
-    rewards = store.rewards(dataset.rewards)
-    if rewards.fingerprint != dataset.rewards_fingerprint:
+    made_of = basis(store, dataset)
+    if _made_anew(made_of, dataset):
         return  # said of the dataset as a whole; nothing to compare the rows with
-    rows = _rows(store, dataset, rewards, piece, index)
+    rows = _rows(store, made_of, piece, index)
     if rows is None:
         yield "an episode is not of this slice"
         return
-    problems = list(_range_problems(dataset, rewards, index, rows))
+    problems = list(_range_problems(dataset, made_of, index, rows))
     yield from problems
     if not problems:
-        yield from _value_problems(store, dataset, rewards, piece, index, rows)
+        yield from _value_problems(store, dataset, made_of, piece, index, rows)
     if dataset.materialized:
         expected, found = int(rows.length.sum()), store.rows(dataset.transitions, piece.file)
         if expected != found:
@@ -107,13 +110,7 @@ class _Rows:
     length: Array  # (N,) of `rewards`
 
 
-def _rows(
-    store: Store,
-    dataset: GoalDatasetManifest,
-    rewards: RewardManifest,
-    piece: Slice,
-    index: pa.Table,
-) -> _Rows | None:
+def _rows(store: Store, found: Basis, piece: Slice, index: pa.Table) -> _Rows | None:
     names = [fields.EPISODE_ID, fields.LENGTH]
     episodes = store.read_slices("episodes", [piece], names)
     place = pc.index_in(index.column(fields.EPISODE_ID), episodes.column(fields.EPISODE_ID))
@@ -121,10 +118,9 @@ def _rows(
         return None
     lengths = episodes.column(fields.LENGTH).to_numpy().astype(np.int64)
     ends = _ends_terminal(store, piece, lengths)
-    timing = effective_timing(rewards.function, rewards.timing)
     last = store.manifest.last_step
     counts = [
-        transition_count(int(n), ends_terminal=bool(end), timing=timing, last_step=last)
+        transition_count(int(n), ends_terminal=bool(end), timing=found.timing, last_step=last)
         for n, end in zip(lengths, ends, strict=True)
     ]
     own = place.to_numpy().astype(np.int64)
@@ -153,7 +149,7 @@ def _ends_terminal(store: Store, piece: Slice, lengths: Array) -> Array:
 
 
 def _range_problems(
-    dataset: GoalDatasetManifest, rewards: RewardManifest, index: pa.Table, rows: _Rows
+    dataset: GoalDatasetManifest, found: Basis, index: pa.Table, rows: _Rows
 ) -> Iterator[str]:
     options = dataset.options
     keys = np.stack([rows.episode, rows.goal, rows.start, rows.stop])
@@ -166,7 +162,7 @@ def _range_problems(
     checks = {
         "lie in another order than episode, goal, start, stop": order != np.arange(len(order)),
         "are there twice": twice,
-        "are of no goal of the reward set": (rows.goal < 0) | (rows.goal >= rewards.goals),
+        "are of no goal of the reward set": (rows.goal < 0) | (rows.goal >= found.goals),
         "reach beyond the transitions of their episode": (rows.start < 0)
         | (rows.start >= rows.stop)
         | (rows.stop > rows.transitions),
@@ -194,7 +190,7 @@ def _told(checks: dict[str, Array]) -> Iterator[str]:
 def _value_problems(
     store: Store,
     dataset: GoalDatasetManifest,
-    rewards: RewardManifest,
+    found_basis: Basis,
     piece: Slice,
     index: pa.Table,
     rows: _Rows,
@@ -204,7 +200,7 @@ def _value_problems(
     own = np.repeat(np.arange(len(rows.goal)), rows.length)
     since = np.arange(len(own)) - np.repeat(np.cumsum(rows.length) - rows.length, rows.length)
     cells = (rows.first_frame + rows.start)[own] + since, rows.goal[own]
-    values, reached = _expected(store, dataset, rewards, piece, cells)
+    values, reached = _expected(store, dataset, found_basis, piece, cells)
     listed = index.column(REWARDS)
     found = np.concatenate([c.flatten().to_numpy() for c in listed.chunks] or [np.zeros(0)])
     first = np.full(len(rows.goal), -1)
@@ -232,25 +228,23 @@ def _value_problems(
 def _expected(
     store: Store,
     dataset: GoalDatasetManifest,
-    rewards: RewardManifest,
+    found: Basis,
     piece: Slice,
     cells: tuple[Array, Array],
 ) -> tuple[Array, Array]:
     """Rewards, and whether the goal is reached, of transitions given as (frame, goal)."""
     frame, goal = cells
-    above = np.float32(dataset.options.success_above)
-    ahead = effective_timing(rewards.function, rewards.timing) is Timing.NEXT_FRAME
-    step = np.float32(dataset.options.step_reward)
-    if dataset.source_column is not None:
-        column = store.read_slices("steps", [piece], [dataset.source_column])
-        cast = column.column(0).cast(pa.list_(pa.float32(), rewards.goals))
-        reached = matrix(cast)[frame + ahead, goal] > 0.5
-        return reached + step, reached
-    names = [fields.REWARD, fields.SCORE] if is_difference(rewards.function) else [fields.REWARD]
-    table = store.read_slices(rewards.table, [piece], names)
-    values = matrix(table.column(fields.REWARD))[frame, goal]
-    if is_difference(rewards.function):
-        return values, matrix(table.column(fields.SCORE))[frame + ahead, goal] > above
-    reached = values > above
-    known = np.where(np.isnan(values), np.nan, reached + step)
-    return (known if rewards.binary else values), reached
+    ahead = found.timing is Timing.NEXT_FRAME
+    if found.column is not None:
+        column = store.read_slices("steps", [piece], [found.column]).column(0)
+        values = matrix(truth_values(column))[frame + ahead, goal]
+    else:
+        names = [fields.REWARD, *([fields.SCORE] if found.difference else [])]
+        table = store.read_slices(found.table, [piece], names)
+        values = matrix(table.column(fields.REWARD))[frame, goal]
+        if found.difference:
+            scores = matrix(table.column(fields.SCORE))[frame + ahead, goal]
+            return values, scores > np.float32(found.above)
+    reached = values > np.float32(found.above)
+    known = reached + np.float32(dataset.options.step_reward)
+    return np.where(np.isnan(values), np.nan, known) if found.binary else values, reached

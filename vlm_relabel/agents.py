@@ -329,8 +329,14 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
         return _Vlm()
     from relabel.encoder import load_stored
 
-    scored = dataset.store.rewards(dataset.manifest.rewards).encoder
+    rewards = dataset.basis.rewards
+    scored = None if rewards is None else rewards.encoder
     wanted = scored if seen is None else seen
+    if wanted is None:
+        raise RunError(
+            f"--encoder {values['encoder']}: nothing for it to do: the agent sees no embedding, "
+            f"and {dataset.manifest.name} was made without a reward set; leave it out"
+        )
     encoder = load_stored(values["encoder"], wanted, device=values["device"])
     if encoder.spec.fingerprint != wanted.fingerprint:
         what = "the rewards were made" if seen is None else "what the agent sees was embedded"
@@ -340,13 +346,15 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
             f"({encoder.spec.fingerprint[:8]})"
         )
     embed = None if seen is None else encoder.encode_images
+    if rewards is None or scored is None:
+        return _Vlm(embed, None, ("no return by the VLM: there is no reward set",))
     if encoder.spec.fingerprint != scored.fingerprint:
         note = (
             f"no return by the VLM: the rewards were made with {scored.name} at "
             f"{scored.precision}, the agent sees {wanted.name} at {wanted.precision}"
         )
         return _Vlm(embed, None, (note,))
-    return _Vlm(embed, _scorer(dataset, encoder))
+    return _Vlm(embed, _scorer(dataset, rewards.name, encoder))
 
 
 def _embedding_seen(config: TrainConfig, dataset: GoalDataset) -> EncoderSpec | None:
@@ -366,12 +374,10 @@ def _is_embedding(name: str) -> bool:
     return name.startswith(EMBEDDING_PREFIX)
 
 
-def _scorer(dataset: GoalDataset, encoder: Encoder) -> rollouts.ScoreEpisode:
+def _scorer(dataset: GoalDataset, rewards: str, encoder: Encoder) -> rollouts.ScoreEpisode:
     from relabel.scoring import load_scorer
 
-    scorer = load_scorer(
-        dataset.store, dataset.manifest.rewards, encoder.encode_texts, encoder.spec
-    )
+    scorer = load_scorer(dataset.store, rewards, encoder.encode_texts, encoder.spec)
     places = {goal: place for place, goal in enumerate(dataset.goal_ids)}
 
     def score(frames: Sequence[Any], goal: str) -> float:

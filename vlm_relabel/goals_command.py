@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from schemas.enums import Kind
+from schemas.enums import Kind, Timing
 from schemas.errors import RelabelError
 from vlm_relabel import console
 from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Workers
@@ -31,7 +31,9 @@ _OPTIONS = {  # of the command line, by field of IndexOptions, where the names d
 def build_goals(
     context: typer.Context,
     store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
-    rewards: Annotated[str, typer.Option(help="Reward set to make it from.")] = "v1",
+    rewards: Annotated[
+        str | None, typer.Option(help="Reward set to make it from; default v1.", show_default=False)
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
     end_on_success: Annotated[
         bool,
@@ -82,6 +84,24 @@ def build_goals(
         str | None,
         typer.Option(help="Steps column of the truth per goal: also makes NAME.true of it."),
     ] = None,
+    no_rewards: Annotated[
+        bool,
+        typer.Option(
+            "--no-rewards", help="Learn from the column of --truth alone: no VLM, no reward set."
+        ),
+    ] = False,
+    goals: Annotated[
+        str | None,
+        typer.Option(help="With --no-rewards: goals file of the column's goals, in its order."),
+    ] = None,
+    timing: Annotated[
+        Timing | None,
+        typer.Option(
+            metavar="FRAME",
+            help="With --no-rewards: that a transition looks at, next-frame or same-frame; "
+            "default same-frame for the column reward, else next-frame.",
+        ),
+    ] = None,
     materialize: Annotated[
         bool, typer.Option("--materialize", help="Also write flat transitions.")
     ] = False,
@@ -91,7 +111,7 @@ def build_goals(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """A dataset to train on: trajectories and their goals. Read off a reward set.
+    """A dataset to train on: trajectories and their goals. Read off a reward set or a column.
 
     Beam options go after `--`, as with relabel.
     """
@@ -107,10 +127,12 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
 
     what = GoalDatasetOptions(
         name=values["name"],
-        rewards=values["rewards"],
+        rewards=_rewards(values),
         index=_index_options(values),
         truth=values["truth"],
         materialize=values["materialize"],
+        goals=values["goals"],
+        timing=values["timing"],
     )
     with console.progress(values["json"]) as show:
         options = JobOptions(
@@ -123,6 +145,17 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
             show=show,
         )
         return goal_jobs.build_goals(options, what)
+
+
+def _rewards(values: Mapping[str, Any]) -> str | None:
+    """The reward set asked for; None if there is to be none."""
+    if not values["no_rewards"]:
+        return "v1" if values["rewards"] is None else str(values["rewards"])
+    if values["rewards"] is not None:
+        raise RelabelError(
+            f"--rewards {values['rewards']} and --no-rewards exclude each other; leave one out"
+        )
+    return None
 
 
 def _index_options(values: Mapping[str, Any]) -> IndexOptions:

@@ -17,7 +17,7 @@ from relabel.statistics import with_statistics
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Fusion, LastStep, Timing
-from schemas.goal_datasets import GoalDatasetManifest, IndexOptions
+from schemas.goal_datasets import DatasetGoal, GoalDatasetManifest, IndexOptions
 from schemas.manifests import (
     AnyTableManifest,
     EpisodesManifest,
@@ -54,6 +54,7 @@ class Told:
     state: np.ndarray | None = None  # (T, 2)
     action: np.ndarray | None = None  # (T, 2)
     truth: np.ndarray | None = None  # (T, G)
+    env: np.ndarray | None = None  # (T,) the environment's own reward
 
     @property
     def length(self) -> int:
@@ -69,7 +70,7 @@ class How:
     binary: bool = True
     scores: bool = True
     function: dict[str, Any] = field(default_factory=lambda: {"name": "softmax-threshold"})
-    threshold: float | None = 0.5
+    threshold: float | tuple[float, ...] | None = 0.5  # of all goals, or of each
     per_slice: int = 2
     has_terminal: bool = True
     truth_dtype: str = "uint8"
@@ -86,6 +87,7 @@ def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
         FieldSpec(name="action", kind="tensor", dtype=how.action[0], shape=how.action[1]),
         *([terminal] if how.has_terminal else []),
         truth,
+        FieldSpec(name=fields.REWARD, kind="tensor", dtype="float32"),
         *(FieldSpec(name=name, kind="text", dtype="object") for name in text_columns(how.columns)),
     )
 
@@ -176,6 +178,7 @@ def _steps(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Sche
             "action": default / 7 if told.action is None else told.action,
             fields.IS_TERMINAL: np.arange(length) == (length - 1 if told.terminal else -1),
             "truth": np.zeros((length, goals)) if told.truth is None else told.truth,
+            fields.REWARD: np.zeros(length) if told.env is None else told.env,
         }
         for name, values in parts.items():
             if name not in content:
@@ -210,6 +213,8 @@ def _rewards(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Sc
 
 def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
     number = manifest.goals
+    own = how.threshold
+    thresholds = list(own) if isinstance(own, tuple) else [own] * number
     content = pa.table(
         {
             fields.GOAL_ID: pa.array([f"g{i}" for i in range(number)]),
@@ -217,7 +222,7 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
             fields.TEXTS: pa.array([[TEXTS[i], f"goal {i}"] for i in range(number)]),
             fields.PHRASINGS: pa.array([[TEXTS[i], f"goal {i}"] for i in range(number)]),
             fields.SPOKEN: pa.array([[]] * number, pa.list_(pa.string())),
-            fields.THRESHOLD: pa.array([how.threshold] * number, pa.float64()),
+            fields.THRESHOLD: pa.array(thresholds, pa.float64()),
             fields.TEXT_EMBEDDING: vectors(np.eye(number, 4, dtype=np.float32), pa.float32()),
         }
     )
@@ -230,15 +235,18 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
 
 
 def dataset_manifest(
-    store: Store, name: str = "gc1", rewards: str = "v1", **changes: Any
+    store: Store, name: str = "gc1", rewards: str | None = "v1", **changes: Any
 ) -> GoalDatasetManifest:
-    """What a dataset of a reward set is to be; other keywords are index options."""
-    outer = {key: changes.pop(key) for key in ("source_column", "materialized") if key in changes}
+    """What a dataset is to be; other keywords are index options."""
+    names = ("source_column", "materialized", "timing", "goals_of_column")
+    outer = {key: changes.pop(key) for key in names if key in changes}
+    ids = outer.pop("goals_of_column", ())
     return GoalDatasetManifest(
         name=name,
         source_fingerprint=store.manifest.source.fingerprint,
         rewards=rewards,
-        rewards_fingerprint=store.rewards(rewards).fingerprint,
+        rewards_fingerprint=None if rewards is None else store.rewards(rewards).fingerprint,
+        goals=tuple(DatasetGoal(id=i, texts=texts) for i, *texts in ids),
         options=IndexOptions(**changes),
         **outer,
     )

@@ -476,10 +476,82 @@ def test_truth_looks_at_the_frame_that_the_timing_says(
 
 def test_truth_columns_that_do_not_fit(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(1)])
-    with pytest.raises(StoreError, match=r"shape \[1\]; its shape is \[2\].*would fit: truth"):
+    with pytest.raises(StoreError, match=r"goal, 1 per frame; its shape is \[2\]; columns that"):
         build(store, source_column="observation.state")
-    with pytest.raises(StoreError, match=r"no such column; columns that would fit: truth"):
+    with pytest.raises(StoreError, match=r"no such column of numbers; .*, truth"):
         build(store, source_column="tru")
+
+
+# --- a column with no reward set behind it
+
+
+def alone(store: Store, name: str = "gc1", **changes: Any) -> Any:
+    """A dataset of the environment's own reward, one goal."""
+    own = {"source_column": "reward", "timing": Timing.SAME_FRAME, "goals_of_column": [("go",)]}
+    return build(store, name, rewards=None, **{**own, **changes})
+
+
+@pytest.mark.parametrize("last_step", list(LastStep))
+def test_dense_rewards_of_the_environment_are_kept(tmp_path: Path, last_step: LastStep) -> None:
+    env = np.array([0.25, -1.5, 2.0, 0.75, 8.0])
+    episodes = [
+        Told(np.zeros((5, 1)), env=env, terminal=True),
+        Told(np.zeros((5, 1)), env=-env),
+    ]
+    store = make_store(tmp_path / "s", episodes, How(last_step=last_step, per_slice=1))
+    manifest = alone(store, end_on_success=False, success_above=1.0, hindsight_most=0)
+    count = 5 if last_step is LastStep.CARRIES_ACTION else 4  # the last action ended the task
+    first, second = index_rows(store)
+    assert (first["rewards"], first["first_success"]) == (env[:count].tolist(), 2)
+    assert (first["stop"], first["terminal"], first["kind"]) == (count, True, "achieved")
+    assert (second["rewards"], second["kind"]) == ((-env[:4]).tolist(), "achieved")
+    assert second["first_success"] == 1  # 1.5
+    assert (manifest.rewards, manifest.rewards_fingerprint) == (None, None)
+    assert [str(p) for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
+    alone(store, "ends", success_above=1.0)
+    assert index_rows(store, "ends")[0]["rewards"] == [0.25, -1.5, 2.0]
+    with pytest.raises(StoreError, match="needs those of a column of bool, got rewards which are"):
+        alone(store, "minus", step_reward=-1)
+
+
+@pytest.mark.parametrize(("timing", "stop"), [(Timing.NEXT_FRAME, 1), (Timing.SAME_FRAME, 2)])
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int64"])
+def test_a_column_of_truths_has_its_own_goals_and_timing(
+    tmp_path: Path, timing: Timing, stop: int, dtype: str
+) -> None:
+    truth = np.array([[0, 0], [1, 0], [0, 0], [0, 0]])
+    said = [("make it so",)] * 2 + [("hum",)] * 2
+    told_so = Told(np.zeros((4, 2)), truth=truth, said=said)
+    # What the reward set looks at makes no difference.
+    how = How(timing=Timing.NEXT_FRAME, truth_dtype=dtype, columns=1)
+    store = make_store(tmp_path / "s", [told_so], how)
+    goals = [("on",), ("off", "Make it so.")]
+    own = {"source_column": "truth", "timing": timing, "goals_of_column": goals}
+    manifest = build(store, rewards=None, materialized=True, **own)
+    assert [(r["goal"], r["start"], r["stop"], r["kind"]) for r in index_rows(store)] == [
+        (0, 0, stop, "achieved"),
+        (1, 0, 2, "commanded"),
+        (1, 0, 3, "failed"),
+    ]
+    flat = store.read_slices(manifest.transitions, store.slices)
+    assert "text_embedding" not in flat.column_names
+    assert flat.num_rows == stop + 5
+    assert [str(p) for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
+    if dtype == "bool":
+        build(store, "minus", rewards=None, step_reward=-1, **own)
+        assert index_rows(store, "minus")[0]["rewards"] == [*[-1] * (stop - 1), 0]
+
+
+def test_no_positive_of_a_column_alone(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s", [Told(np.zeros((3, 1)), env=np.array([0, 0.25, 1]))])
+    own = {"rewards": None, "source_column": "reward", "goals_of_column": [("go",)]}
+    text = refused(store, timing=Timing.SAME_FRAME, **own)
+    assert "reaches goal go: no value of column 'reward' that they look at is above" in text
+    assert "--success-above 0.5; the nearest is 0.25 (goal go, frame 1 of train/0/0)" in text
+    assert "it is 1, above 0.5, only where none looks, such as for goal go, frame 2" in text
+    assert "or take --timing next-frame" in text
+    with pytest.raises(StoreError, match=r"has no goal g0; its 1 goals are go"):
+        index_inputs(store, dataset_manifest(store, goals=("g0",), **own))
 
 
 # --- what is refused
@@ -497,21 +569,86 @@ def test_no_positive_names_threshold_highest_score_and_the_cure(tmp_path: Path) 
     episodes = [Told(np.array([[0, 0], [NAN, NAN]]), scores=scores)]
     text = refused(make_store(tmp_path / "s", episodes))
     assert "none of 1 transitions reaches any of 2 goals" in text
-    assert "above its threshold 0.5; the highest is 0.4375 (goal g0)" in text
+    assert "no score of rewards/v1 that they look at is above its threshold 0.5" in text
+    assert "the nearest is 0.4375 (goal g0, frame 1 of train/0/0, threshold 0.5)" in text
     assert "`vlm-relabel score" in text
     assert "--threshold X` with X below 0.4375" in text
     bare = make_store(tmp_path / "bare", episodes, How(scores=False))
     assert "scores were not kept; score again with --scores" in refused(bare)
-    assert "goal g1" in refused(make_store(tmp_path / "one", episodes), goals=("g1",))
+    one = refused(make_store(tmp_path / "one", episodes), goals=("g1",))
+    assert "reaches goal g1: " in one
+    assert "the nearest is 0 (goal g1, frame 1" in one  # 0.25 is in a frame that none looks at
+
+
+def test_no_positive_of_thresholds_that_differ(tmp_path: Path) -> None:
+    scores = np.array([[0, 0], [0.5, 0.25], [0.0, 0.3125]])
+    episodes = [Told(np.array([[0, 0], [0, 0], [NAN, NAN]]), scores=scores)]
+    text = refused(make_store(tmp_path / "s", episodes, How(threshold=(0.875, 0.375))))
+    assert "above its threshold, 0.375 to 0.875" in text
+    assert "the nearest is 0.3125 (goal g1, frame 2 of train/0/0, threshold 0.375)" in text
+    assert "X below 0.3125" in text
+
+
+@pytest.mark.parametrize(
+    ("timing", "frame", "why"),
+    [
+        (Timing.NEXT_FRAME, 0, "reward is that of its outcome; choose goals that do not hold"),
+        (Timing.SAME_FRAME, 2, "nothing follows it; choose other goals"),
+    ],
+)
+def test_a_goal_that_is_seen_where_no_transition_looks(
+    tmp_path: Path, timing: Timing, frame: int, why: str
+) -> None:
+    other = {Timing.NEXT_FRAME: "same-frame", Timing.SAME_FRAME: "next-frame"}[timing]
+    scores = column(0.25, 0.125, 0.25)
+    scores[frame] = 0.96875
+    episodes = [told(0, 0, scores=column(0.25, 0.375, 0.25)), told(0, 0, scores=scores)]
+    store = make_store(tmp_path / "s", episodes, How(timing=timing, per_slice=1))
+    text = refused(store)
+    assert "the nearest is 0.375 (goal g0, frame 1 of train/0/0, threshold 0.5)" in text
+    assert (
+        f"it is 0.9688, above 0.5, only where none looks, such as for goal g0, frame {frame} of"
+        in text
+    )
+    assert why in text
+    assert f"or score with --timing {other}" in text
+    assert "calibrate" not in text
+    # Of an episode or a goal that is left out nothing is said.
+    alone = refused(store, episodes=("train/0/0",))
+    assert "only where none looks" not in alone
+    assert "calibrate" in alone
 
 
 def test_no_positive_of_other_rewards(tmp_path: Path) -> None:
     how = How(binary=False, function={"name": "cosine"}, threshold=None)
-    store = make_store(tmp_path / "s", [told(0.25, 0.125)], how)
-    assert "--success-above 0.5; the highest is 0.25 (goal g0)" in refused(store)
+    store = make_store(tmp_path / "s", [told(0.25, 0.125, scores=column(0, 0.25, 0.125))], how)
+    assert "--success-above 0.5; the nearest is 0.25 (goal g0, frame 1" in refused(store)
+    bare = make_store(tmp_path / "n", [told(0.25, 0.125)], How(**{**vars(how), "scores": False}))
+    text = refused(bare)
+    assert "no reward of rewards/v1 that they look at is above --success-above 0.5" in text
+    assert (
+        "the nearest is 0.25 (goal g0, frame 1 of train/0/0); give a --success-above below" in text
+    )
+    first = make_store(tmp_path / "f", [told(0.25, 0.125, scores=column(0.75, 0.25, 0.125))], how)
+    assert "it is 0.75, above 0.5, only where none looks" in refused(first)
+    lost = make_store(tmp_path / "l", [told(NAN, NAN)], how)
+    assert "every score of rewards/v1 that they look at is missing" in refused(lost)
     binary = make_store(tmp_path / "b", [told(1, 1)])
     assert "leave it at 0.5" in refused(binary, success_above=1.0)
-    assert "truth column 'truth' is never above 0.5" in refused(binary, source_column="truth")
+    text = refused(binary, source_column="truth")
+    assert "no value of column 'truth' that they look at is above 0.5" in text
+    assert "are the goals in its order?" in text
+
+
+def test_no_positive_of_a_potential_difference(tmp_path: Path) -> None:
+    function = {"name": "potential-difference", "of": {"name": "probability"}}
+    how = How(timing=Timing.SAME_FRAME, binary=False, function=function)
+    scores = column(0.875, 0.25, 0.375)
+    store = make_store(tmp_path / "s", [told(-0.625, 0.125, scores=scores)], how)
+    text = refused(store)
+    assert "--success-above 0.5; the nearest is 0.375 (goal g0, frame 2 of train/0/0)" in text
+    assert "it is 0.875, above 0.5, only where none looks, such as for goal g0, frame 0" in text
+    assert text.endswith("choose goals that do not hold from the start")  # it always looks ahead
 
 
 def test_nothing_to_look_at(tmp_path: Path) -> None:
