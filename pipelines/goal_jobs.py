@@ -19,16 +19,17 @@ from pipelines.plans import made_by
 from pipelines.progress import Watch, watched
 from pipelines.report import JobReport, report
 from pipelines.runners import run_pipeline
-from relabel.goal_files import load_goals
+from relabel.goal_files import FIELD_PREFIX, load_goals
 from relabel.index_inputs import IndexInputs, index_inputs
 from relabel.instruction_notes import instruction_notes
 from relabel.positives import check_positives
 from relabel.statistics import statistics_warnings, with_statistics
 from schemas import fields
 from schemas.enums import Kind, Timing
-from schemas.errors import StoreError
+from schemas.errors import GoalError, StoreError
 from schemas.goal_basis import truth_column, width
 from schemas.goal_datasets import DatasetGoal, GoalDatasetManifest
+from schemas.goals import GoalSet
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice
 from schemas.store import Store
@@ -152,17 +153,29 @@ def _column_goals(
     if what.goals is None:
         ids = [column] if count == 1 else [f"{column}-{place}" for place in range(count)]
         return tuple(DatasetGoal(id=i) for i in ids)
-    goals = load_goals(what.goals).goals
+    goals = _given_goals(what.goals).goals
     if len(goals) != count:
         raise StoreError(
             f"{store.location}/steps: truth column {column!r}: expected one value per goal of "
-            f"{what.goals}, {len(goals)}, got {count} per frame"
+            f"--goals, {len(goals)}, got {count} per frame"
         )
     texts = ((*goal.texts, *goal.spoken) for goal in goals)
     return tuple(
         DatasetGoal(id=goal.id, family=goal.family, texts=own)
         for goal, own in zip(goals, texts, strict=True)
     )
+
+
+def _given_goals(goals: str | tuple[str, ...]) -> GoalSet:
+    """A goal set in the order of a column: of a file, or of texts."""
+    if isinstance(goals, tuple):
+        return GoalSet.from_texts(goals, name="given", null_prompts=())
+    if goals.startswith(FIELD_PREFIX):
+        raise GoalError(
+            f"--goals {goals}: mined goals have no order that a column could have; write them to a "
+            "file in the order of the column"
+        )
+    return load_goals(goals)
 
 
 def _refuse_alone(what: GoalDatasetOptions) -> None:

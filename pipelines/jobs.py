@@ -31,7 +31,7 @@ from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.encoders import Encoder
-from schemas.errors import DeadLetterError
+from schemas.errors import DeadLetterError, EncoderError
 from schemas.files import Folder
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
 from schemas.slices import Slice
@@ -41,9 +41,14 @@ from schemas.store import Store
 def embed(options: JobOptions, what: EmbedOptions) -> JobReport:
     """Source → steps, episodes and one embedding table per camera.
 
+    Without an encoder, steps and episodes alone.
+
     Raises:
         RelabelError: anything the user can mend; nothing half-written looks whole.
     """
+    if what.encoder is None:
+        plan = plan_embedding(options, what, None)
+        return _reported(_Run(options, plan.store, None, what, plan).execute(), options, None)
     encoder = SharedEncoder(what.encoder)
     loaded = encoder.acquire()
     encoder = encoder.pinned(loaded)
@@ -73,6 +78,8 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     Raises:
         RelabelError: as `embed`.
     """
+    if embedding.encoder is None:
+        raise EncoderError("relabel: expected an encoder, got none; `embed` can do without")
     encoder = SharedEncoder(embedding.encoder)
     loaded = encoder.acquire()
     encoder = encoder.pinned(loaded)
@@ -92,9 +99,10 @@ def relabel(options: JobOptions, embedding: EmbedOptions, scoring: ScoreOptions)
     return _reported(first.then(second), options, loaded)
 
 
-def _reported(done: JobReport, options: JobOptions, encoder: Encoder) -> JobReport:
+def _reported(done: JobReport, options: JobOptions, encoder: Encoder | None) -> JobReport:
     """The report with the encoder; if it has a profile, it is kept in the store."""
-    done = done.model_copy(update={"encoder": encoder_text(encoder)})
+    if encoder is not None:
+        done = done.model_copy(update={"encoder": encoder_text(encoder)})
     if done.profile is not None:
         Folder.at(options.store).write(PROFILE, done.model_dump_json(indent=1).encode())
     return done

@@ -107,8 +107,8 @@ class EmbedOptions:
 
     source: str
     split: str
-    cameras: tuple[str, ...]
-    encoder: LoadEncoder
+    cameras: tuple[str, ...] = ()
+    encoder: LoadEncoder | None = None  # None: only steps and episodes are written, without frames
     batch_size: int = 64
     decode_threads: int = 2
     dtype: Literal["float16", "float32"] = "float16"
@@ -146,5 +146,5 @@ class GoalDatasetOptions:
     index: IndexOptions = field(default_factory=IndexOptions)
     truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
     materialize: bool = False  # also write flat transitions
-    goals: str | None = None  # without a reward set: goals file of the column's goals
+    goals: str | tuple[str, ...] | None = None  # without a reward set: of the column, as of `score`
     timing: Timing | None = None  # likewise: which frame a transition looks at; None: see `timing`

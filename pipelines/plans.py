@@ -85,15 +85,20 @@ class ScorePlan:
         )
 
 
-def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -> EmbedPlan:
+def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | None) -> EmbedPlan:
     """Opens the source, opens or plans the store, and lists the tables; writes nothing.
+
+    Args:
+        options: of the job.
+        what: source and cameras.
+        spec: of the encoder; None: no frame is embedded, and no camera needed.
 
     Raises:
         SourceError: no such source, split or camera.
         StoreError: the store is of another source.
     """
     source = _source(options.store, what)
-    cameras = source.resolve_cameras(what.cameras)
+    cameras = {} if spec is None else source.resolve_cameras(what.cameras)
     store = _store(options, what, source)
     shared: dict[str, Any] = {
         "source_fingerprint": source.spec.fingerprint,
@@ -102,8 +107,12 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec) -
     }
     kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
     embeddings = (
-        EmbeddingManifest(encoder=spec, camera=camera, form=form, dtype=what.dtype, **shared)
-        for camera, form in cameras.items()
+        ()
+        if spec is None
+        else (
+            EmbeddingManifest(encoder=spec, camera=camera, form=form, dtype=what.dtype, **shared)
+            for camera, form in cameras.items()
+        )
     )
     steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
     return EmbedPlan(store, (steps, episodes, *embeddings), tuple(cameras))

@@ -100,14 +100,18 @@ def _split(directory: str, name: str) -> SplitReport:
 
 
 def _next_command(directory: str, split: str, source: Source) -> str:
+    store = ("--store", f"{source.spec.name}.store")
+    if not source.cameras:
+        where = ("--source", directory, "--split", split)
+        return shlex.join(("vlm-relabel", "embed", "--no-frames", *where, *store))
     goals = "goals.yaml"
     spoken = [report for report in source.languages() if report.fills_language and report.examples]
     if spoken:
         goals = f"field:{spoken[0].name}"
-    camera = source.cameras[0].replace(".", "/") if source.cameras else "CAMERA"
+    camera = source.cameras[0].replace(".", "/")
     words: Sequence[str] = (
         *("vlm-relabel", "relabel", "--source", directory, "--split", split),
         *("--camera", camera, "--encoder", "ViT-B-32:laion2b_s34b_b79k"),
-        *("--goals", goals, "--store", f"{source.spec.name}.store"),
+        *("--goals", goals, *store),
     )
     return shlex.join(words)

@@ -60,11 +60,12 @@ def _job(values: Values, show: console.Show) -> JobOptions:
 def _embedding(values: Values) -> EmbedOptions:
     if values["dtype"] not in ("float16", "float32"):
         raise RelabelError(f"--dtype: expected float16 or float32, got {values['dtype']!r}")
+    with_frames = _with_frames(values)
     return EmbedOptions(
         source=values["source"],
         split=values["split"],
-        cameras=tuple(values["camera"]),
-        encoder=_encoder(values),
+        cameras=tuple(values["camera"] or ()),
+        encoder=_encoder(values) if with_frames else None,
         batch_size=values["batch_size"],
         decode_threads=values["decode_threads"],
         dtype=values["dtype"],
@@ -75,6 +76,24 @@ def _embedding(values: Values) -> EmbedOptions:
         exclude=tuple(values["exclude"] or ()),
         keep_merged=values["keep_merged"],
     )
+
+
+def _with_frames(values: Values) -> bool:
+    """Whether frames are to be embedded; that, or that not, must be said in full."""
+    given = [name for name in ("camera", "encoder") if values[name]]
+    if not values.get("no_frames", False):
+        if missing := [f"--{name}" for name in ("camera", "encoder") if name not in given]:
+            raise RelabelError(
+                f"{' and '.join(missing)}: missing; `vlm-relabel inspect` lists the cameras; for a "
+                "store of steps and episodes alone, without any frame, give --no-frames"
+            )
+        return True
+    wrong = [f"--{name}" for name in (*given, *(["keep-frames"] if values["keep_frames"] else []))]
+    if wrong:
+        raise RelabelError(
+            f"--no-frames and {', '.join(wrong)} exclude each other; leave one side out"
+        )
+    return False
 
 
 def _encoder(values: Values) -> LoadEncoder:

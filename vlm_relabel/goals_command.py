@@ -91,8 +91,8 @@ def build_goals(
         ),
     ] = False,
     goals: Annotated[
-        str | None,
-        typer.Option(help="With --no-rewards: goals file of the column's goals, in its order."),
+        list[str] | None,
+        typer.Option(help="With --no-rewards: goals of the column, in its order, as for score."),
     ] = None,
     timing: Annotated[
         Timing | None,
@@ -124,6 +124,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
     from pipelines import goal_jobs
     from pipelines.options import GoalDatasetOptions, JobOptions
     from pipelines.runners import RunOptions, runner_arguments
+    from vlm_relabel.goal_words import read_goals
 
     what = GoalDatasetOptions(
         name=values["name"],
@@ -131,7 +132,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
         index=_index_options(values),
         truth=values["truth"],
         materialize=values["materialize"],
-        goals=values["goals"],
+        goals=read_goals(values["goals"], None) if values["goals"] else None,
         timing=values["timing"],
     )
     with console.progress(values["json"]) as show:

@@ -36,16 +36,17 @@ app = typer.Typer(
 Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
 Split = Annotated[str, typer.Option(help="Split of the source.")]
 StorePath = Annotated[str, typer.Option("--store", help="Directory or URL (s3://, gs://).")]
-Cameras = Annotated[
-    list[str],
-    typer.Option("--camera", help="Image feature, as inspect lists it; repeat for several."),
-]
-EncoderName = Annotated[
-    str,
-    typer.Option(
-        "--encoder",
-        help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.",
-    ),
+_CAMERAS = typer.Option("--camera", help="Image feature, as inspect lists it; repeat for several.")
+_ENCODER = typer.Option(
+    "--encoder",
+    help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.",
+)
+Cameras = Annotated[list[str], _CAMERAS]
+OptionalCameras = Annotated[list[str] | None, _CAMERAS]
+EncoderName = Annotated[str, _ENCODER]
+OptionalEncoder = Annotated[str | None, _ENCODER]
+NoFrames = Annotated[
+    bool, typer.Option("--no-frames", help="Without --camera and --encoder: steps and episodes.")
 ]
 Goals = Annotated[
     list[str],
@@ -231,9 +232,10 @@ def relabel(
 def embed(
     context: typer.Context,
     source: Source,
-    camera: Cameras,
-    encoder: EncoderName,
     store: StorePath,
+    camera: OptionalCameras = None,
+    encoder: OptionalEncoder = None,
+    no_frames: NoFrames = False,
     split: Split = "train",
     device: Device = "cpu",
     precision: Precision = "auto",
@@ -255,7 +257,10 @@ def embed(
     profile: Profile = False,
     json: Json = False,
 ) -> None:
-    """Embed every frame once: the only step that reads images. Adds an encoder to a store."""
+    """Embed every frame once: the only step that reads images. Adds an encoder to a store.
+
+    With --no-frames the store gets steps and episodes alone, for build-goals --no-rewards.
+    """
     from vlm_relabel import commands
 
     values = dict(locals())

@@ -41,7 +41,7 @@ def after_job(report: JobReport, encoder: str | None = None) -> list[str]:
         return [_train(store, datasets[0])]
     rewards = _named(tables, _REWARDS)
     if not rewards:
-        return _score(store, encoder)
+        return _score(store, encoder) or _without_rewards(store)
     verify = _line("verify", report.store)
     return [verify, _after_rewards(store, rewards[-1], report.goals, encoder)]
 
@@ -54,7 +54,7 @@ def after_verify(store: Store) -> list[str]:
         return [_train(store, datasets[0])]
     if rewards:
         return [_build_goals(store, rewards[0])]
-    return _score(store, None)
+    return _score(store, None) or _without_rewards(store)
 
 
 def _named(tables: Sequence[str], prefix: str) -> list[str]:
@@ -69,6 +69,15 @@ def _free(store: Store, prefix: str, stem: str) -> str:
     """The first of stem1, stem2, … that no table of the store has, not even a part of."""
     taken = set(_named(store.tables(), prefix)) | set(_named(store.unfinished(), prefix))
     return next(name for number in count(1) if (name := f"{stem}{number}") not in taken)
+
+
+def _without_rewards(store: Store) -> list[str]:
+    """Of a store without embeddings: the environment's own reward, if the source has it."""
+    columns = {spec.name for spec in store.manifest.fields if spec.kind == "tensor"}
+    if store.embeddings() or fields.REWARD not in columns or not store.is_complete("steps"):
+        return []
+    words = ("build-goals", store.location, "--truth", fields.REWARD, "--no-rewards")
+    return [_line(*words, "--name", _free(store, _DATASETS, "gc"))]
 
 
 # --- rewards ----------------------------------------------------------------------------------
