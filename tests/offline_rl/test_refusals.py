@@ -75,7 +75,7 @@ def test_no_positive_anywhere(own_store: Path) -> None:
         str(caught.value),
         "transitions reaches any of 3 goals",
         "threshold 0.99999",
-        "the highest is",
+        "the nearest is",
         "calibrate the threshold",
         "--threshold X",
     )

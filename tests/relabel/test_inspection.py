@@ -61,12 +61,14 @@ def test_the_next_command_relabels_this_source(tmp_path: Path) -> None:
     }
 
 
-def test_without_language_and_images_the_command_has_places_to_fill(tmp_path: Path) -> None:
+def test_without_images_the_command_embeds_none(tmp_path: Path) -> None:
     features = kinds.FeaturesDict({"steps": kinds.Dataset({"action": np.float32})})
     write_rlds(tmp_path / "src", features, [{"steps": [{"action": 1.0}]}], shard_lengths=[1])
     report = inspect_source(str(tmp_path / "src"))
-    told = options(report.next_command)
-    assert (told["--camera"], told["--goals"]) == ("CAMERA", "goals.yaml")
+    source = ["--source", str(tmp_path / "src"), "--split", "train"]
+    assert shlex.split(report.next_command) == [
+        *("vlm-relabel", "embed", "--no-frames", *source, "--store", "src.store")
+    ]
     assert report.cameras == report.language_fields == report.instructions == ()
 
 
