@@ -67,7 +67,7 @@ def test_without_images_the_command_embeds_none(tmp_path: Path) -> None:
     report = inspect_source(str(tmp_path / "src"))
     source = ["--source", str(tmp_path / "src"), "--split", "train"]
     assert shlex.split(report.next_command) == [
-        *("vlm-relabel", "embed", "--no-frames", *source, "--store", "src.store")
+        *("vlm-relabel", "embed", "--no-frames", *source, "--store", "small.store")
     ]
     assert report.cameras == report.language_fields == report.instructions == ()
 
