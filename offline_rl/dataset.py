@@ -31,7 +31,6 @@ from schemas.goal_datasets import (
     TERMINAL,
     GoalDatasetManifest,
 )
-from schemas.manifests import RewardManifest
 from schemas.store import Store
 
 
@@ -41,6 +40,13 @@ class GoalEncoding(StrEnum):
     TEXT = "text"  # the text embedding of the reward set
     ONE_HOT = "one-hot"  # its place on the goal axis
     NONE = "none"  # not at all: for one goal
+
+
+def default_encoding(dataset: GoalDatasetManifest) -> GoalEncoding:
+    """How goals are put behind observations unless it is said: as texts, if they have any."""
+    if dataset.rewards is not None:
+        return GoalEncoding.TEXT
+    return GoalEncoding.NONE if len(dataset.goals) == 1 else GoalEncoding.ONE_HOT
 
 
 @dataclass(frozen=True)
@@ -101,18 +107,6 @@ class GoalDataset:
         goals = rows.column(GOAL).to_pylist()
         return [(g, float(s)) for g, s in zip(goals, rows.column(SUCCESS).to_pylist(), strict=True)]
 
-    @property
-    def has_texts(self) -> bool:
-        """Whether the goals have text embeddings: those of a reward set have."""
-        return fields.TEXT_EMBEDDING in self.goals.column_names
-
-    @property
-    def default_encoding(self) -> GoalEncoding:
-        """How goals are put behind observations unless it is said."""
-        if self.has_texts:
-            return GoalEncoding.TEXT
-        return GoalEncoding.NONE if self.goals.num_rows == 1 else GoalEncoding.ONE_HOT
-
     def goal_table(self, encoding: GoalEncoding) -> Floats | None:
         """(G, E) float32 vectors put behind observations.
 
@@ -120,7 +114,7 @@ class GoalDataset:
             StoreError: no conditioning was asked for, with several goals; goals without texts.
         """
         if encoding is GoalEncoding.TEXT:
-            if not self.has_texts:
+            if fields.TEXT_EMBEDDING not in self.goals.column_names:
                 raise StoreError(
                     f"{self.store.location}/{self.manifest.table}: goals 'text': it was made "
                     "without a reward set, so its goals have no text embedding; take one-hot, or "
@@ -260,17 +254,19 @@ class GoalDataset:
 
     @property
     def reward_range(self) -> tuple[float, float]:
-        """The least and greatest reward that a transition can have."""
+        """The least and greatest reward that a transition can have, or has in the data."""
         step = float(self.manifest.options.step_reward)
-        return (step, 1.0 + step) if self.binary else self._rewards().reward_range
+        if self.binary:
+            return step, 1.0 + step
+        if self.basis.rewards is not None:
+            return self.basis.rewards.reward_range
+        found = pc.min_max(self.index.column(REWARDS).combine_chunks().flatten())
+        return float(found["min"].as_py()), float(found["max"].as_py())
 
     @property
     def binary(self) -> bool:
         """Whether a transition has one of two rewards, the greater for a success."""
-        return self.manifest.source_column is not None or self._rewards().binary
-
-    def _rewards(self) -> RewardManifest:
-        return self.store.rewards(self.manifest.rewards)
+        return self.basis.binary
 
     def best_return(self) -> float:
         """The highest undiscounted sum of rewards of a trajectory of the training split."""

@@ -53,7 +53,7 @@ class DefaultObservations:
 
 
 def default_observations(store: Store) -> DefaultObservations:
-    """Every `observation.*` column of floats that is no embedding of a text, in stored order.
+    """Every column of `observation` of floats that is no embedding of a text, in stored order.
 
     Raises:
         RunError: there is none; says what can be named.
@@ -76,7 +76,7 @@ def default_observations(store: Store) -> DefaultObservations:
 
 def _is_vector(spec: FieldSpec) -> bool:
     is_float = spec.kind == "tensor" and spec.dtype.startswith("float") and None not in spec.shape
-    return is_float and spec.name.startswith(f"{fields.OBSERVATION}.")
+    return is_float and spec.name.split(".")[0] == fields.OBSERVATION
 
 
 def _width(spec: FieldSpec) -> int:

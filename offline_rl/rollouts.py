@@ -3,7 +3,8 @@
 The environment is goal-conditioned by its reset options and speaks of its own truth:
 
     observation, info = env.reset(seed=…, options={"goal": "lift-red-ball"})
-    observation       dict; `observation.state` of the store is its key "state"
+    observation       dict; `observation.state` of the store is its key "state"; or one vector,
+                      if the store has it as `observation`
     reward            true reward of the commanded goal; above 0 means reached
 """
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offline_rl.restoring import Restore
+from schemas import fields
 from schemas.errors import RunError
 
 Floats = NDArray[np.float32]
@@ -192,6 +194,8 @@ class Observer:
 
 def _lookup(observation: Any, name: str) -> Any:
     value = observation
+    if name == fields.OBSERVATION and not isinstance(observation, Mapping):
+        return value  # one vector, as the source has it
     for key in name.removeprefix("observation.").split("."):
         if not isinstance(value, Mapping) or key not in value:
             found = ", ".join(value) if isinstance(value, Mapping) else type(value).__name__

@@ -31,6 +31,7 @@ from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.store import Store
 
 ALGORITHM: Final = "algorithm.json"
@@ -167,7 +168,11 @@ def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
         return
     store, manifest = dataset.store, dataset.manifest
     build = f"vlm-relabel build-goals {config.store} --rewards"
-    if Kind.COMMANDED not in manifest.options.kinds:
+    if manifest.rewards is None:
+        cause = "it was built without that kind, or no instruction names one of its goals"
+        own = f"--no-rewards --truth {manifest.source_column} --goals GOALS --name NAME"
+        cure = f"build another one: `vlm-relabel build-goals {config.store} {own}`"
+    elif Kind.COMMANDED not in manifest.options.kinds:
         cause = "it was built without that kind"
         cure = f"build another one: `{build} {manifest.rewards} --name NAME`"
     elif store.manifest.language_fields:
@@ -215,10 +220,22 @@ def open_dataset(config: TrainConfig) -> GoalDataset:
             raise  # it says what to do
         how = f"vlm-relabel build-goals {config.store} --rewards NAME --name {config.dataset}"
         if config.learn_from == "true":
+            _refuse_truth_twice(store, config.dataset)
             raise StoreError(
                 f"{error}\n--learn-from true needs the truth: `{how} --truth COLUMN`"
             ) from error
         raise StoreError(f"{error}\nbuild it: `{how}`") from error
+
+
+def _refuse_truth_twice(store: Store, name: str) -> None:
+    table = f"goal_datasets/{name}"
+    manifest = store.table_manifest(table) if store.is_complete(table) else None
+    if isinstance(manifest, GoalDatasetManifest) and manifest.rewards is None:
+        raise StoreError(
+            f"--learn-from true: {store.location}/{table} was made of the column "
+            f"{manifest.source_column} alone, which is learned from in any case; leave "
+            "--learn-from out"
+        )
 
 
 def build_agent(

@@ -35,8 +35,12 @@ def train(
         ),
     ] = None,
     goal_encoding: Annotated[
-        str, typer.Option(help="Goal behind each observation: text, one-hot or none.")
-    ] = "text",
+        str | None,
+        typer.Option(
+            help="Goal behind each observation: text, one-hot or none. Default: text; of a "
+            "dataset without a reward set one-hot, or none for its only goal."
+        ),
+    ] = None,
     learn_from: Annotated[
         str,
         typer.Option(help="vlm; true: the environment's own, for comparison; none: cloning."),

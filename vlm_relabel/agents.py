@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from offline_rl import checkpoints, evaluation, fqe, rollouts, training
 from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, parse_pairs, parse_settings
-from offline_rl.dataset import GoalDataset, GoalEncoding
+from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
 from offline_rl.evaluation import EvaluationReport, Interval
 from offline_rl.frames import EMBEDDING_PREFIX, whole_names
 from offline_rl.observations import default_observations
@@ -25,6 +25,7 @@ from schemas import fields
 from schemas.encoders import Encoder, EncoderSpec
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import EmbeddingManifest
 from schemas.store import Store
 from vlm_relabel import agent_console, console
@@ -61,9 +62,7 @@ def train(values: Values) -> TrainReport:
         settings=parse_settings(values["set_"] or []),
         learn_from=_one_of("--learn-from", values["learn_from"], ("vlm", "true", "none")),
         observations=tuple(seen) if default is None else default.names,
-        goal_encoding=GoalEncoding(
-            _one_of("--goal-encoding", values["goal_encoding"], tuple(GoalEncoding))
-        ),
+        goal_encoding=_encoding(values, store),
         weights=_weights(values["kind_weight"] or []),
         positive_share=values["positive_share"],
         actions=tuple(values["action"] or (fields.ACTION,)),
@@ -103,6 +102,18 @@ def train(values: Values) -> TrainReport:
         notes=plan.notes,
         next_command=_next_command(values["out"], config),
     )
+
+
+def _encoding(values: Values, store: Store) -> GoalEncoding:
+    """As asked for, else as fits the goals of the dataset."""
+    if values["goal_encoding"] is not None:
+        chosen = _one_of("--goal-encoding", values["goal_encoding"], tuple(GoalEncoding))
+        return GoalEncoding(chosen)
+    table = f"goal_datasets/{values['dataset']}"
+    manifest = store.table_manifest(table) if store.is_complete(table) else None
+    if isinstance(manifest, GoalDatasetManifest):
+        return default_encoding(manifest)
+    return GoalEncoding.TEXT  # why it cannot be opened is said by whoever needs it
 
 
 _RENAMED: Final = {"goals": "--goal-encoding", "rewards": "--learn-from"}

@@ -213,7 +213,7 @@ def _observation(store: Store) -> list[str]:
 
 def _is_seen(column: FieldSpec) -> bool:
     return (
-        column.name.startswith("observation.")
+        column.name.split(".")[0] == fields.OBSERVATION
         and column.dtype.startswith("float")
         and None not in column.shape
     )

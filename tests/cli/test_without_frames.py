@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from offline_rl.dataset import GoalDataset, GoalEncoding
+from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
+from offline_rl.rollouts import Observer
 from relabel.testing import write_rlds
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
@@ -154,7 +155,7 @@ def test_goals_of_a_column_and_its_timing(embedded: Path, run: Run, tmp_path: Pa
     assert datasets["plain"].goal_ids == ["holds-0", "holds-1"]
     assert datasets["named"].goal_ids == ["the-bolt-is-held", "the-nut-is-held"]
     assert datasets["plain"].manifest.timing is Timing.NEXT_FRAME
-    assert datasets["plain"].default_encoding is GoalEncoding.ONE_HOT
+    assert default_encoding(datasets["plain"].manifest) is GoalEncoding.ONE_HOT
     stops = {
         name: {r["goal"]: r["stop"] for r in data.index.to_pylist() if r["kind"] == "achieved"}
         for name, data in datasets.items()
@@ -163,7 +164,8 @@ def test_goals_of_a_column_and_its_timing(embedded: Path, run: Run, tmp_path: Pa
     one = run(*words, "--truth", "upright", "--name", "one", "--step-reward", -1)
     assert one.exit_code == 0, one.output
     single = GoalDataset(opened, "one")
-    assert (single.goal_ids, single.default_encoding) == (["upright"], GoalEncoding.NONE)
+    assert single.goal_ids == ["upright"]
+    assert default_encoding(single.manifest) is GoalEncoding.NONE
     assert set(np.concatenate(single.index.column("rewards").to_pylist())) == {-1.0, 0.0}
 
 
@@ -198,3 +200,42 @@ def test_frames_are_left_out_only_if_it_is_said(bare: Path, store: Path, run: Ru
     both = refusal(run(*words, "--no-frames", "--encoder", "x", "--keep-frames"))
     assert "--no-frames and --encoder, --keep-frames exclude each other" in both
     assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("truth", "encoding", "width"), [("reward", "none", 3), ("holds", "one-hot", 5)]
+)
+def test_an_agent_is_trained_and_evaluated(
+    embedded: Path, run: Run, tmp_path: Path, truth: str, encoding: str, width: int
+) -> None:
+    words = ("build-goals", embedded, "--no-rewards", "--truth", truth, "--validation", 0.3)
+    assert run(*words, "--threads", 1).exit_code == 0
+    small = ("--set", "hidden_units=[8]", "--set", "batch_size=8", "--steps", 3)
+    out = tmp_path / "run"
+    trained = run("train", embedded, "--dataset", "gc1", "--algo", "iql", "--out", out, *small)
+    assert trained.exit_code == 0, trained.output
+    config = json.loads((out / "config.json").read_text())
+    assert config["goal_encoding"] == encoding
+    words = ("train", embedded, "--dataset", "gc1", "--algo", "iql", "--out", tmp_path / "no")
+    refused = refusal(run(*words, "--goal-encoding", "text", "--json"))
+    assert "made without a reward set, so its goals have no text embedding" in refused
+    refused = refusal(run(*words, "--learn-from", "true", "--json"))
+    assert "leave --learn-from out" in refused
+    words = ("train", embedded, "--dataset", "gc1", "--algo", "bc", "--out", tmp_path / "no")
+    refused = refusal(run(*words, "--learn-from", "none", "--json"))
+    assert f"--no-rewards --truth {truth} --goals GOALS --name NAME" in refused
+    done = run("evaluate", out, "--fqe-steps", 2, "--split", "train", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["values"]
+    opened = GoalDataset(Store.open(str(embedded)), "gc1")
+    assert {value["goal"] for value in found} <= set(opened.goal_ids)
+    assert sum(n for _, n in opened.widths(("observation",), GoalEncoding(encoding))) == width
+    low, high = opened.reward_range
+    stored = np.concatenate(opened.index.column("rewards").to_pylist())
+    assert (low, high) == (stored.min(), stored.max())
+
+
+def test_a_policy_sees_one_vector_as_the_environment_gives_it() -> None:
+    observer = Observer(("observation",), {"go": np.array([1.0], np.float32)})
+    seen = observer([np.array([1.0, 2.0]), np.array([3.0, 4.0])], ["go", "go"])  # type: ignore[list-item]
+    assert seen.tolist() == [[1, 2, 1], [3, 4, 1]]
