@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.progress import Progress
@@ -116,7 +115,7 @@ class JobReport(_Model):
     source: str
     dry_run: bool
     slices: int  # in the plan
-    episodes: int
+    episodes: int  # records of the source; those that hold several episodes count as these
     episodes_empty: int | None  # kept in the episodes table with length 0
     episodes_of_one_step: int | None  # kept; they have no transition
     slices_new: int  # completed by this run
@@ -187,14 +186,14 @@ def report(
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
-    empty, single = (None, None) if progress is None else _short_episodes(store)
+    empty, single, parts = (None, None, 0) if progress is None else _short_episodes(store)
     goals = _goal_reports(store, tables) if progress is not None else ()
     return JobReport(
         store=store.location,
         source=f"{source.name} {source.version} {source.split}",
         dry_run=progress is None,
         slices=len(store.slices),
-        episodes=sum(source.shard_lengths),
+        episodes=sum(source.shard_lengths) + parts,
         episodes_empty=empty,
         episodes_of_one_step=single,
         slices_new=progress.slices_new if progress else 0,
@@ -252,11 +251,16 @@ def _letter_text(row: dict[str, object]) -> str:
     )
 
 
-def _short_episodes(store: Store) -> tuple[int | None, int | None]:
+def _short_episodes(store: Store) -> tuple[int | None, int | None, int]:
+    """Episodes without a step, with one, and how many more there are than records."""
     if not all(store.has("episodes", piece) for piece in store.slices):
-        return None, None
-    lengths = store.read_slices("episodes", store.slices, [fields.LENGTH]).column(fields.LENGTH)
-    return tuple(int(pc.sum(pc.equal(lengths, n)).as_py() or 0) for n in (0, 1))  # type: ignore[return-value]
+        return None, None, 0
+    names = [fields.EPISODE_ID, fields.LENGTH]
+    episodes = store.read_slices("episodes", store.slices, names)
+    lengths = episodes.column(fields.LENGTH).to_numpy()
+    ids = [i.rpartition("/")[2] for i in episodes.column(fields.EPISODE_ID).to_pylist()]
+    later_parts = sum("." in own and not own.endswith(".0") for own in ids)
+    return int((lengths == 0).sum()), int((lengths == 1).sum()), later_parts
 
 
 def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[GoalReport, ...]:

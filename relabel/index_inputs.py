@@ -19,7 +19,7 @@ from schemas.goal_datasets import GoalDatasetManifest, transition_count
 from schemas.goal_names import goal_names, names_of
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
-from schemas.tables import Array, matrix
+from schemas.tables import Array, flags, matrix
 from schemas.texts import normalised
 
 _NONE: frozenset[int] = frozenset()
@@ -190,7 +190,7 @@ def _transitions(frames: pa.Table, store: Store, found: Basis) -> tuple[int, boo
     """Number of transitions, and whether the environment ended the task with the last one."""
     ends_terminal = False
     if fields.IS_TERMINAL in frames.column_names:
-        ends_terminal = bool(frames.column(fields.IS_TERMINAL)[-1].as_py())
+        ends_terminal = bool(flags(frames.column(fields.IS_TERMINAL))[-1])
     count = transition_count(
         frames.num_rows,
         ends_terminal=ends_terminal,

@@ -30,7 +30,7 @@ from schemas.goal_datasets import (
 )
 from schemas.slices import Slice
 from schemas.store import Store
-from schemas.tables import Array, matrix
+from schemas.tables import Array, flags, matrix
 
 
 def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str]:
@@ -142,8 +142,8 @@ def _ends_terminal(store: Store, piece: Slice, lengths: Array) -> Array:
     """(E,) whether each episode's last frame is terminal."""
     ends = np.zeros(len(lengths), bool)
     if fields.IS_TERMINAL in {spec.name for spec in store.manifest.fields}:
-        flags = store.read_slices("steps", [piece], [fields.IS_TERMINAL])
-        values = flags.column(fields.IS_TERMINAL).to_numpy().astype(bool)
+        steps = store.read_slices("steps", [piece], [fields.IS_TERMINAL])
+        values = flags(steps.column(fields.IS_TERMINAL))
         ends[lengths > 0] = values[np.cumsum(lengths)[lengths > 0] - 1]
     return ends
 

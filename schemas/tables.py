@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from schemas import fields
+from schemas.errors import StoreError
 
 Array = NDArray[Any]
 
@@ -194,6 +196,24 @@ def matrix(
         _fill_matrix(chunk, out[row : row + len(chunk)])
         row += len(chunk)
     return out
+
+
+def flags(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    """(T,) values of a column of flags; stores of format 1.x hold them as the source did.
+
+    Args:
+        array: bools or numbers, or lists of one of these.
+
+    Raises:
+        StoreError: a list is not of one value.
+    """
+    values = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+        count, values = len(values), pc.list_flatten(values)
+        if len(values) != count:
+            raise StoreError(f"expected one flag per step, got {len(values)} for {count} steps")
+    found: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False) != 0
+    return found
 
 
 def _fill_matrix(chunk: pa.Array, out: Array) -> None:

@@ -201,7 +201,9 @@ FORMS: Mapping[str, Odd] = {
         columns={"instruction": [OPEN, None, OPEN, OPEN, None]},
         change=spoil,
     ),
-    "a field that is no text, mined": said(kinds.Text(), lambda e, t: OPEN, mine="action"),
+    "a field that is no text, mined": said(
+        kinds.Text(), lambda e, t: OPEN, mine="action", goals=None
+    ),
     # actions
     "vector": acted(
         vector(np.float32, 2),
