@@ -1,24 +1,36 @@
 """Checkpoints of a run: everything that going on as if nothing had happened needs.
 
-RUN/checkpoints/step-00001000/  agent.d3, modules.pt, state.json, rng.pt
+RUN/checkpoints/step-00001000/
+    agent.safetensors, agent.json     networks and optimisers
+    random.safetensors, random.json   state of the random generators
+    state.json                        algorithm, updates, losses not yet in the metrics, replay
+    seal.json                         size and SHA-256 of the other files; written last
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import random
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import d3rlpy
 import numpy as np
 import torch
+from d3rlpy.base import LearnableConfigWithShape
 
 from offline_rl.replay import GoalConditionedReplayBuffer
+from offline_rl.run_files import sync
+from offline_rl.weights import read_tree, write_tree
 from schemas.errors import RunError
+
+_STATE: Final = "state.json"
+_SEAL: Final = "seal.json"
 
 
 def checkpoint_folder(out: Path, step: int) -> Path:
@@ -27,9 +39,29 @@ def checkpoint_folder(out: Path, step: int) -> Path:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Folders of the whole checkpoints of a run, oldest first."""
+    """Folders of the checkpoints of a run, oldest first; `problem` tells whether one is whole."""
     found = (out / "checkpoints").glob("step-*")
     return sorted((path for path in found if _number(path).isdigit()), key=_step)
+
+
+def whole_checkpoints(out: Path) -> list[Path]:
+    """As `checkpoints`, without those that are damaged."""
+    return [path for path in checkpoints(out) if problem(path) is None]
+
+
+def problem(checkpoint: Path) -> str | None:
+    """What keeps a checkpoint from being read; None if it is as it was written."""
+    if (checkpoint / "agent.d3").exists():
+        return "was written by an earlier version, as a pickle, which is not opened; train anew"
+    try:
+        seal = json.loads((checkpoint / _SEAL).read_text())
+        for name, (size, digest) in dict(seal).items():
+            content = (checkpoint / Path(name).name).read_bytes()
+            if len(content) != size or hashlib.sha256(content).hexdigest() != digest:
+                return f"{name} has changed since it was written"
+    except (OSError, ValueError, TypeError) as error:
+        return f"is not whole: {error}"
+    return None
 
 
 def _number(path: Path) -> str:
@@ -41,9 +73,18 @@ def _step(path: Path) -> int:
 
 
 def last_step(out: Path) -> int:
-    """Updates done at the last checkpoint; 0 if there is none."""
-    found = checkpoints(out)
-    return _step(found[-1]) if found else 0
+    """Updates done at the last whole checkpoint; 0 if there is none."""
+    for path in reversed(checkpoints(out)):
+        if problem(path) is None:
+            return _step(path)
+    return 0
+
+
+def damaged(out: Path) -> list[str]:
+    """Checkpoints behind the last whole one, each with what is wrong with it."""
+    last = last_step(out)
+    later = [path for path in checkpoints(out) if _step(path) > last]
+    return [f"{path}: {problem(path)}" for path in later]
 
 
 def save(
@@ -67,21 +108,59 @@ def save(
     final = checkpoint_folder(out, step)
     staged = _staged(final)
     staged.mkdir(parents=True)
-    agent.save(str(staged / "agent.d3"))
-    agent.save_model(str(staged / "modules.pt"))
+    write_tree(staged, "agent", _modules(agent))
+    write_tree(staged, "random", random_state())
     state = {
         "step": step,
         "grad_step": agent.grad_step,
+        "algorithm": json.loads(_shaped(agent).serialize()),
         "replay": replay.rng.bit_generator.state,
         "losses": losses,
     }
-    (staged / "state.json").write_text(json.dumps(state))
-    torch.save(random_state(), staged / "rng.pt")
+    (staged / _STATE).write_text(json.dumps(state))
+    _seal(staged)
     shutil.rmtree(final, ignore_errors=True)
     staged.rename(final)
+    sync(final.parent)
     for old in checkpoints(out)[:-keep]:
         # Under another name first: half a folder must not look like a checkpoint.
         shutil.rmtree(old.rename(_staged(old)))
+
+
+def _shaped(agent: Any) -> LearnableConfigWithShape:
+    """An algorithm's hyper-parameters with the sizes of its networks."""
+    return LearnableConfigWithShape(
+        observation_shape=agent.impl.observation_shape,
+        action_size=agent.impl.action_size,
+        config=agent.config,
+    )
+
+
+def _modules(agent: Any) -> Any:
+    """State of every network and optimiser, as d3rlpy gives it."""
+    buffer = io.BytesIO()
+    agent.impl.save_model(buffer)
+    buffer.seek(0)
+    return torch.load(buffer, map_location="cpu", weights_only=True)
+
+
+def _load_modules(agent: Any, tree: Any) -> None:
+    buffer = io.BytesIO()
+    torch.save(tree, buffer)
+    buffer.seek(0)
+    agent.impl.load_model(buffer)
+
+
+def _seal(folder: Path) -> None:
+    """Syncs every file, and writes down what each of them is."""
+    seal = {}
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        seal[path.name] = (len(content), hashlib.sha256(content).hexdigest())
+        sync(path)
+    (folder / _SEAL).write_text(json.dumps(seal))
+    sync(folder / _SEAL)
+    sync(folder)
 
 
 def _staged(final: Path) -> Path:
@@ -94,16 +173,23 @@ def _staged(final: Path) -> Path:
 def restore(
     out: Path, agent: Any, replay: GoalConditionedReplayBuffer
 ) -> tuple[int, defaultdict[str, list[float]]]:
-    """Loads the last checkpoint: the updates done so far, and losses not yet in the metrics."""
-    found = checkpoints(out)
-    if not found:
+    """Loads the last whole checkpoint: updates done so far, and losses not yet in the metrics.
+
+    Checkpoints behind it, which are damaged, are removed.
+    """
+    last = last_step(out)
+    for path in checkpoints(out):
+        if _step(path) > last:
+            shutil.rmtree(path.rename(_staged(path)))
+    if not last:
         return 0, defaultdict(list)
-    state = json.loads((found[-1] / "state.json").read_text())
-    agent.load_model(str(found[-1] / "modules.pt"))
+    folder = checkpoint_folder(out, last)
+    state = json.loads((folder / _STATE).read_text())
+    _load_modules(agent, read_tree(folder, "agent"))
     agent.set_grad_step(state["grad_step"])
     replay.rng.bit_generator.state = state["replay"]
-    set_random_state(torch.load(found[-1] / "rng.pt", weights_only=True))
-    return int(state["step"]), defaultdict(list, state["losses"])
+    set_random_state(read_tree(folder, "random"))
+    return last, defaultdict(list, state["losses"])
 
 
 def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
@@ -111,34 +197,69 @@ def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
 
     Args:
         out: run folder.
-        step: of the checkpoint; None is the last.
+        step: of the checkpoint; None is the last whole one.
         device: to load it on.
 
     Raises:
-        RunError: there is no such checkpoint.
+        RunError: there is no such checkpoint, or it is damaged.
     """
+    folder = _chosen(out, step)
+    state = json.loads((folder / _STATE).read_text())
+    try:
+        agent = LearnableConfigWithShape.deserialize_from_dict(state["algorithm"]).create(device)
+        _load_modules(agent, read_tree(folder, "agent"))
+    except Exception as error:  # of whatever a version of d3rlpy finds wrong with them
+        raise RunError(
+            f"{folder}: its algorithm cannot be made again with d3rlpy {d3rlpy.__version__}: "
+            f"{error}; train anew"
+        ) from error
+    agent.set_grad_step(state["grad_step"])
+    return agent
+
+
+def _chosen(out: Path, step: int | None) -> Path:
     found = {_step(path): path for path in checkpoints(out)}
-    chosen = last_step(out) if step is None else step
+    if not found:
+        raise RunError(f"{out}: no checkpoint yet; the command that made the run resumes it")
+    chosen = (last_step(out) or max(found)) if step is None else step
     if chosen not in found:
-        if not found:
-            raise RunError(f"{out}: no checkpoint yet; the command that made the run resumes it")
         known = ", ".join(map(str, sorted(found)))
         raise RunError(f"{out}: no checkpoint of step {step}; there are those of {known}")
-    return d3rlpy.load_learnable(str(found[chosen] / "agent.d3"), device=device)
+    if told := problem(found[chosen]):
+        whole = ", ".join(str(_step(path)) for path in whole_checkpoints(out)) or "none"
+        raise RunError(f"{found[chosen]}: {told}; whole checkpoints: {whole}")
+    return found[chosen]
+
+
+def export(out: Path, path: Path, step: int | None = None) -> None:
+    """Writes an agent as d3rlpy itself does, for `d3rlpy.load_learnable`.
+
+    That file is a pickle: whoever opens one runs what it says, so it should be opened only by
+    those who trust where it comes from. Nothing in this package opens one.
+
+    Args:
+        out: run folder.
+        path: of the file.
+        step: of the checkpoint; None is the last whole one.
+
+    Raises:
+        RunError: as `load_agent`.
+    """
+    load_agent(out, step).save(str(path))
 
 
 # --- random generators
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every global random generator, of types that torch loads without pickle."""
+    """The state of every global random generator, as tensors and plain values."""
     legacy = np.random.get_state(legacy=False)
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy_key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
         "numpy_pos": int(legacy["state"]["pos"]),
-        "python": list(random.getstate()[1]),
+        "python": torch.tensor(random.getstate()[1], dtype=torch.int64),
     }
 
 
@@ -149,4 +270,4 @@ def set_random_state(saved: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(saved["cuda"])
     key = saved["numpy_key"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", key, saved["numpy_pos"], 0, 0.0))
-    random.setstate((3, tuple(saved["python"]), None))
+    random.setstate((3, tuple(saved["python"].tolist()), None))

@@ -29,6 +29,7 @@ from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
+from offline_rl.run_files import write_whole
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
@@ -104,9 +105,10 @@ def train(
     logger = _logger(config, agent, out)
     try:
         _record(config, agent, out)  # not before: a refused option leaves no run behind
+        damaged = checkpoints.damaged(out)
         step, losses = checkpoints.restore(out, agent, replay)
         sees = dataset.widths(config.observations, config.goal_encoding)
-        begins(Plan(tuple(sees), actions.layout, tuple(actions.notes()), step))
+        begins(Plan(tuple(sees), actions.layout, (*actions.notes(), *damaged), step))
         return _loop(config, algorithm, agent, replay, out, step, losses, logger, show)
     finally:
         if logger is not None:
@@ -318,7 +320,10 @@ def _check_run(config: TrainConfig, dataset: GoalDataset, agent: Any, out: Path)
 
 def _differing_algorithm(agent: Any, out: Path) -> list[str]:
     """What a version of this package that asks for the same does otherwise, such as scaling."""
-    stored = json.loads((out / ALGORITHM).read_text())
+    try:
+        stored = json.loads((out / ALGORITHM).read_text())
+    except (OSError, ValueError) as error:
+        return [f"{ALGORITHM}: cannot be read: {error}"]
     today = json.loads(agent.config.serialize())
     return [
         f"{key}: that of the run differs from what this version makes of the same options; the "
@@ -330,8 +335,8 @@ def _differing_algorithm(agent: Any, out: Path) -> list[str]:
 
 def _record(config: TrainConfig, agent: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / ALGORITHM).write_text(agent.config.serialize())
-    (out / CONFIG).write_text(config.model_dump_json(indent=1))
+    write_whole(out / ALGORITHM, agent.config.serialize())
+    write_whole(out / CONFIG, config.model_dump_json(indent=1))
 
 
 def _loop(
@@ -381,7 +386,7 @@ def _drop_metrics_after(path: Path, step: int) -> None:
     if path.exists():
         lines = path.read_text().splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

@@ -136,6 +136,20 @@ def evaluate(
     agent_console.show_evaluation(report, json)
 
 
+def export_agent(
+    run: Annotated[str, typer.Argument(help="Run folder of `train`.")],
+    file: Annotated[str, typer.Argument(help="File to write, such as agent.d3.")],
+    step: Annotated[int | None, typer.Option(help="Checkpoint; default the last.")] = None,
+    json: Json = False,
+) -> None:
+    """Write an agent as d3rlpy does, for `d3rlpy.load_learnable`. That file is a pickle."""
+    _quiet()
+    from vlm_relabel import agents
+
+    guarded(lambda: agents.export(run, file, step), json)
+    agent_console.show_export(file, json)
+
+
 def _quiet() -> None:
     from vlm_relabel.quiet import quiet
 

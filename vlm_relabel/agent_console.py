@@ -42,6 +42,15 @@ def show_training(report: TrainReport, as_json: bool) -> None:
     OUT.print(f"\nnext:\n  {escape(report.next_command)}")
 
 
+def show_export(file: str, as_json: bool) -> None:
+    """Outcome of `export-agent`."""
+    if as_json:
+        print_json({"file": file})
+        return
+    OUT.print(f"{escape(file)}: opens with d3rlpy.load_learnable")
+    say("a .d3 file is a pickle: whoever opens it runs what it says; open only what you made")
+
+
 def show_evaluation(report: EvaluationReport, as_json: bool) -> None:
     """Outcome of `evaluate`."""
     if as_json:

@@ -164,6 +164,8 @@ def evaluate(values: Values) -> EvaluationReport:
     training.check_device(values["device"])
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
+    for told in checkpoints.damaged(run) if values["step"] is None else ():
+        console.say(f"not evaluated: {told}")
     agent = checkpoints.load_agent(run, values["step"], values["device"])
     split = Split(_one_of("--split", values["split"], tuple(Split)))
     _check_split(dataset, config, split)
@@ -178,6 +180,14 @@ def evaluate(values: Values) -> EvaluationReport:
     if values["env"] is not None:
         found = _with_rollouts(values, config, dataset, agent, found)
     return evaluation.save_report(found, run)
+
+
+def export(run: str, file: str, step: int | None) -> None:
+    """Runs `export-agent`."""
+    load_config(Path(run))
+    if Path(file).exists():
+        raise RunError(f"{file}: is there already; name another file")
+    checkpoints.export(Path(run), Path(file), step)
 
 
 _UNKEPT: Final = ("run", "step", "split", "json")  # said elsewhere in a report

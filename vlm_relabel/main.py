@@ -340,6 +340,7 @@ def doctor(json: Json = False) -> None:
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
 app.command("train", cls=Command)(agent_commands.train)
 app.command("evaluate", cls=Command)(agent_commands.evaluate)
+app.command("export-agent", cls=Command)(agent_commands.export_agent)
 
 
 def main() -> None:

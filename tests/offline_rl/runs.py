@@ -12,6 +12,7 @@ import torch
 from offline_rl import training
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.run_config import TrainConfig
+from offline_rl.weights import read_tree
 
 SMALL = {"hidden_units": [16], "batch_size": 8}
 TRANSFORMER = {
@@ -72,7 +73,7 @@ def modules_of(checkpoint: Path) -> dict[str, torch.Tensor]:
         elif isinstance(value, int | float):
             found[name] = torch.tensor(value)
 
-    walk(torch.load(checkpoint / "modules.pt", weights_only=True), "")
+    walk(read_tree(checkpoint, "agent"), "")
     return found
 
 

@@ -34,7 +34,7 @@ def test_algorithm_runs_fifty_updates_and_comes_back(
     dataset = training.open_dataset(config)
     replay = dataset.replay(Split.TRAIN, config.view)
     agent = training.build_agent(config, ALGORITHMS[algo], dataset, replay)
-    agent.load_model(str(checkpoint / "modules.pt"))
+    checkpoints.restore(tmp_path / "run", agent, replay)
     loaded = checkpoints.load_agent(tmp_path / "run")
     # BCQ samples its proposals, so both have to draw the same.
     d3rlpy.seed(1)
