@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from schemas.goals import Goal, GoalSet
 from schemas.texts import brief, normalised
 
-_T = TypeVar("_T")
 _NOTES: Final = 10  # of a kind
 _LISTED: Final = 5  # goals in a note
 
@@ -108,7 +108,7 @@ def resolve_prompts(goals: GoalSet, alike: Alike | None = None) -> Prompts:
     book = _Book()
     own = _own_prompts(goals, book)
     rivals = _Rivals(goals, alike, own, book)
-    negatives = tuple(np.array(sorted(rivals.of(goal)), np.int64) for goal in goals.goals)
+    negatives = tuple(np.sort(rivals.of(goal)) for goal in goals.goals)
     baseline = _baselines(goals, book)
     goal = np.array([own[g.id] for g in goals.goals], dtype=np.int64)
     return Prompts(book.texts, goal, negatives, baseline, rivals.notes())
@@ -171,6 +171,41 @@ def _own_prompts(goals: GoalSet, book: _Book) -> dict[str, int]:
     return own
 
 
+class _Family:
+    """The goals of one family in the order of their ids, what each says and its prompt."""
+
+    def __init__(self) -> None:
+        self._place: dict[str, int] = {}
+        self._said: list[Hashable] = []
+        self._prompts: list[int] = []
+        self._of: dict[Hashable, list[int]] = defaultdict(list)  # prompts by what they say
+
+    def add(self, goal_id: str, said: Hashable, prompt: int) -> None:
+        """The next goal."""
+        self._place[goal_id] = len(self._place)
+        self._said.append(said)
+        self._prompts.append(prompt)
+        self._of[said].append(prompt)
+
+    def without(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Prompts of all but these goals; of those that say the same, the first."""
+        left_out = [self._place[goal_id] for goal_id in ids if goal_id in self._place]
+        if len(self._of) == len(self._said):  # nothing is said twice: a thousand goals, fast
+            return np.delete(self._array, left_out)
+        first: dict[Hashable, int] = {}
+        for place in np.delete(np.arange(len(self._said)), left_out).tolist():
+            first.setdefault(self._said[place], self._prompts[place])
+        return np.array(list(first.values()), np.int64)
+
+    def is_among(self, said: Hashable, prompts: NDArray[np.int64]) -> bool:
+        """Whether one of these prompts of the family says this."""
+        return said in self._of and bool(np.isin(self._of[said], prompts).any())
+
+    @cached_property
+    def _array(self) -> NDArray[np.int64]:
+        return np.array(self._prompts, np.int64)
+
+
 class _Rivals:
     """Which prompts are negatives of a goal."""
 
@@ -179,32 +214,31 @@ class _Rivals:
         self._alike = alike
         self._book = book
         self._sayings = {goal.id: _sayings(goals, goal, alike) for goal in goals.goals}
-        self._family: dict[str, list[tuple[str, Hashable, int]]] = defaultdict(list)
+        self._family: dict[str, _Family] = {}
         self._saying: dict[tuple[str, Hashable], list[str]] = defaultdict(list)  # -> goal ids
         self._together: dict[str, set[str]] = defaultdict(set)  # goal id -> goal ids
         self._left_out: dict[str, None] = {}
         for goal in sorted(goals.goals, key=lambda goal: goal.id):  # order must not matter
-            self._family[goal.family].append((goal.id, alike[_whole(goals, goal)], own[goal.id]))
+            family = self._family.setdefault(goal.family, _Family())
+            family.add(goal.id, alike[_whole(goals, goal)], own[goal.id])
             for said in self._sayings[goal.id]:
                 self._saying[goal.family, said].append(goal.id)
         for group in goals.may_be_true_together:
             for goal_id in group:
                 self._together[goal_id].update(group)
 
-    def of(self, goal: Goal) -> list[int]:
+    def of(self, goal: Goal) -> NDArray[np.int64]:
         """Prompts that the goal is scored against; of those that are alike, the first."""
         told = self._told(goal)
         if self._goals.negatives_of(goal) != "auto":
-            return list(told.values())
+            return np.array(list(told.values()), np.int64)
         friends = {goal.id} | self._together[goal.id]
         friends.update(*(self._saying[goal.family, said] for said in self._sayings[goal.id]))
-        others: dict[Hashable, int] = {}
-        for goal_id, said, prompt in self._family[goal.family]:
-            if goal_id not in friends:
-                others.setdefault(said, prompt)
+        family = self._family[goal.family]
         key = f"{self._goals.seed}:{goal.id}"
-        drawn = _sample(list(others.items()), self._goals.max_negatives, key)
-        return list({**told, **dict(drawn)}.values())
+        drawn = _sample(family.without(friends), self._goals.max_negatives, key)
+        more = [prompt for said, prompt in told.items() if not family.is_among(said, drawn)]
+        return np.append(drawn, np.array(more, np.int64))
 
     def _told(self, goal: Goal) -> dict[Hashable, int]:
         """Negatives that are given in words, without those that say what the goal says."""
@@ -259,13 +293,12 @@ def _capped(notes: Sequence[str]) -> Sequence[str]:
     return notes if more <= 0 else [*notes[:_NOTES], f"{more} more notes of this kind"]
 
 
-def _sample(prompts: list[_T], count: int | None, key: str) -> list[_T]:
+def _sample(prompts: NDArray[np.int64], count: int | None, key: str) -> NDArray[np.int64]:
     """`count` of the prompts, drawn without replacement by a generator seeded from `key`."""
     if count is None or count >= len(prompts):
         return prompts
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest())  # `hash` differs per process
-    chosen = np.random.default_rng(seed).choice(len(prompts), size=count, replace=False)
-    return [prompts[i] for i in chosen]
+    return prompts[np.random.default_rng(seed).choice(len(prompts), size=count, replace=False)]
 
 
 def _baselines(goals: GoalSet, book: _Book) -> NDArray[np.int64] | None:

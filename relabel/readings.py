@@ -7,11 +7,13 @@ the encoder to say. Two prompts are alike if their embeddings are no further apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from relabel.prompts import Alike, Prompt, Prompts, goal_prompts, resolve_prompts
 from schemas.errors import EncoderError, GoalError
@@ -21,7 +23,9 @@ from schemas.texts import brief
 # Between unit vectors. The same tokens come out within 1e-6 in float32, whatever the batch. A
 # cosine moves by no more than this distance: at a temperature of 0.01 by 0.1 in the exponent.
 SAME_DISTANCE: Final = 1e-3
-_ROWS: Final = 4096  # compared at a time
+_ROUNDING: Final = 3e-6  # of a cosine of float32 vectors whose norms are rounded as well
+_ROWS: Final = 512  # compared with all others at a time
+_PAIRS: Final = 4096  # measured exactly at a time
 _LONG_SHOWN: Final = 100  # texts in an error
 
 EncodeTexts = Callable[[Sequence[str]], NDArray[np.floating]]
@@ -86,46 +90,33 @@ def same_groups(prompts: Sequence[Prompt], unit: NDArray[np.floating]) -> dict[P
         prompts: P distinct ones.
         unit: (P, D) their embeddings, unit norm.
     """
-    parent = list(range(len(prompts)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = place = parent[parent[place]]
-        return place
-
-    first: dict[object, int] = {}
+    first: dict[Hashable, int] = {}
     said = [(place, first.setdefault(p.said, place)) for place, p in enumerate(prompts)]
-    for one, other in (*said, *close_pairs(unit)):
-        parent[root(one)] = root(other)
-    return {prompt: root(place) for place, prompt in enumerate(prompts)}
+    pairs = np.concatenate([np.array(said, np.int64).reshape(-1, 2), *close_pairs(unit)])
+    links = coo_matrix((np.ones(len(pairs), bool), pairs.T), shape=(len(prompts),) * 2)
+    return dict(zip(prompts, connected_components(links, directed=False)[1].tolist(), strict=True))
 
 
-def close_pairs(vectors: NDArray[np.floating]) -> Iterator[tuple[int, int]]:
-    """Pairs of rows that connect all rows no further apart than `SAME_DISTANCE`.
+def close_pairs(unit: NDArray[np.floating]) -> Iterator[NDArray[np.int64]]:
+    """(n, 2) pairs of rows, which together connect all that are no further apart than the limit.
 
-    Rows are laid out along one direction, where close rows are close, so that most pairs are
-    never compared. Of equal rows, the first stands for all.
+    Of equal rows, the first stands for all. Of the others every two are compared, roughly by
+    float32 cosines and then exactly, if they may be close.
 
     Args:
-        vectors: (n, D).
+        unit: (P, D) of unit norm.
     """
-    distinct, first, inverse = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
-    yield from ((int(first[own]), row) for row, own in enumerate(inverse.reshape(-1)))
-    distinct = distinct.astype(np.float64)
-    direction = np.random.default_rng(0).standard_normal(vectors.shape[1])
-    along = distinct @ (direction / np.linalg.norm(direction))
-    order = np.argsort(along, kind="stable")
-    for shift in range(1, len(order)):
-        reach = along[order[shift:]] - along[order[:-shift]]
-        near = np.flatnonzero(reach <= SAME_DISTANCE + 1e-12)  # rounding of the products
-        if not near.size:
-            return
-        for start in range(0, near.size, _ROWS):
-            some = near[start : start + _ROWS]
-            left, right = order[some], order[some + shift]
-            apart = np.linalg.norm(distinct[left] - distinct[right], axis=1)
-            close = apart <= SAME_DISTANCE
-            yield from zip(first[left[close]].tolist(), first[right[close]].tolist(), strict=True)
+    rows, first, inverse = np.unique(unit, axis=0, return_index=True, return_inverse=True)
+    yield np.stack([first[inverse.reshape(-1)], np.arange(len(unit))], axis=1)
+    rough, exact = rows.astype(np.float32), rows.astype(np.float64)
+    for start in range(0, len(rows), _ROWS):
+        cosines = rough[start : start + _ROWS] @ rough[start:].T
+        left, right = np.nonzero(cosines > 1 - SAME_DISTANCE**2 / 2 - _ROUNDING)
+        left, right = left[left < right] + start, right[left < right] + start
+        for part in range(0, len(left), _PAIRS):
+            one, other = left[part : part + _PAIRS], right[part : part + _PAIRS]
+            close = np.linalg.norm(exact[one] - exact[other], axis=1) <= SAME_DISTANCE
+            yield np.stack([first[one[close]], first[other[close]]], axis=1)
 
 
 def read_prompts(

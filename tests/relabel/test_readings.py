@@ -211,12 +211,13 @@ def test_close_pairs_connect_what_is_close(
     middle = rng.normal(size=(centres, 5))
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
     vectors = middle[rng.integers(centres, size=count)] + rng.normal(size=(count, 5)) * spread
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("relabel.readings._ROWS", 3)
-        pairs = set(close_pairs(vectors))
+        patch.setattr("relabel.readings._PAIRS", 2)
+        one, other = np.concatenate(list(close_pairs(vectors))).T
     linked = np.eye(count, dtype=bool)
-    for one, other in pairs:
-        linked[one, other] = linked[other, one] = True
+    linked[one, other] = linked[other, one] = True
     near = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1) <= SAME_DISTANCE
     assert not (linked & ~near).any()
     np.testing.assert_array_equal(closure(linked), closure(near))
