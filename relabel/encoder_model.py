@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
+from relabel.encoder_checkpoint import plain_checkpoint
 from relabel.encoder_code import no_remote_code
 from relabel.encoder_source import EncoderSource, brief
 from relabel.encoder_tokenizer import tokenizer_sha256
@@ -33,17 +34,19 @@ _REVISION = 1
 def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
     """Build the model in float32 on the CPU and load every one of its weights."""
     try:
-        with no_remote_code():
+        with no_remote_code(), plain_checkpoint(source) as (model_name, checkpoint):
             model = clip.create_model(
-                source.model_name,
-                pretrained=None if source.is_directory else str(source.checkpoint),
+                model_name,
+                pretrained=None if source.is_directory else str(checkpoint),
                 precision="fp32",
                 device="cpu",
                 force_preprocess_cfg=source.preprocess,
                 require_pretrained=True,
                 weights_only=True,
             )
-        stored = _stored_shapes(source.checkpoint, clip)
+            stored = _stored_shapes(checkpoint, clip)
+    except EncoderError:
+        raise
     except Exception as error:  # open_clip, torch and safetensors raise all kinds
         raise EncoderError(
             f"encoder {source.name}: {source.checkpoint} could not be loaded: it is damaged, or "

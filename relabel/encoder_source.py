@@ -22,7 +22,7 @@ Entry = dict[str, Any]  # how open_clip registers a checkpoint: url, hf_hub, mea
 
 LOCAL_DIR = "local-dir:"
 VOCABULARY_FILE = "bpe_vocab.txt.gz"
-_CONFIG_FILE = "open_clip_config.json"
+CONFIG_FILE = "open_clip_config.json"
 # open_clip's own order of preference; any other name is taken only if it is the only file.
 _WEIGHTS_FILES = (
     "open_clip_model.safetensors",
@@ -282,11 +282,11 @@ def _find_directory(name: str, directory: Path) -> EncoderSource:
 
 def _read_config(name: str, directory: Path) -> dict[str, Any]:
     """The architecture described in a directory."""
-    path = directory / _CONFIG_FILE
+    path = directory / CONFIG_FILE
     if not path.is_file():
-        got = f"no {_CONFIG_FILE} in it" if directory.is_dir() else "no such directory"
+        got = f"no {CONFIG_FILE} in it" if directory.is_dir() else "no such directory"
         raise EncoderError(
-            f"encoder {name}: expected a directory with {_CONFIG_FILE} and weights, got {got}"
+            f"encoder {name}: expected a directory with {CONFIG_FILE} and weights, got {got}"
         )
     try:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))["model_cfg"]
