@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
-from tensorflow_datasets.core.example_parser import reshape_ragged_tensor
 from tensorflow_datasets.proto import tf_example_pb2
 
 from relabel.features import Features, Leaf
@@ -72,10 +71,27 @@ def _stored(example: Example, leaf: Leaf) -> Any:
         return array.item()
     rows = _row_lengths(example, leaf.key)
     if rows:
-        return reshape_ragged_tensor(array, rows, shape)
+        return _nested(array.reshape(-1, *shape[len(rows) + 1 :]), rows)
     if not len(array):  # several open lengths: which of them is 0 does not show
         return array.reshape([0 if n is None else n for n in shape])
     return array.reshape([-1 if n is None else n for n in shape])
+
+
+def _nested(values: Array, rows: Sequence[Sequence[int]]) -> list[Any]:
+    """Values cut into lists, and these into lists of lists.
+
+    TFDS writes row lengths of every sequence in a sequence, also of those of a fixed length, which
+    its own parser then takes for another level.
+
+    Args:
+        values: (N, …) all of them.
+        rows: lengths of the lists of each level, the outermost level first.
+    """
+    nested: Any = values
+    for lengths in reversed(rows):
+        ends = np.cumsum(lengths, dtype=int)
+        nested = [nested[end - n : end] for n, end in zip(lengths, ends.tolist(), strict=True)]
+    return cast(list[Any], nested)
 
 
 def _row_lengths(example: Example, key: str) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import tensorflow_datasets as tfds
 
-from relabel.flags import FLAGS, decode_flag, flag_problem
+from relabel.flags import FLAGS, FORM, decode_flag, flag_problem
 from relabel.texts import decode_phrasings, decode_text, language_rank
 from schemas import fields
 from schemas.errors import SourceError
@@ -185,18 +185,24 @@ class _Flattening:
         return tuple(usable.values()), left_out
 
     def _leaf(self, feature: Any, path: Path) -> Leaf | str:
-        if path[0] == fields.STEPS and path[1:] in [(flag,) for flag in FLAGS]:
+        if path[0] == fields.STEPS and path[1:2] and path[1] in FLAGS:
             return self._flag(feature, path)
         return self._leaf_of(feature, path)
 
     def _flag(self, feature: Any, path: Path) -> Leaf:
         info = feature.get_tensor_info()
-        one = isinstance(info, tfds.features.TensorInfo)
-        problem = flag_problem(_dtype(info), tuple(info.shape)) if one else f"got {feature}"
+        if len(path) > 2:
+            problem: str | None = f"{FORM}; got a dictionary"
+        elif isinstance(feature, (tfds.features.Dataset, tfds.features.Image)) or not isinstance(
+            info, tfds.features.TensorInfo
+        ):
+            problem = f"{FORM}; got {_article(type(feature).__name__)}"
+        else:
+            problem = flag_problem(_dtype(info), tuple(info.shape))
         if problem:
             raise SourceError(
-                f"{self.origin}: {_name(path)}: {problem}; `--exclude {_name(path)}` reads the "
-                "dataset without it"
+                f"{self.origin}: {path[1]}: {problem}; `--exclude {path[1]}*` reads the dataset "
+                "without it"
             )
         plain = _tensor_decoder(feature, info)
         spec = FieldSpec(name=_name(path), kind="tensor", dtype="bool")

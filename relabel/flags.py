@@ -11,6 +11,7 @@ import numpy as np
 from schemas import fields
 
 FLAGS: Final = (fields.IS_FIRST, fields.IS_LAST, fields.IS_TERMINAL)
+FORM: Final = "a flag is one bool, integer or float per step, alone or in a list of one"
 _SHAPES: Final = ((), (1,))
 _KINDS: Final = "biuf"  # NumPy's: bool, signed, unsigned, float
 
@@ -24,8 +25,7 @@ def flag_problem(dtype: str, shape: tuple[int | None, ...]) -> str | None:
     """
     if shape in _SHAPES and np.dtype(dtype).kind in _KINDS:
         return None
-    got = f"{'string' if dtype == 'object' else dtype}{list(shape) if shape else ''}"
-    return f"a flag is one bool, integer or float per step, alone or in a list of one; got {got}"
+    return f"{FORM}; got {'string' if dtype == 'object' else dtype}{list(shape) if shape else ''}"
 
 
 def decode_flag(value: Any) -> bool:

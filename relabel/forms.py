@@ -72,8 +72,8 @@ def _is_string(leaf: Leaf) -> bool:
 
 def _is_row_of_integers(leaf: Leaf) -> bool:
     spec = leaf.spec
-    is_plain = spec.kind == "tensor" and leaf.decode is None
-    return is_plain and len(spec.shape) == 1 and np.dtype(spec.dtype).kind in _INTEGERS
+    is_row = spec.kind == "tensor" and len(spec.shape) == 1
+    return is_row and np.dtype(spec.dtype).kind in _INTEGERS
 
 
 def text_or_bytes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
@@ -88,10 +88,13 @@ def text_or_bytes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
 
 def codes(leaf: Leaf, values: Sequence[Any]) -> Leaf:
     """Integers that spell texts are texts."""
-    if not _is_row_of_integers(leaf) or not are_codes(leaf.spec.name, values):
+    if not _is_row_of_integers(leaf):
+        return leaf
+    plain = leaf.decode or np.asarray
+    if not are_codes(leaf.spec.name, [plain(value) for value in values]):
         return leaf
     spec = FieldSpec(name=leaf.spec.name, kind="text", dtype="object", codes=True)
-    return replace(leaf, spec=spec, decode=decode_codes)
+    return replace(leaf, spec=spec, decode=lambda value: decode_codes(plain(value)))
 
 
 def encoded_frames(leaf: Leaf, values: Sequence[Any]) -> Leaf:

@@ -222,6 +222,6 @@ def _language_notes(reports: Sequence[LanguageReport]) -> Iterable[str]:
             such = f", such as “{report.examples[0]}”" if report.examples else ""
             yield f"{report.name}: integers are read as UTF-8 text{such}"
     own = [report for report in reports if report.fills_language]
-    if own and all(report.values == report.empty for report in own):
+    if any(report.values for report in own) and all(not report.examples for report in own):
         names = ", ".join(report.name for report in own)
         yield f"no sampled episode has an instruction in {names}"

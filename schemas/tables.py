@@ -55,6 +55,8 @@ class FieldSpec(BaseModel):
         """Why this feature cannot be a column; None if it can."""
         if self.shape.count(None) > 1:
             return f"shape {list(self.shape)} has more than one open length"
+        if None in self.shape[1:]:
+            return f"shape {list(self.shape)} has an open length that is not its first"
         if 0 in self.shape:
             return f"shape {list(self.shape)} holds no value"
         if self.dtype not in _DTYPES:

@@ -155,12 +155,29 @@ FORMS: Mapping[str, Odd] = {
     ),
     "list of texts": said(kinds.Sequence(kinds.Text()), lambda e, t: [OPEN, PULL], **PHRASINGS),
     "fixed array of strings": said(vector(np.str_, 2), lambda e, t: [OPEN, PULL], **PHRASINGS),
+    "list of texts of a fixed length": said(
+        kinds.Sequence(kinds.Text(), length=2), lambda e, t: [OPEN, PULL], **PHRASINGS
+    ),
     "integers, codes of UTF-8, padded with zeros": said(
         vector(np.int32, 64),
         lambda e, t: codes("öffne die Schublade", 64),
         columns={"instruction": ["öffne die Schublade"] * 5},
         language=["öffne die Schublade"] * 2,
         goals=[("öffne die Schublade",)],
+    ),
+    "list of such integers, or packed by zlib": Odd(
+        {
+            "task": (kinds.Sequence(np.uint8), lambda e, t: [*OPEN.encode()]),
+            "words": (
+                kinds.Tensor(shape=(32,), dtype=np.int64, encoding="zlib"),
+                lambda e, t: codes(PULL, 32).astype(np.int64),
+            ),
+            "tokens": (vector(np.int32, 4), lambda e, t: np.array([101, 2053, 300, 102], np.int32)),
+        },
+        columns={"task": [OPEN] * 5, "words": [PULL] * 5, "tokens": [[101, 2053, 300, 102]] * 5},
+        language=[OPEN, OPEN],
+        mine="words",
+        goals=[(PULL,)],
     ),
     "several columns": Odd(
         {
@@ -220,6 +237,11 @@ FORMS: Mapping[str, Odd] = {
         lambda e, t: np.eye(3, dtype=np.int32)[t],
         {"action": [np.eye(3)[t].tolist() for t in STEPS]},
     ),
+    "list of numbers of a fixed length": acted(
+        kinds.Sequence(np.float32, length=2),
+        lambda e, t: [t, e / 2],
+        {"action": [[0, 0], [1, 0], [2, 0], [0, 0.5], [1, 0.5]]},
+    ),
     "nested dictionary": acted(
         {"arm": {"move": vector(np.float32, 2)}, "gripper": np.bool_},
         lambda e, t: {"arm": {"move": np.array([t, e], np.float32)}, "gripper": t > 0},
@@ -242,6 +264,12 @@ FORMS: Mapping[str, Odd] = {
     ),
     "flag of several values": flagged(
         "is_terminal", vector(np.float32, 2), lambda e, t: np.zeros(2, np.float32)
+    ),
+    "flag that is a dictionary": flagged(
+        "is_terminal", {"done": np.bool_}, lambda e, t: {"done": True}
+    ),
+    "flag that is a nested dataset": flagged(
+        "is_terminal", kinds.Dataset(np.bool_), lambda e, t: [True]
     ),
     "flag that is a text": flagged("is_terminal", kinds.Text(), lambda e, t: "no"),
     "flag that is neither 0 nor 1": flagged(

@@ -46,6 +46,11 @@ def whole(items: list[Episode | DeadLetter]) -> list[Episode]:
     return [item for item in items if isinstance(item, Episode)]
 
 
+def told(source: Source) -> list[str]:
+    """The notes, without those on cameras: the frames of the small source are of one colour."""
+    return [note for note in source.notes() if "one colour only" not in note]
+
+
 # --- TFDS as the oracle
 
 
@@ -250,7 +255,7 @@ def test_a_text_that_is_no_text_is_lost_alone(tmp_path: Path) -> None:
     assert second.steps["language_instruction"] == ["fermé", None]
     assert (first.metadata["file"], fourth.metadata["file"]) == ("/raw/é0.h5", None)
     assert second.steps["action"].shape == (2, 2)
-    assert source.notes() == [
+    assert told(source) == [
         "language_instruction: 1 sampled texts are not UTF-8 and are left out (null)",
         "episode_metadata.file: 1 sampled texts are not UTF-8 and are left out (null)",
     ]
@@ -485,10 +490,10 @@ def test_blank_text_is_no_instruction() -> None:
 
 
 def test_episodes_without_an_end_are_noted(tmp_path: Path, source: Source) -> None:
-    assert source.notes() == []
+    assert told(source) == []
     items = small.episodes()
     items[0]["steps"][-1]["is_last"] = False
-    (note,) = small.write_source(tmp_path / "src", items).notes()
+    (note,) = told(small.write_source(tmp_path / "src", items))
     assert note.startswith("1 of 4 sampled episodes have no step marked is_last")
 
 

@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given, settings
 
 from schemas import fields
+from schemas.errors import StoreError
 from schemas.tables import (
     DEAD_LETTER_SCHEMA,
     FieldSpec,
     column,
     embedding_schema,
     episodes_schema,
+    flags,
     key_columns,
     matrix,
     metadata_row,
@@ -240,3 +242,23 @@ def test_keys_count_the_steps_of_each_episode(lengths: list[int]) -> None:
     assert ids.to_pylist() == [n for n, k in zip(names, lengths, strict=True) for _ in range(k)]
     assert steps.to_pylist() == [t for k in lengths for t in range(k)]
     assert (ids.type, steps.type) == (pa.string(), pa.int32())
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pa.array([True, False]),
+        pa.array([2.0, 0.0]),
+        pa.array([1, 0], pa.int8()),
+        pa.array([[True], [False]], pa.list_(pa.bool_(), 1)),  # as format 1.x has them
+        pa.chunked_array([[[1.0]], [[0.0]]], pa.list_(pa.float32())),
+    ],
+)
+def test_flags_of_every_form(stored: Any) -> None:
+    assert flags(stored).tolist() == [True, False]
+    assert flags(stored.slice(1)).tolist() == [False]
+
+
+def test_flags_of_several_values_are_refused() -> None:
+    with pytest.raises(StoreError, match="expected one flag per step, got 4 for 2 steps"):
+        flags(pa.array([[1, 0], [0, 0]]))

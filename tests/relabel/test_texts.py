@@ -1,0 +1,84 @@
+"""Texts out of bytes and codes, and which integers are taken for texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relabel.texts import are_codes, are_texts, decode_codes, decode_phrasings, language_rank
+
+
+def padded(text: str, length: int = 40) -> Any:
+    return np.frombuffer(text.encode().ljust(length, b"\0"), np.uint8).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    "text", ["open it", "öffne die Tür", "引き出しを開ける", "", " two  spaces "]
+)
+def test_codes_give_their_text(text: str) -> None:
+    assert decode_codes(padded(text)) == text
+    assert decode_codes(padded(text, len(text.encode()))) == text  # nothing to take off
+
+
+@pytest.mark.parametrize("codes", [[104, 0, 105], [104, 300], [-1, 104], [233, 33]])
+def test_codes_that_are_no_text(codes: list[int]) -> None:
+    assert decode_codes(codes) is None
+
+
+def test_phrasings_are_decoded_one_by_one() -> None:
+    stored = np.array([b"caf\xe9", "fermé".encode(), b""], object)
+    assert decode_phrasings(stored) == [None, "fermé", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        ("instruction", [padded("open it"), padded("")], True),
+        ("observation.language_codes", [padded("öffne")], True),
+        ("codes", [padded("open the drawer"), padded("pull it, please.")], True),
+        ("codes", [padded("open")], False),  # a word may be chance, under such a name
+        ("instruction", [padded("")], False),  # nothing to judge by
+        ("instruction", [[101, 2053, 300, 102]], False),  # tokens
+        ("instruction", [padded("open it"), padded("a\x01b")], False),
+        ("task", [[1, 0, 0, 0], [0, 1, 0, 0]], False),  # one-hot
+        ("goal", [[65, 66]], False),  # too short
+        ("state", [[72, 101, 108, 108, 111, 33]], False),
+        ("instruction", [np.array([3, 7, 200, 90])], False),
+    ],
+)
+def test_which_integers_are_texts(name: str, rows: list[Any], expected: bool) -> None:
+    assert are_codes(name, rows) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([b"open it", b"", "fermé".encode()], True),
+        ([b"", b""], True),
+        ([], True),
+        ([b"open it", b"caf\xe9"], True),  # one bad text is one bad text
+        ([b"\x80\x04\x95", b"\x80\x04\x96"], False),  # pickled
+        ([b"\x00\x01", b"ok", b"\x02"], False),
+    ],
+)
+def test_which_strings_are_texts(values: list[bytes], expected: bool) -> None:
+    assert are_texts(values) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        ("language_instruction_2", 0),
+        ("observation.naturalLanguage", 0),
+        ("episode_metadata.task", 1),
+        ("caption", 1),
+        ("lang", 1),
+        ("context", 2),
+        ("multitask", 2),
+        ("episode_metadata.file_path", 2),
+    ],
+)
+def test_names_that_sound_like_language(name: str, rank: int) -> None:
+    assert language_rank(name) == rank
