@@ -25,7 +25,8 @@ import torch
 from benchmarks import common
 from relabel.encoder import OpenClipEncoder, load_encoder
 from relabel.goal_files import load_goals
-from relabel.prompts import embed_prompts, resolve_prompts
+from relabel.prompts import resolve_prompts
+from relabel.readings import Readings
 from relabel.rewards import Scorer, bind, parse_reward
 from schemas.enums import Fusion, Timing
 from schemas.goals import GoalSet
@@ -139,8 +140,9 @@ def _speed(encoder: OpenClipEncoder, case: Case) -> Callable[[], float]:
 
 
 def _scorer(encoder: OpenClipEncoder, goals: GoalSet) -> Scorer:
-    prompts = resolve_prompts(goals)
-    vectors = embed_prompts(prompts, encoder.encode_texts)
+    readings = Readings(goals, encoder.encode_texts)
+    prompts = resolve_prompts(goals, readings.alike())
+    vectors, _ = readings.means(prompts.texts)
     function = parse_reward("softmax-threshold")
     return bind(
         function, goals, prompts, vectors, encoder.spec,

@@ -255,7 +255,8 @@ def test_code_of_a_text_tower_is_never_run(
 
 def test_sigmoid_rewards_are_those_of_the_formula(encoder: OpenClipEncoder) -> None:
     """sigmoid(scale * cosine + bias), as SigLIP was trained (arXiv 2303.15343, eq. 1)."""
-    from relabel.prompts import embed_prompts, resolve_prompts
+    from relabel.prompts import resolve_prompts
+    from relabel.readings import Readings
     from relabel.rewards import bind, parse_reward
     from schemas.enums import Fusion, Timing
     from schemas.goals import Goal, GoalSet
@@ -263,9 +264,11 @@ def test_sigmoid_rewards_are_those_of_the_formula(encoder: OpenClipEncoder) -> N
     goals = GoalSet(
         name="g", goals=[Goal(id=f"g{i}", texts=(text,)) for i, text in enumerate(TEXTS)]
     )
+    readings = Readings(goals, encoder.encode_texts)
     prompts = resolve_prompts(goals)
+    vectors, _ = readings.means(prompts.texts)
     scorer = bind(
-        parse_reward("sigmoid"), goals, prompts, embed_prompts(prompts, encoder.encode_texts),
+        parse_reward("sigmoid"), goals, prompts, vectors,
         encoder.spec, timing=Timing.NEXT_FRAME, fusion=Fusion.MEAN,
     )  # fmt: skip
     frames = [np.full((9, 12, 3), level, np.uint8) for level in (0, 90, 200)]
