@@ -53,8 +53,8 @@ setup(
     extras_require={
         "demo": DEMO,
         "gcs": GCS,
-        "s3": S3,
         "hf": HUGGING_FACE,
+        "s3": S3,
         "tensorboard": TENSORBOARD,
         "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *TEST],
     },

@@ -13,6 +13,7 @@ from pathlib import Path
 
 RUNS = (
     ("reading",),
+    ("digests",),
     ("relabel",),
     ("relabel", "--height", "480", "--width", "640"),
     ("relabel", "--encoder", "tiny"),

@@ -58,7 +58,7 @@ class FrameColumns:
             (table, column, self._store.table_manifest(table).fingerprint)
             for table, column in self._tables
         ]
-        content = json.dumps([self._store.manifest.source.fingerprint, tables])
+        content = json.dumps([self._store.manifest.content, tables])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property

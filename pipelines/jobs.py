@@ -29,11 +29,11 @@ from pipelines.runners import run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
-from schemas.dead_letters import EMPTY_IMAGE
 from schemas.encoders import Encoder
 from schemas.errors import DeadLetterError, EncoderError
 from schemas.files import Folder
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
+from schemas.replan import replan
 from schemas.slices import Slice
 from schemas.store import Store
 
@@ -158,7 +158,8 @@ class _Run:
 
     def _noted(self, done: JobReport) -> JobReport:
         """The report, with what is unusual about the goals."""
-        notes = self._scoring.notes if self._scoring else ()
+        notes = [*(self._embedding.notes if self._embedding else ())]
+        notes += self._scoring.notes if self._scoring else ()
         return done.model_copy(update={"notes": (*done.notes, *notes)})
 
     def _tables(self) -> list[AnyTableManifest]:
@@ -170,6 +171,8 @@ class _Run:
         overwrite = self._options.overwrite
         if not Store.exists(self._options.store):
             Store.create(self._options.store, self._store.manifest)
+        elif self._embedding is not None and self._embedding.replans:
+            replan(Store.open(self._options.store), self._store.manifest)
         pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
         scoring = self._scoring
         if scoring is None or scoring.manifest not in pending:
@@ -188,8 +191,7 @@ class _Run:
         if scoring := self._score_job(own):
             slices = slices | "ScoreSlices" >> ScoreSlices(scoring)
         options = self._options
-        accepted = EMPTY_IMAGE if self._what and self._what.accept_empty else None
-        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio, accepted=accepted)
+        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio)
         slices | "FinishTables" >> FinishTables(finish)
 
     def _embed_job(self, pending: set[str]) -> EmbedJob | None:
@@ -200,7 +202,7 @@ class _Run:
         embeds = any(isinstance(table, EmbeddingManifest) for table in tables)
         return EmbedJob(
             source=what.source,
-            split=what.split,
+            split=self._store.manifest.source.instruction,
             store=self._options.store,
             tables=tables,
             encoder=self._encoder if embeds else None,

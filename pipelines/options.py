@@ -106,14 +106,13 @@ class EmbedOptions:
     """Source to embeddings."""
 
     source: str
-    split: str
+    split: str | None  # or a part of one; None: the part that the store holds, or "train"
     cameras: tuple[str, ...] = ()
     encoder: LoadEncoder | None = None  # None: only steps and episodes are written, without frames
     batch_size: int = 64
     decode_threads: int = 2
     dtype: Literal["float16", "float32"] = "float16"
     keep_frames: bool = False
-    accept_empty: bool = False  # empty images are dead letters that --max-dead-ratio leaves out
     last_step: LastStep | None = None  # None: detect
     episodes_per_slice: int | None = None  # None: from the stored size
     exclude: tuple[str, ...] = ()  # patterns of features to leave out; (): as the store has it
@@ -132,7 +131,6 @@ class ScoreOptions:
     cameras: tuple[str, ...] = ()  # (): every camera embedded under the encoder
     timing: Timing = Timing.NEXT_FRAME
     fusion: Fusion = Fusion.MEAN
-    skip_blank_cameras: bool = False  # a camera counts only where it shows something
     scores: bool = True
     null_prompts: tuple[str, ...] | None = None  # of texts and mined goals; None: the default
 

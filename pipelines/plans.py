@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -19,22 +19,20 @@ from relabel.mined_goals import MinedGoals, mine_goals, mined_fields
 from relabel.prompts import resolve_prompts
 from relabel.readings import Readings, check_lengths
 from relabel.rewards import Scorer, bind, parse_reward
-from relabel.source import Source
+from relabel.store_plan import StoreSettings, open_source, plan_store
 from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
 from schemas.errors import StoreError
-from schemas.files import Folder
 from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
 from schemas.manifests import (
     EmbeddingManifest,
     EpisodesManifest,
     RewardManifest,
-    SliceSpec,
     StepsManifest,
     StoreManifest,
     embedding_name,
 )
 from schemas.names import check_name
-from schemas.slices import TableFile, plan_slices
+from schemas.slices import TableFile
 from schemas.store import GOAL_SET, GOALS, Store
 
 
@@ -45,6 +43,8 @@ class EmbedPlan:
     store: Store
     tables: tuple[SourceTable, ...]  # in the order in which a slice's files are committed
     cameras: tuple[str, ...]
+    replans: bool = False  # the store is there with another plan
+    notes: tuple[str, ...] = ()  # on the source
 
     @property
     def embeddings(self) -> tuple[EmbeddingManifest, ...]:
@@ -97,11 +97,25 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         SourceError: no such source, split or camera.
         StoreError: the store is of another source.
     """
-    source = _source(options.store, what)
+    source = open_source(
+        options.store,
+        what.source,
+        what.split,
+        exclude=what.exclude,
+        keep_merged=what.keep_merged,
+    )
     cameras = {} if spec is None else source.resolve_cameras(what.cameras)
-    store = _store(options, what, source)
+    settings = StoreSettings(
+        keep_frames=what.keep_frames,
+        last_step=what.last_step,
+        episodes_per_slice=what.episodes_per_slice,
+        exclude=what.exclude,
+        keep_merged=what.keep_merged,
+    )
+    planned = plan_store(options.store, source, settings, overwrite=options.overwrite)
+    store = planned.store
     shared: dict[str, Any] = {
-        "source_fingerprint": source.spec.fingerprint,
+        "source_fingerprint": store.manifest.source.fingerprint,
         "made_by": made_by(options, batch_size=what.batch_size),
         "command": options.command,
     }
@@ -115,85 +129,8 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         )
     )
     steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
-    return EmbedPlan(store, (steps, episodes, *embeddings), tuple(cameras))
-
-
-def _source(location: str, what: EmbedOptions) -> Source:
-    """The source, read as the store has it or, where there is none yet, as it is asked for."""
-    if Store.exists(location):
-        return Source.open_as(what.source, what.split, Store.open(location).manifest)
-    return Source.open(what.source, what.split, exclude=what.exclude, keep_merged=what.keep_merged)
-
-
-def _store(options: JobOptions, what: EmbedOptions, source: Source) -> Store:
-    if not Store.exists(options.store):
-        manifest = _store_manifest(what, source)
-        return Store(options.store, Folder.at(options.store), manifest)  # the job creates it
-    store = Store.open(options.store)
-    stored = store.manifest.source
-    if stored.fingerprint != source.spec.fingerprint:
-        raise StoreError(
-            f"{options.store}: is of another source: stored {_told(store.manifest)}, asked for "
-            f"{source.spec.name} {source.spec.version} {source.spec.split} "
-            f"({source.spec.fingerprint[:8]}); choose another --store"
-        )
-    _check_settings(options.store, store.manifest, what, source)
-    return store
-
-
-def _told(manifest: StoreManifest) -> str:
-    source = manifest.source
-    return f"{source.name} {source.version} {source.split} ({source.fingerprint[:8]})"
-
-
-def _check_settings(
-    location: str, manifest: StoreManifest, what: EmbedOptions, source: Source
-) -> None:
-    """Settings that a store fixes for good must not be asked for differently."""
-    problems = []
-    if what.last_step not in (None, manifest.last_step):
-        problems.append(f"--last-step: stored {manifest.last_step}, asked for {what.last_step}")
-    if what.exclude and set(what.exclude) != set(manifest.exclude):
-        stored = ", ".join(manifest.exclude) or "none"
-        problems.append(f"--exclude: stored {stored}, asked for {', '.join(what.exclude)}")
-    if what.keep_merged and manifest.merged_records != "whole":
-        problems.append("--keep-merged: the store was made with such records split")
-    if what.keep_frames and not any(f.kind == "image" for f in manifest.fields):
-        problems.append("--keep-frames: the store was made without frames")
-    if what.episodes_per_slice is not None:
-        planned = plan_slices(source.spec.split, source.spec.shard_lengths, what.episodes_per_slice)
-        if len(planned) != len(manifest.slices):
-            problems.append(
-                f"--episodes-per-slice: stored {len(manifest.slices)} slices, "
-                f"asked for {len(planned)}"
-            )
-    if problems:
-        raise StoreError(f"{location}: " + "; ".join(problems) + "; choose another --store")
-
-
-def _store_manifest(what: EmbedOptions, source: Source) -> StoreManifest:
-    detected, reason = source.detect_last_step()
-    if what.last_step is not None:
-        detected, reason = what.last_step, "given by --last-step"
-    per_slice = what.episodes_per_slice
-    if per_slice is None:
-        per_slice = source.default_episodes_per_slice()
-    slices = plan_slices(source.spec.split, source.spec.shard_lengths, per_slice)
-    columns = tuple(leaf.spec for leaf in source.columns)
-    return StoreManifest(
-        source=source.spec,
-        slices=tuple(SliceSpec(shard=s.shard, start=s.start, stop=s.stop) for s in slices),
-        fields=source.kept_fields() if what.keep_frames else columns,
-        metadata=tuple(leaf.spec for leaf in source.features.metadata),
-        left_out=dict(source.features.left_out),
-        cameras=source.cameras,
-        camera_forms=dict(source.found.forms),
-        language_fields=source.features.language_fields,
-        last_step=detected,
-        last_step_reason=reason,
-        exclude=what.exclude,
-        merged_records="whole" if what.keep_merged else "split",
-    )
+    tables: tuple[SourceTable, ...] = (steps, episodes, *embeddings)
+    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.notes)
 
 
 def plan_scoring(
@@ -221,7 +158,6 @@ def plan_scoring(
     function = parse_reward(what.reward, **what.parameters)
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
-    _check_blanks(store, what, embeddings)
     given = _goals(what, store)
     goals = given.goals if isinstance(given, MinedGoals) else given
     if isinstance(encoder, LimitsTexts):
@@ -235,8 +171,7 @@ def plan_scoring(
     prompts = resolve_prompts(goals, alike)
     vectors, norms = readings.means(prompts.texts)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
-    bound = bind(function, goals, prompts, vectors, encoder.spec, **how)
-    scorer = replace(bound, skip_missing=what.skip_blank_cameras)
+    scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
     manifest = RewardManifest(
         name=what.name,
         source_fingerprint=store.manifest.source.fingerprint,
@@ -251,7 +186,6 @@ def plan_scoring(
         function=scorer.function.model_dump(mode="json"),
         timing=scorer.timing,
         fusion=scorer.fusion,
-        skip_blank_cameras=what.skip_blank_cameras,
         binary=scorer.binary,
         scores=what.scores,
         score_range=scorer.score_range,
@@ -303,17 +237,6 @@ def encoder_for_texts(load: LoadEncoder, store: Store) -> Encoder:
             "which with --precision"
         )
     return encoder.for_texts(found[0]) if found else encoder
-
-
-def _check_blanks(
-    store: Store, what: ScoreOptions, embeddings: Sequence[EmbeddingManifest]
-) -> None:
-    old = [table.table for table in embeddings if table.is_of_first_format]
-    if what.skip_blank_cameras and old:
-        raise StoreError(
-            f"{store.location}: --skip-blank-cameras needs to know which frames are blank, and "
-            f"{old[0]} was written before that was kept; embed into another --store"
-        )
 
 
 def _stored_embeddings(

@@ -10,19 +10,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.progress import Progress
-from relabel.blank_cameras import blank_notes
 from relabel.notes import flag_notes, read_oddities
 from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.encoders import Encoder
 from schemas.goal_datasets import is_difference
-from schemas.manifests import (
-    AnyTableManifest,
-    EmbeddingManifest,
-    RewardManifest,
-    StepsManifest,
-)
+from schemas.manifests import AnyTableManifest, RewardManifest, StepsManifest
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.slices import TableFile
 from schemas.store import Store
@@ -190,10 +184,10 @@ def report(
     goals = _goal_reports(store, tables) if progress is not None else ()
     return JobReport(
         store=store.location,
-        source=f"{source.name} {source.version} {source.split}",
+        source=f"{source.name} {source.version} {source.instruction}",
         dry_run=progress is None,
         slices=len(store.slices),
-        episodes=sum(source.shard_lengths) + parts,
+        episodes=store.manifest.episodes + parts,
         episodes_empty=empty,
         episodes_of_one_step=single,
         slices_new=progress.slices_new if progress else 0,
@@ -214,9 +208,7 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
     if not any(isinstance(table, StepsManifest) for table in tables):
         return ()
     columns = {spec.name for spec in store.manifest.fields}
-    embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
-    blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))
-    return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
+    return (*flag_notes(columns), *read_oddities(store).notes())
 
 
 def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
@@ -224,7 +216,7 @@ def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
     letters = _dead_letters(store, table.table)
     return TableReport(
         table=table.table,
-        complete=store.is_complete(table.table),
+        complete=store.is_complete(table.table) and len(done) == len(store.slices),
         slices_done=len(done),
         rows=sum(store.rows(table.table, piece.file) for piece in done),
         bytes=sum(store.folder.size(f"{table.table}/{piece.file}") for piece in done),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relabel.encoder_code import check_texts_can_be_read
+from relabel.lfs import LFS_CURE, is_lfs_pointer
 from schemas.errors import EncoderError
 
 Entry = dict[str, Any]  # how open_clip registers a checkpoint: url, hf_hub, mean, quick_gelu, ...
@@ -192,6 +193,7 @@ def _find_checkpoint(
             f"encoder {name}: expected a checkpoint ending in {', '.join(_WEIGHTS_SUFFIXES)}, "
             f"got {path.name}"
         )
+    _refuse_pointers(name, path)
     tag = next((tag for tag, entry in entries.items() if _is_file_of(path, entry)), None)
     if tag is not None:
         _check_activation(name, architecture, tag, config, entries[tag])
@@ -269,6 +271,7 @@ def _find_directory(name: str, directory: Path) -> EncoderSource:
     """A directory with its own architecture, weights and, perhaps, vocabulary."""
     config = _read_config(name, directory)
     check_texts_can_be_read(name, config)
+    _refuse_pointers(name, *sorted(path for path in directory.iterdir() if path.is_file()))
     return EncoderSource(
         name=name,
         slug=_slug(directory.resolve().name),
@@ -288,6 +291,7 @@ def _read_config(name: str, directory: Path) -> dict[str, Any]:
         raise EncoderError(
             f"encoder {name}: expected a directory with {CONFIG_FILE} and weights, got {got}"
         )
+    _refuse_pointers(name, path)
     try:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))["model_cfg"]
         missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
@@ -322,6 +326,13 @@ def _vocabulary_in(directory: Path, text_config: dict[str, Any]) -> Path | None:
         return directory / str(configured)
     path = directory / VOCABULARY_FILE
     return path if path.is_file() else None
+
+
+def _refuse_pointers(name: str, *paths: Path) -> None:
+    """Stops at files that were never fetched; open_clip would call them damaged."""
+    for path in paths:
+        if is_lfs_pointer(path):
+            raise EncoderError(f"encoder {name}: {path}: {LFS_CURE}")
 
 
 # --- words ----------------------------------------------------------------------------------

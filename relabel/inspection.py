@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from relabel.extent import known_splits
+from relabel.features import read_features
 from relabel.notes import LanguageReport
-from relabel.source import Source, is_action, open_builder
+from relabel.opening import open_dataset
+from relabel.source import Source, is_action
 from schemas.enums import LastStep
 from schemas.errors import SourceError
 from schemas.tables import FieldSpec
+
+_DEFAULT_SPLIT: Final = "train"
 
 
 class _Model(BaseModel):
@@ -22,8 +28,11 @@ class SplitReport(_Model):
     """One split of a source."""
 
     name: str
-    episodes: int
+    episodes: int  # as a store would have them: those found, and those told but lost
+    told: int | None  # episodes that dataset_info.json tells of; None: it does not say
+    found: int  # records that the shard files really hold
     shards: int
+    shards_missing: int  # of these, files that are not there
     bytes: int
     slices: int  # as they would be cut by default
 
@@ -57,20 +66,23 @@ def inspect_source(directory: str) -> SourceReport:
     Raises:
         SourceError: it cannot be a source; see `Source.open`.
     """
-    builder = open_builder(directory)
-    names = [name for name, info in builder.info.splits.items() if info.num_examples]
+    opened = open_dataset(directory)
+    features = read_features(opened.builder.info.features, directory)
+    names = known_splits(opened)
     if not names:
         raise SourceError(f"{directory}: no split holds an episode")
-    source = Source.open(directory, names[0])
+    sources = {name: Source(opened, name, features) for name in names}
+    first = _DEFAULT_SPLIT if _DEFAULT_SPLIT in names else names[0]
+    source = sources[first]
     last_step, reason = source.detect_last_step()
     low = [leaf.spec for leaf in source.columns]
     actions = tuple(spec for spec in low if is_action(spec.name))
     return SourceReport(
         directory=directory,
-        name=builder.name,
-        version=str(builder.version),
+        name=source.spec.name,
+        version=source.spec.version,
         file_format=source.file_format,
-        splits=tuple(_split(directory, name) for name in names),
+        splits=tuple(map(_split, sources.values())),
         cameras=tuple(camera.replace(".", "/") for camera in source.cameras),
         no_cameras={n.replace(".", "/"): why for n, why in source.found.refused.items()},
         actions=actions,
@@ -82,19 +94,23 @@ def inspect_source(directory: str) -> SourceReport:
         language=source.languages(),
         last_step=last_step,
         last_step_reason=reason,
-        notes=tuple(source.notes()),
-        next_command=_next_command(directory, names[0], source),
+        notes=(*(n for s in sources.values() for n in s.extent.notes()), *source.notes()),
+        next_command=_next_command(directory, first, source),
     )
 
 
-def _split(directory: str, name: str) -> SplitReport:
-    source = Source.open(directory, name)
+def _split(source: Source) -> SplitReport:
     per_slice = source.default_episodes_per_slice()
+    shards = source.extent.shards
+    told = [shard.shard.told for shard in shards]
     return SplitReport(
-        name=name,
+        name=source.spec.split,
         episodes=source.episodes,
-        shards=len(source.spec.shard_lengths),
-        bytes=source.bytes,
+        told=sum(t for t in told if t is not None) if None not in told else None,
+        found=sum(shard.found.records for shard in shards),
+        shards=len(shards),
+        shards_missing=sum(shard.found.missing for shard in shards),
+        bytes=source.stored_bytes,
         slices=sum(-(-length // per_slice) for length in source.spec.shard_lengths),
     )
 

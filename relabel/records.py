@@ -13,12 +13,14 @@ from typing import IO, Final
 import google_crc32c
 from etils import epath
 
+from relabel.lfs import LFS_CURE, is_lfs_pointer
 from schemas.errors import EpisodeError, SourceError
 
 Record = bytes | EpisodeError
 
-_LENGTH: Final = struct.Struct("<QI")  # length of the data, masked CRC-32C of those 8 bytes
-_CRC: Final = struct.Struct("<I")  # masked CRC-32C of the data
+MISSING: Final = "the shard is missing; the dataset was not copied whole"
+LENGTH: Final = struct.Struct("<QI")  # length of the data, masked CRC-32C of those 8 bytes
+CRC: Final = struct.Struct("<I")  # masked CRC-32C of the data
 _ARRAY_RECORD_BLOCK: Final = 8  # records fetched at once
 
 
@@ -35,13 +37,16 @@ def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator
         The serialized episode, or the error that stands in its place.
 
     Raises:
-        SourceError: the file is missing or its format is not one of the two.
+        SourceError: the file is missing, is a Git LFS pointer, or its format is not one of the
+            two.
     """
     readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record}
     if file_format not in readers:
         raise SourceError(f"{path}: file format {file_format!r}; readable are {list(readers)}")
     if not epath.Path(path).exists():
-        raise SourceError(f"{path}: the shard is missing; the dataset was not copied whole")
+        raise SourceError(f"{path}: {MISSING}")
+    if is_lfs_pointer(path):
+        raise SourceError(f"{path}: {LFS_CURE}")
     return readers[file_format](path, start, stop)
 
 
@@ -61,27 +66,32 @@ def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
             yield data if intact else EpisodeError(f"checksum of record {index} is wrong")
 
 
-def _header(stream: IO[bytes]) -> int:
-    header = stream.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        raise EpisodeError(f"the file ends {_LENGTH.size - len(header)} bytes early")
-    length, crc = _LENGTH.unpack(header)
+def read_length(stream: IO[bytes]) -> int:
+    """Length of the next record's data; the stream is at the data then.
+
+    Raises:
+        EpisodeError: the file ends, or the length is damaged.
+    """
+    header = stream.read(LENGTH.size)
+    if len(header) < LENGTH.size:
+        raise EpisodeError(f"the file ends {LENGTH.size - len(header)} bytes early")
+    length, crc = LENGTH.unpack(header)
     if masked_crc(header[:8]) != crc:
         raise EpisodeError("the checksum of a record's length is wrong")
     return int(length)
 
 
 def _skip(stream: IO[bytes]) -> None:
-    stream.seek(_header(stream) + _CRC.size, 1)
+    stream.seek(read_length(stream) + CRC.size, 1)
 
 
 def _next(stream: IO[bytes]) -> tuple[bytes, bool]:
-    length = _header(stream)
-    data, crc = stream.read(length), stream.read(_CRC.size)  # apart: an episode is not copied
-    missing = length + _CRC.size - len(data) - len(crc)
+    length = read_length(stream)
+    data, crc = stream.read(length), stream.read(CRC.size)  # apart: an episode is not copied
+    missing = length + CRC.size - len(data) - len(crc)
     if missing:
         raise EpisodeError(f"the file ends {missing} bytes early")
-    return data, masked_crc(data) == _CRC.unpack(crc)[0]
+    return data, masked_crc(data) == CRC.unpack(crc)[0]
 
 
 def masked_crc(data: bytes) -> int:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-import tensorflow_datasets as tfds
 from etils import epath
 
-from relabel.blank_cameras import sampled_blank_notes
 from relabel.camera_names import resolve_cameras
 from relabel.cameras import Found, find_cameras
 from relabel.episodes import Episode as Episode
 from relabel.examples import EpisodeParser, Example, read_example
+from relabel.extent import Extent, find_extent, known_splits, split_names
 from relabel.features import Features, Leaf, read_features
 from relabel.flags import episode_bounds
 from relabel.forms import settle
 from relabel.notes import LanguageReport, language_reports, source_notes
+from relabel.opening import FEATURES_FILE, Opened, open_dataset
 from relabel.records import read_records
+from relabel.survey import survey_shard
 from schemas import fields
 from schemas.dead_letters import DeadLetter
 from schemas.enums import CameraForm, LastStep
-from schemas.errors import EpisodeError, SourceError
+from schemas.errors import EpisodeError
 from schemas.manifests import SourceSpec, StoreManifest
 from schemas.slices import Slice
 from schemas.tables import FieldSpec
@@ -39,7 +39,7 @@ _SLICES_AT_LEAST: Final = 8  # aimed at, so that small sources use several worke
 
 
 class Source:
-    """One split of a TFDS/RLDS directory, read-only.
+    """A split of a TFDS/RLDS directory, or a part of one, read-only.
 
     Example:
         >>> source = Source.open("/data/bridge_dataset/1.0.0", "train")   # doctest: +SKIP
@@ -48,27 +48,17 @@ class Source:
     """
 
     def __init__(
-        self,
-        directory: str,
-        builder: Any,
-        split: str,
-        features: Features,
-        keep_merged: bool = False,
+        self, opened: Opened, instruction: str, features: Features, keep_merged: bool = False
     ) -> None:
-        info = builder.info.splits[split]
-        self.directory = directory
-        self.features = features
+        self.directory = opened.directory
+        self.instruction = instruction
         self.keep_merged = keep_merged
-        self.paths = [str(path) for path in info.filepaths]
-        self.file_format = str(builder.info.file_format.value)
-        self.bytes = int(info.num_bytes)
-        self.spec = SourceSpec(
-            name=builder.name,
-            version=str(builder.version),
-            split=split,
-            fingerprint=_fingerprint(directory, builder, split, self.paths),
-            shard_lengths=tuple(int(n) for n in info.shard_lengths),
-        )
+        self.file_format = opened.info.file_format
+        self._opened = opened
+        self._splits = split_names(instruction, known_splits(opened), opened.directory)
+        self._shards = [shard for split in self._splits for shard in opened.shards[split]]
+        self.features = features
+        self.features = settle(features, self._sampled_examples())
 
     @classmethod
     def open(
@@ -79,11 +69,11 @@ class Source:
         exclude: Sequence[str] = (),
         keep_merged: bool = False,
     ) -> Source:
-        """Opens a split of a dataset directory.
+        """Opens a split, or a part of one; reads its first records.
 
         Args:
             directory: holds `features.json` and `dataset_info.json`.
-            split: name of a split.
+            split: "train", "train[:10%]", "train+val", "all", as TFDS takes it.
             exclude: patterns of dotted feature names (`observation.depth*`) to leave out.
             keep_merged: a record in which several episodes begin stays one episode; otherwise
                 it is split where the flags say.
@@ -92,14 +82,76 @@ class Source:
             SourceError: no such directory, not a TFDS dataset, not RLDS, no such split; a flag
                 that is none; a pattern that no feature matches.
         """
-        builder = open_builder(directory)
-        features = read_features(builder.info.features, directory, exclude)
-        splits = {name: info for name, info in builder.info.splits.items() if info.num_examples}
-        if split not in splits:
-            raise SourceError(f"{directory}: no split {split!r}; there are {', '.join(splits)}")
-        source = cls(directory, builder, split, features, keep_merged)
-        source.features = settle(features, source._sampled_examples())
-        return source
+        opened = open_dataset(directory)
+        features = read_features(opened.builder.info.features, directory, exclude)
+        return cls(opened, split, features, keep_merged)
+
+    @cached_property
+    def extent(self) -> Extent:
+        """Which episodes the part has, and what its shards really hold: walks every shard once.
+
+        Raises:
+            SourceError: no such part, or it holds no episode; a shard that is no data file.
+        """
+        return find_extent(self._opened, self.instruction, self._splits)
+
+    @cached_property
+    def spec(self) -> SourceSpec:
+        """What a store keeps of the source; needs `extent`."""
+        shards = [shard.shard.split for shard in self.extent.shards]
+        split = "+".join(self._splits)
+        return SourceSpec(
+            name=self._opened.info.name,
+            version=self._opened.info.version,
+            split=split,
+            part="" if self.instruction == split else self.instruction,
+            fingerprint=self._fingerprint(),
+            shard_lengths=tuple(shard.length for shard in self.extent.shards),
+            shard_splits=tuple(shards) if len(self._splits) > 1 else (),
+        )
+
+    def _fingerprint(self) -> str:
+        """Of what makes two sources the same one, whatever part of it is read.
+
+        What the shards hold is not in it: a store keeps that slice by slice, as digests.
+        """
+        content = {
+            "name": self._opened.info.name,
+            "version": self._opened.info.version,
+            "splits": self._splits,
+            "file_format": self.file_format,
+            "features": self._description(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def first_fingerprint(self) -> str:
+        """The fingerprint that format 1 gave: names and sizes, told lengths, no content."""
+        sizes = [shard.found.size for shard in self.extent.shards if not shard.found.missing]
+        content = {
+            "name": self._opened.info.name,
+            "version": self._opened.info.version,
+            "split": self.instruction,
+            "features": self._description(),
+            "shard_lengths": [shard.told for shard in self._shards],
+            "shard_bytes": sizes,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _description(self) -> Any:
+        path = epath.Path(self.directory).expanduser() / FEATURES_FILE
+        return json.loads(path.read_text())
+
+    @cached_property
+    def stored_bytes(self) -> int:
+        """Stored size of the whole splits."""
+        told = [split.num_bytes for split in self._opened.info.splits if split.name in self._splits]
+        known = [size for size in told if size]
+        return sum(known) if len(known) == len(self._splits) else self.extent.stored_bytes
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the shard files of the whole splits."""
+        return [shard.path for shard in self._shards]
 
     @classmethod
     def open_as(cls, directory: str, split: str, manifest: StoreManifest) -> Source:
@@ -109,7 +161,7 @@ class Source:
 
     @property
     def episodes(self) -> int:
-        """Number of stored episodes."""
+        """Number of stored records of the whole splits."""
         return sum(self.spec.shard_lengths)
 
     @cached_property
@@ -151,8 +203,8 @@ class Source:
     def default_episodes_per_slice(self) -> int:
         """Episodes whose stored size is a good unit of work: 1 to 64 MiB, several slices."""
         low, high = (mib << 20 for mib in _SLICE_MIB)
-        target = min(max(self.bytes // _SLICES_AT_LEAST, low), high)
-        return max(1, target * self.episodes // max(self.bytes, 1))
+        target = min(max(self.stored_bytes // _SLICES_AT_LEAST, low), high)
+        return max(1, target * self.episodes // max(self.stored_bytes, 1))
 
     def read(
         self, piece: Slice, columns: Sequence[str], cameras: Collection[str] = ()
@@ -168,7 +220,7 @@ class Source:
             Each episode, or a dead letter in the place of one that cannot be read.
         """
         parser = EpisodeParser(self.features, columns, cameras)
-        path = self.paths[piece.shard]
+        path = self._opened.shards[piece.split][piece.shard].path
         records = read_records(path, self.file_format, piece.start, piece.stop)
         for index, record in enumerate(records, start=piece.start):
             episode_id = piece.episode_id(index)
@@ -212,11 +264,7 @@ class Source:
 
     def notes(self) -> list[str]:
         """What is unusual about the first episodes."""
-        cameras = list(self.found.forms)
-        blank = sampled_blank_notes(
-            self.found.forms, (episode.steps for episode in self.sampled(cameras, cameras))
-        )
-        return [*source_notes(self.features, self._sampled), *self.found.notes, *blank]
+        return source_notes(self.features, self._sampled)
 
     @cached_property
     def _sampled(self) -> tuple[Episode | DeadLetter, ...]:
@@ -257,34 +305,16 @@ class Source:
                 return
 
     def _records(self) -> Iterator[tuple[str, bytes | EpisodeError, str]]:
-        for shard, (path, length) in enumerate(
-            zip(self.paths, self.spec.shard_lengths, strict=True)
-        ):
-            piece = Slice(0, 1, self.spec.split, shard, 0, length)
-            records = read_records(path, self.file_format, 0, length)
-            yield from ((piece.episode_id(i), record, path) for i, record in enumerate(records))
-
-
-def open_builder(directory: str) -> Any:
-    """The TFDS builder of a dataset directory; no generation code is needed or run.
-
-    Raises:
-        SourceError: there is no such directory, or no dataset in it.
-    """
-    path = epath.Path(directory).expanduser()
-    if not path.is_dir():
-        raise SourceError(f"{directory}: no such directory")
-    if not (path / "features.json").exists():
-        below = sorted(str(p.parent) for p in path.glob("*/features.json"))
-        hint = f"; did you mean {below[-1]}?" if below else ""
-        raise SourceError(f"{directory}: not a TFDS dataset (no features.json){hint}")
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        return tfds.builder_from_directory(path)
-    except Exception as error:  # TFDS raises whatever its JSON and registry code raises
-        raise SourceError(
-            f"{directory}: the dataset description cannot be read: {error}"
-        ) from error
+        # Of the whole splits, so that a part is understood as the whole is.
+        for shard in self._shards:
+            if not epath.Path(shard.path).exists():
+                continue
+            length = shard.told or survey_shard(shard.path, self.file_format).records
+            piece = Slice(0, 1, shard.split, shard.index, 0, length)
+            records = read_records(shard.path, self.file_format, 0, length)
+            yield from (
+                (piece.episode_id(i), record, shard.path) for i, record in enumerate(records)
+            )
 
 
 def _episodes(
@@ -322,17 +352,3 @@ def is_action(name: str) -> bool:
 def _is_real(action: Any) -> bool:
     values = np.asarray(action)
     return values.dtype.kind in "fiub" and bool(np.any(np.nan_to_num(values)))
-
-
-def _fingerprint(directory: str, builder: Any, split: str, paths: Sequence[str]) -> str:
-    info = builder.info.splits[split]
-    sizes = [p.stat().length for p in map(epath.Path, paths) if p.exists()]
-    content = {
-        "name": builder.name,
-        "version": str(builder.version),
-        "split": split,
-        "features": json.loads((epath.Path(directory).expanduser() / "features.json").read_text()),
-        "shard_lengths": [int(n) for n in info.shard_lengths],
-        "shard_bytes": sizes,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

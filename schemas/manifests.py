@@ -56,17 +56,26 @@ class SourceSpec(_Model):
 
     name: str  # of the dataset: "bridge_dataset"
     version: str
-    split: str
-    fingerprint: str  # sha256 of the dataset's description, features, shards and their sizes
-    shard_lengths: tuple[int, ...]  # episodes per shard
+    split: str  # "train"; several joined by "+"
+    part: str = ""  # as asked for: "train[:10%]", "all"; "": all of `split`
+    fingerprint: str  # sha256 of the dataset's name, version, splits, file format and features
+    shard_lengths: tuple[int, ...]  # records per shard of the whole splits
+    shard_splits: tuple[str, ...] = ()  # split of each of these shards; (): all of `split`
+
+    @property
+    def instruction(self) -> str:
+        """What to ask the source for, to get the same part again."""
+        return self.part or self.split
 
 
 class SliceSpec(_Model):
     """One planned slice: episodes [start, stop) of a shard."""
 
+    split: str | None = None  # None: that of the source
     shard: int
     start: int
     stop: int
+    digest: str | None = None  # of the records, as they were when the slice was planned
 
 
 class StoreManifest(_Model):
@@ -75,6 +84,7 @@ class StoreManifest(_Model):
     format_version: str = FORMAT_VERSION
     source: SourceSpec
     slices: tuple[SliceSpec, ...]
+    episodes_per_slice: int | None = None  # at most, when new slices are cut
     fields: tuple[FieldSpec, ...]  # columns of the steps table, after its keys
     metadata: tuple[FieldSpec, ...]  # columns of the episodes table, after its own
     left_out: dict[str, str]  # features that are no column, with the reason
@@ -93,13 +103,31 @@ class StoreManifest(_Model):
             Slice(
                 index=index,
                 count=len(self.slices),
-                split=self.source.split,
+                split=piece.split or self.source.split,
                 shard=piece.shard,
                 start=piece.start,
                 stop=piece.stop,
+                numbered=self.is_of_first_format,
             )
             for index, piece in enumerate(self.slices)
         )
+
+    @property
+    def is_of_first_format(self) -> bool:
+        """Whether format 1 wrote it: its slices have numbers for names, and no digests."""
+        return self.format_version.split(".")[0] == "1"
+
+    @property
+    def episodes(self) -> int:
+        """Records of the source that the slices cover."""
+        return sum(piece.stop - piece.start for piece in self.slices)
+
+    @property
+    def content(self) -> str:
+        """sha256 of which source this is and what was read of it; changes when the store grows."""
+        slices = [piece.model_dump() for piece in self.slices]
+        text = json.dumps([self.source.fingerprint, slices], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class StepsManifest(TableManifest):

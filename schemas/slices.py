@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
@@ -17,10 +18,20 @@ class TableFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     table: InsidePath  # "steps", "embeddings/<name>", "rewards/<name>", "dead_letters/<stage>"
-    file: InsidePath  # "slice-00000-of-00016.parquet"
+    file: InsidePath  # "slice-train-00000-000000-000016.parquet"
     rows: int
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """Episodes [start, stop) of one shard of one split."""
+
+    split: str
+    shard: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Slice:
 
     Example:
         >>> Slice(index=3, count=16, split="train", shard=1, start=20, stop=40).name
-        'slice-00003-of-00016'
+        'slice-train-00001-000020-000040'
     """
 
     index: int  # position in the plan
@@ -42,16 +53,27 @@ class Slice:
     start: int  # first episode, counted within the shard
     stop: int  # one past the last episode
     files: tuple[TableFile, ...] = ()  # committed so far
+    numbered: bool = False  # named by its position in the plan, as in format 1
 
     @property
     def name(self) -> str:
-        """File name without its ending, the same in every table."""
-        return f"slice-{self.index:05d}-of-{self.count:05d}"
+        """File name without its ending, the same in every table.
+
+        It says what is inside, so it stays when a store grows; names sort as the plan does.
+        """
+        if self.numbered:
+            return f"slice-{self.index:05d}-of-{self.count:05d}"
+        return f"slice-{self.split}-{self.shard:05d}-{self.start:06d}-{self.stop:06d}"
 
     @property
     def file(self) -> str:
         """File name of the slice in every table."""
         return f"{self.name}.parquet"
+
+    @property
+    def run(self) -> Run:
+        """Which episodes it consists of."""
+        return Run(self.split, self.shard, self.start, self.stop)
 
     def episode_id(self, index: int) -> str:
         """Stable id of the episode at `index` of the slice's shard."""
@@ -82,23 +104,84 @@ def plan_slices(
         >>> [(s.shard, s.start, s.stop) for s in plan_slices("train", [5, 2], 3)]
         [(0, 0, 3), (0, 3, 5), (1, 0, 2)]
     """
-    if episodes_per_slice < 1:
-        raise StoreError(f"episodes per slice: expected at least 1, got {episodes_per_slice}")
-    runs = [
-        (shard, start, stop)
-        for shard, length in enumerate(shard_lengths)
-        for start, stop in _even_runs(length, episodes_per_slice)
-    ]
+    lengths = {(split, shard): length for shard, length in enumerate(shard_lengths)}
+    whole = [Run(split, shard, 0, length) for shard, length in enumerate(shard_lengths)]
+    runs = cut_runs(whole, lengths, episodes_per_slice)
     if not runs:
         raise StoreError(f"split {split!r}: expected at least one episode, got none")
     return tuple(
-        Slice(index=i, count=len(runs), split=split, shard=shard, start=start, stop=stop)
-        for i, (shard, start, stop) in enumerate(runs)
+        Slice(i, len(runs), run.split, run.shard, run.start, run.stop) for i, run in enumerate(runs)
     )
 
 
-def _even_runs(length: int, most: int) -> Iterator[tuple[int, int]]:
-    pieces = -(-length // most)
-    for piece in range(pieces):
-        # Larger runs first: 5 in 2 pieces is 3 + 2.
-        yield -(-piece * length // pieces), -(-(piece + 1) * length // pieces)
+def cut_runs(
+    runs: Sequence[Run],
+    shard_lengths: Mapping[tuple[str, int], int],
+    episodes_per_slice: int,
+    kept: Sequence[Run] = (),
+) -> list[Run]:
+    """Cuts parts of shards into slices, at the borders that the whole shards would be cut at.
+
+    So a part has the slices of the whole, except at its own ends.
+
+    Args:
+        runs: the parts; no two have an episode in common.
+        shard_lengths: episodes of each whole shard, by split and shard.
+        episodes_per_slice: upper bound, at least 1.
+        kept: slices that are there already; they stay, and only the rest of `runs` is cut.
+
+    Returns:
+        The slices, `kept` among them, in the order of splits, shards and episodes.
+
+    Raises:
+        StoreError: the bound is below 1.
+
+    Example:
+        >>> lengths = {("train", 0): 6}
+        >>> part = cut_runs([Run("train", 0, 0, 4)], lengths, 3)
+        >>> [(run.start, run.stop) for run in part]
+        [(0, 3), (3, 4)]
+        >>> whole = cut_runs([Run("train", 0, 0, 6)], lengths, 3, kept=part)
+        >>> [(run.start, run.stop) for run in whole]
+        [(0, 3), (3, 4), (4, 6)]
+    """
+    if episodes_per_slice < 1:
+        raise StoreError(f"episodes per slice: expected at least 1, got {episodes_per_slice}")
+    cut = list(kept)
+    for run in subtract(runs, kept):
+        borders = _borders(shard_lengths[run.split, run.shard], episodes_per_slice)
+        inner = [border for border in borders if run.start < border < run.stop]
+        cut += [
+            Run(run.split, run.shard, start, stop)
+            for start, stop in itertools.pairwise([run.start, *inner, run.stop])
+        ]
+    return sorted(cut)
+
+
+def subtract(runs: Sequence[Run], taken: Sequence[Run]) -> list[Run]:
+    """The episodes of `runs` that are in none of `taken`, without empty runs."""
+    by_shard: dict[tuple[str, int], list[Run]] = {}
+    for gone in taken:
+        by_shard.setdefault((gone.split, gone.shard), []).append(gone)
+    left = []
+    for run in runs:
+        parts = [run] if run.start < run.stop else []
+        for gone in by_shard.get((run.split, run.shard), ()):
+            parts = [part for piece in parts for part in _without(piece, gone)]
+        left += parts
+    return left
+
+
+def _without(run: Run, gone: Run) -> Iterator[Run]:
+    """What is left of a run before and after another of the same shard."""
+    before, after = min(run.stop, gone.start), max(run.start, gone.stop)
+    if run.start < before:
+        yield replace(run, stop=before)
+    if after < run.stop:
+        yield replace(run, start=after)
+
+
+def _borders(length: int, most: int) -> list[int]:
+    pieces = max(-(-length // most), 1)
+    # Larger runs first: 5 in 2 pieces is 3 + 2.
+    return [-(-piece * length // pieces) for piece in range(pieces + 1)]

@@ -119,14 +119,14 @@ class Store:
             for folder in manifest.folders:
                 self.folder.delete_folder(folder)
         self.check(manifest)
-        if self._recorded(manifest.table) is None:
+        if self.recorded(manifest.table) is None:
             content = manifest_bytes(manifest)
             self.folder.write(f"{manifest.table}/{PLAN}", content)
         return self.is_complete(manifest.table)
 
     def differences(self, manifest: AnyTableManifest) -> list[str]:
         """What keeps a table from being the one that is there, or was begun, under its name."""
-        existing = self._recorded(manifest.table)
+        existing = self.recorded(manifest.table)
         return [] if existing is None else existing.differences(manifest)
 
     def check(self, manifest: AnyTableManifest) -> None:
@@ -172,7 +172,7 @@ class Store:
         """
         if place := self._place(table, MANIFEST):
             return self._parse(place)
-        recorded = self._recorded(table)
+        recorded = self.recorded(table)
         if recorded is not None:
             how = recorded.command or "the command that began it"
             raise StoreError(f"{self.location}/{table}: unfinished; resume it with:\n  {how}")
@@ -266,7 +266,8 @@ class Store:
         """Whether tables may lie here that format 1 wrote; new ones may lie beside them."""
         return self.manifest.format_version.split(".")[0] == "1"
 
-    def _recorded(self, table: str) -> AnyTableManifest | None:
+    def recorded(self, table: str) -> AnyTableManifest | None:
+        """The manifest of a table, or the plan of one that was begun; None if there is neither."""
         for file in (MANIFEST, PLAN):
             if place := self._place(table, file):
                 return self._parse(place)

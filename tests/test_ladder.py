@@ -42,8 +42,9 @@ _TORCH_MODULES = {
 }
 _TFDS_MODULES = {
     "relabel/examples.py",
+    "relabel/extent.py",
     "relabel/features.py",
-    "relabel/source.py",
+    "relabel/opening.py",
     "relabel/testing.py",
 }
 ONLY_IN = {

@@ -34,7 +34,13 @@ app = typer.Typer(
 )
 
 Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
-Split = Annotated[str, typer.Option(help="Split of the source.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Split of the source, or part of it: train, 'train[:10%]', 'train[5:100]', all; "
+        "default: what the store holds, or train."
+    ),
+]
 StorePath = Annotated[str, typer.Option("--store", help="Directory or URL (s3://, gs://).")]
 _CAMERAS = typer.Option("--camera", help="Image feature, as inspect lists it; repeat for several.")
 _ENCODER = typer.Option(
@@ -80,14 +86,6 @@ TimingOption = Annotated[
 ]
 Fuse = Annotated[
     Fusion, typer.Option(metavar="HOW", help="Scores of several cameras become one: mean or max.")
-]
-SkipBlank = Annotated[
-    bool,
-    typer.Option(
-        "--skip-blank-cameras",
-        help="A camera counts only where it has an image of more than one colour. Empty images "
-        "are accepted.",
-    ),
 ]
 Scores = Annotated[
     bool, typer.Option(" /--no-scores", help="Leave the raw score out.", show_default=False)
@@ -185,7 +183,7 @@ def relabel(
     encoder: EncoderName,
     goals: Goals,
     store: StorePath,
-    split: Split = "train",
+    split: Split = None,
     reward: Reward = "softmax-threshold",
     name: Name = "v1",
     temperature: Temperature = None,
@@ -194,7 +192,6 @@ def relabel(
     window: Window = None,
     timing: TimingOption = Timing.NEXT_FRAME,
     fuse: Fuse = Fusion.MEAN,
-    skip_blank_cameras: SkipBlank = False,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
     truncate_texts: TruncateTexts = False,
@@ -236,14 +233,13 @@ def embed(
     camera: OptionalCameras = None,
     encoder: OptionalEncoder = None,
     no_frames: NoFrames = False,
-    split: Split = "train",
+    split: Split = None,
     device: Device = "cpu",
     precision: Precision = "auto",
     preprocess: Preprocess = None,
     batch_size: BatchSize = 64,
     decode_threads: DecodeThreads = 2,
     dtype: Dtype = "float16",
-    skip_blank_cameras: SkipBlank = False,
     keep_frames: KeepFrames = False,
     last_step: LastStepOption = "auto",
     episodes_per_slice: PerSlice = None,
@@ -285,7 +281,6 @@ def score(
     window: Window = None,
     timing: TimingOption = Timing.NEXT_FRAME,
     fuse: Fuse = Fusion.MEAN,
-    skip_blank_cameras: SkipBlank = False,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
     truncate_texts: TruncateTexts = False,

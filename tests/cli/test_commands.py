@@ -27,12 +27,10 @@ JOB = (
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
     *("--keep-frames", "--last-step", "--episodes-per-slice", "--exclude", "--keep-merged"),
-    "--skip-blank-cameras",
 )
 SCORE = (
     *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
     *("--timing", "--fuse", "--no-scores", "--null-prompt", "--truncate-texts"),
-    "--skip-blank-cameras",
 )
 OPTIONS = {
     "inspect": ("--json",),
@@ -294,7 +292,7 @@ def _unfinish(path: Path) -> None:
 def test_verify_of_a_damaged_store_ends_with_1(
     run: Run, made: Path, table: str, damage: Any, text: str
 ) -> None:
-    damage(made / table / "slice-00001-of-00002.parquet")
+    damage(made / table / "slice-train-00001-000000-000001.parquet")
     result = run("verify", made)
     assert result.exit_code == 1
     assert f"✗ {table}" in result.stdout

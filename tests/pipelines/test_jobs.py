@@ -243,7 +243,7 @@ def test_a_slice_that_got_lost_in_mid_run_is_made_again(
     expected = hashes(store)
     table = store / Store.open(str(store)).embeddings()[0].table
     (table / MANIFEST).rename(table / PLAN)  # as if the run had been killed
-    (table / "slice-00002-of-00004.parquet").unlink()
+    (table / "slice-train-00000-000002-000003.parquet").unlink()
     counted.frames.clear()
     done = jobs.embed(job, embedding())
     assert counted.frames == [2, 2]  # of the four frames of episode 2, in batches of 2
@@ -257,7 +257,7 @@ def test_leftovers_of_dead_letters_are_cleared_too(
     what = embedding(source=str(truncate(write_source(tmp_path / "source"))))
     with pytest.raises(DeadLetterError):
         jobs.embed(job, what)
-    (store / "dead_letters/steps/.tmp-0123-slice-00001-of-00004.parquet").touch()
+    (store / "dead_letters/steps/.tmp-0123-slice-train-00000-000001-000002.parquet").touch()
     jobs.embed(replace(job, max_dead_ratio=0.5), what)
     assert leftovers(store) == []
 
@@ -325,7 +325,7 @@ def test_embeddings_of_another_dtype_are_refused(job: JobOptions, embedding: Emb
     [
         ({"last_step": LastStep.CARRIES_ACTION}, "--last-step: stored final-observation"),
         ({"keep_frames": True}, "--keep-frames: the store was made without frames"),
-        ({"episodes_per_slice": 2}, "--episodes-per-slice: stored 4 slices, asked for 3"),
+        ({"episodes_per_slice": 2}, "--episodes-per-slice: stored 1, asked for 2"),
     ],
 )
 def test_what_a_store_fixes_cannot_be_asked_for_differently(

@@ -170,7 +170,9 @@ def test_finish_tables_takes_a_retried_bundle_once(plans: _Plans) -> None:
 def test_finish_tables_refuses_a_table_that_lacks_a_slice(plans: _Plans) -> None:
     files = [file for piece in plans.embedded()[1:] for file in piece.files]
     job = FinishJob(plans.options.store, plans.embed.tables, max_dead_ratio=0)
-    with pytest.raises(StoreError, match=r"steps: 1 of 4 slices are missing, such as slice-00000"):
+    with pytest.raises(
+        StoreError, match=r"steps: 1 of 4 slices are missing, such as slice-train-00000"
+    ):
         list(finish_tables(job, files))
     assert not plans.store.is_complete("steps")
 

@@ -147,7 +147,7 @@ def test_half_a_jpeg_is_one_dead_letter(tmp_path: Path, row_groups_of_three: Non
     assert letter == {
         "episode_id": "train/1/0",
         "step": 2,
-        "slice": "slice-00002-of-00003",
+        "slice": "slice-train-00001-000000-000002",
         "stage": wrist.table,
         "camera": WRIST,
     }
@@ -241,7 +241,7 @@ def test_a_table_added_to_other_rows_is_refused(tmp_path: Path) -> None:
     small.embed(store, whole, small.source_tables(store, [FRONT]))
     damaged = dead_episode_source(tmp_path / "damaged")
     later = small.source_tables(store, [WRIST])[2:]
-    with pytest.raises(StoreError, match=r"steps and the source, slice-00002-of-00003"):
+    with pytest.raises(StoreError, match=r"steps and the source, slice-train-00001-000000-000002"):
         small.embed(store, damaged, later)
     third = Path(store.location, later[0].table, store.slices[2].file)
     assert not third.exists()

@@ -149,7 +149,9 @@ def test_cameras_of_different_rows_are_refused(store: Store) -> None:
     rewrite_embeddings(store, WRIST, np.array([[1.0, 0, 0, 0]] * 4), [0, 1, 2, 3])
     scorer, _ = small.bind_goals()
     manifest = small.reward_manifest(store, scorer, [FRONT, WRIST], "two")
-    with pytest.raises(StoreError, match=r"embeddings pixel-mean\S+ and pixel-mean.*slice-00000"):
+    with pytest.raises(
+        StoreError, match=r"embeddings pixel-mean\S+ and pixel-mean.*slice-train-00000"
+    ):
         score_slice(store.slices[0], store=store, rewards=manifest, scorer=scorer)
     assert not store.has(manifest.table, store.slices[0])
 
@@ -159,7 +161,7 @@ def test_embeddings_that_are_not_there_are_named(store: Store) -> None:
     store.folder.delete(f"{table.table}/{store.slices[0].file}")
     scorer, _ = small.bind_goals()
     manifest = small.reward_manifest(store, scorer, [FRONT], "late")
-    with pytest.raises(StoreError, match=r"slice-00000-of-00003.parquet: missing"):
+    with pytest.raises(StoreError, match=r"slice-train-00000-000000-000002.parquet: missing"):
         score_slice(store.slices[0], store=store, rewards=manifest, scorer=scorer)
 
 

@@ -353,14 +353,23 @@ def test_tilde_is_the_home_directory(source_dir: Path, monkeypatch: pytest.Monke
     assert [e.id for e in whole(read_all(home))] == [e.id for e in whole(read_all(direct))]
 
 
-def test_fingerprint_says_which_source_it_is(source: Source, tmp_path: Path) -> None:
+def test_fingerprint_says_which_source_it_is_and_digests_what_it_holds(
+    source: Source, tmp_path: Path
+) -> None:
+    def digests(other: Source) -> list[str]:
+        return [s.found.digest(0, s.length) for s in other.extent.shards]
+
     same = small.write_source(tmp_path / "same")
-    assert same.spec.fingerprint == source.spec.fingerprint
+    assert same.spec == source.spec
+    assert digests(same) == digests(source)
     items = small.episodes()
-    items[0]["episode_metadata"]["file"] += "5"
-    longer = small.write_source(tmp_path / "longer", items)
+    items[0]["episode_metadata"]["file"] = "/raw/è0.h5"
+    changed = small.write_source(tmp_path / "changed", items)
+    assert changed.spec == source.spec
+    assert digests(changed)[0] != digests(source)[0]
+    assert digests(changed)[1] == digests(source)[1]
     other_format = small.write_source(tmp_path / "array", file_format="array_record")
-    assert len({s.spec.fingerprint for s in (source, longer, other_format)}) == 3
+    assert other_format.spec.fingerprint != source.spec.fingerprint
 
 
 # --- cameras
@@ -512,7 +521,7 @@ def test_default_slices_have_a_good_size(
 ) -> None:
     other = Source.__new__(Source)
     other.spec = source.spec.model_copy(update={"shard_lengths": shards})
-    other.bytes = stored_bytes
+    other.stored_bytes = stored_bytes
     assert min(other.default_episodes_per_slice(), sum(shards)) == expected
 
 

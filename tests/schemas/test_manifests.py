@@ -28,7 +28,9 @@ from schemas.slices import TableFile, plan_slices
 from schemas.store import Store
 
 SPEC = PixelMeanEncoder().spec
-FILE = TableFile(table="steps", file="slice-00000-of-00001.parquet", rows=3, bytes=9, sha256="ab")
+FILE = TableFile(
+    table="steps", file="slice-train-00000-000000-000001.parquet", rows=3, bytes=9, sha256="ab"
+)
 SHARED: dict[str, Any] = {
     "source_fingerprint": "s" * 64,
     "made_by": {"numpy": "2.4"},

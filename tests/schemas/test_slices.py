@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import hypothesis.strategies as st
@@ -63,8 +64,9 @@ def test_no_episode_is_refused(lengths: list[int]) -> None:
 
 def test_names() -> None:
     piece = Slice(index=3, count=16, split="train", shard=1, start=20, stop=40)
-    assert piece.name == "slice-00003-of-00016"
-    assert piece.file == "slice-00003-of-00016.parquet"
+    assert piece.name == "slice-train-00001-000020-000040"
+    assert piece.file == "slice-train-00001-000020-000040.parquet"
+    assert dataclasses.replace(piece, numbered=True).name == "slice-00003-of-00016"
     assert piece.episode_id(21) == "train/1/21"
 
 

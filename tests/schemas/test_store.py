@@ -180,7 +180,9 @@ def test_overwrite_of_an_equal_table_keeps_it(store: Store) -> None:
 def test_a_table_with_a_slice_missing_is_not_finished(store: Store) -> None:
     steps = store.table_manifest("steps")
     files = [f for f in steps.files if f.file != store.slices[1].file]
-    with pytest.raises(StoreError, match=r"1 of 3 slices are missing, such as slice-00001-of"):
+    with pytest.raises(
+        StoreError, match=r"1 of 3 slices are missing, such as slice-train-00000-000002"
+    ):
         store.finish(steps.model_copy(update={"files": tuple(files)}))
 
 
@@ -194,7 +196,7 @@ def test_a_goals_file_is_no_slice(store: Store) -> None:
 def test_finishing_clears_plan_and_leftovers(empty_store: Store, source: Source) -> None:
     tables = small.source_tables(empty_store, [])
     empty_store.begin(tables[0])
-    killed = empty_store.folder.stage("steps/slice-00000-of-00003.parquet")
+    killed = empty_store.folder.stage("steps/slice-train-00000-000000-000002.parquet")
     killed.path.write_bytes(b"half")
     small.embed(empty_store, source, tables)
     names = [piece.file for piece in empty_store.slices]
@@ -306,10 +308,10 @@ def test_a_damaged_slice_is_named_when_read(store: Store) -> None:
         lambda: list(store.batches("steps", store.slices[0])),
         lambda: store.rows("steps", store.slices[0].file),
     ):
-        with pytest.raises(StoreError, match=r"steps/slice-00000-of-00003.parquet: "):
+        with pytest.raises(StoreError, match=r"steps/slice-train-00000-000000-000002.parquet: "):
             read()
     path.unlink()
-    with pytest.raises(StoreError, match=r"steps/slice-00000-of-00003.parquet: missing"):
+    with pytest.raises(StoreError, match=r"steps/slice-train-00000-000000-000002.parquet: missing"):
         store.read("steps")
 
 
@@ -356,10 +358,10 @@ def test_a_join_brings_rows_together(store: Store) -> None:
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        (keys(0, 1, 2, 0), r"steps and x, slice-00000.*column 'episode_id' differs"),
-        (keys(0, 1, 2), "slice-00000.*not equally many rows"),
-        (keys(0, 1), "slice-00000.*3 rows against 2"),
-        (keys(*range(9)), "slice-00000"),
+        (keys(0, 1, 2, 0), r"steps and x, slice-train-00000.*column 'episode_id' differs"),
+        (keys(0, 1, 2), "slice-train-00000.*not equally many rows"),
+        (keys(0, 1), "slice-train-00000.*3 rows against 2"),
+        (keys(*range(9)), "slice-train-00000"),
     ],
 )
 def test_tables_of_other_rows_are_not_joined(store: Store, rows: list[pa.Array], text: str) -> None:

@@ -148,9 +148,9 @@ def test_a_missing_goal_set_is_found(store: Store) -> None:
 
 def test_an_extra_file_is_found(store: Store) -> None:
     folder = Path(store.location, "steps")
-    shutil.copy(folder / store.slices[0].file, folder / "slice-00007-of-00008.parquet")
+    shutil.copy(folder / store.slices[0].file, folder / "slice-train-00007-000000-000001.parquet")
     (problem,) = problems(store)
-    assert problem.file == "slice-00007-of-00008.parquet"
+    assert problem.file == "slice-train-00007-000000-000001.parquet"
     assert problem.text == "there but not in the manifest"
 
 
