@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from vlm_relabel.terminal import standard_error, standard_output
 
 if TYPE_CHECKING:
     from pipelines.progress import Progress
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
     Show = Callable[[Progress], None]
 
-_WIDE = 200  # columns where there is no terminal, so that no name is cut
-OUT = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+OUT = standard_output()
+ERR = standard_error()
 _GOALS_SHOWN = 12
 
 
