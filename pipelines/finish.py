@@ -27,6 +27,7 @@ class FinishJob:
     max_dead_ratio: float
     # Picklable; completes a manifest that lists its files.
     fill: Callable[[Store, AnyTableManifest], AnyTableManifest] = unchanged
+    accepted: str | None = None  # reason of dead letters that do not count
 
 
 class FinishTables(beam.PTransform):  # type: ignore[misc]
@@ -70,7 +71,7 @@ def finish_tables(job: FinishJob, files: Sequence[TableFile]) -> Iterator[str]:
     for table in job.tables:
         own = _files_of(table, files)
         letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
-        if letters and dead_ratio(store, table.table, own) > job.max_dead_ratio:
+        if letters and dead_ratio(store, table.table, own, job.accepted) > job.max_dead_ratio:
             continue
         if not _is_made_of_complete(table, store):
             continue

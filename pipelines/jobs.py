@@ -29,6 +29,7 @@ from pipelines.runners import run_pipeline
 from pipelines.score import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder, limit_threads
 from relabel.goal_files import FIELD_PREFIX
+from schemas.dead_letters import EMPTY_IMAGE
 from schemas.encoders import Encoder
 from schemas.errors import DeadLetterError, EncoderError
 from schemas.files import Folder
@@ -191,7 +192,8 @@ class _Run:
         if scoring := self._score_job(own):
             slices = slices | "ScoreSlices" >> ScoreSlices(scoring)
         options = self._options
-        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio)
+        accepted = EMPTY_IMAGE if self._what and self._what.accept_empty else None
+        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio, accepted=accepted)
         slices | "FinishTables" >> FinishTables(finish)
 
     def _embed_job(self, pending: set[str]) -> EmbedJob | None:

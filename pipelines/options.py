@@ -113,6 +113,7 @@ class EmbedOptions:
     decode_threads: int = 2
     dtype: Literal["float16", "float32"] = "float16"
     keep_frames: bool = False
+    accept_empty: bool = False  # empty images are dead letters that --max-dead-ratio leaves out
     last_step: LastStep | None = None  # None: detect
     episodes_per_slice: int | None = None  # None: from the stored size
     exclude: tuple[str, ...] = ()  # patterns of features to leave out; (): as the store has it
@@ -131,6 +132,7 @@ class ScoreOptions:
     cameras: tuple[str, ...] = ()  # (): every camera embedded under the encoder
     timing: Timing = Timing.NEXT_FRAME
     fusion: Fusion = Fusion.MEAN
+    skip_blank_cameras: bool = False  # a camera counts only where it shows something
     scores: bool = True
     null_prompts: tuple[str, ...] | None = None  # of texts and mined goals; None: the default
 

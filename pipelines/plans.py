@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -171,7 +171,8 @@ def plan_scoring(
     prompts = resolve_prompts(goals, alike)
     vectors, norms = readings.means(prompts.texts)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
-    scorer = bind(function, goals, prompts, vectors, encoder.spec, **how)
+    bound = bind(function, goals, prompts, vectors, encoder.spec, **how)
+    scorer = replace(bound, skip_missing=what.skip_blank_cameras)
     manifest = RewardManifest(
         name=what.name,
         source_fingerprint=store.manifest.source.fingerprint,
@@ -186,6 +187,7 @@ def plan_scoring(
         function=scorer.function.model_dump(mode="json"),
         timing=scorer.timing,
         fusion=scorer.fusion,
+        skip_blank_cameras=what.skip_blank_cameras,
         binary=scorer.binary,
         scores=what.scores,
         score_range=scorer.score_range,

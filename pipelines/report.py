@@ -10,13 +10,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.progress import Progress
+from relabel.blank_cameras import blank_notes
 from relabel.notes import flag_notes, read_oddities
 from relabel.profile import BACKGROUND, FOREGROUND
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.encoders import Encoder
 from schemas.goal_datasets import is_difference
-from schemas.manifests import AnyTableManifest, RewardManifest, StepsManifest
+from schemas.manifests import (
+    AnyTableManifest,
+    EmbeddingManifest,
+    RewardManifest,
+    StepsManifest,
+)
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.slices import TableFile
 from schemas.store import Store
@@ -208,7 +214,11 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
     if not any(isinstance(table, StepsManifest) for table in tables):
         return ()
     columns = {spec.name for spec in store.manifest.fields}
-    return (*flag_notes(columns), *read_oddities(store).notes())
+    embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
+    blank = (
+        note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t)
+    )
+    return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
 
 
 def _table_report(store: Store, table: AnyTableManifest) -> TableReport:

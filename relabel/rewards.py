@@ -74,6 +74,7 @@ class Scorer:
     threshold: Floats | None  # (G,) as compared with the float32 scores; None: likewise
     goals: int  # G
     formula: Formula
+    skip_missing: bool = False  # cameras that miss a frame do not count; else it has no score
 
     @property
     def binary(self) -> bool:
@@ -98,7 +99,7 @@ class Scorer:
 
         Each camera is scored by itself, then the scores are fused. A frame that any camera
         misses has no score, because a mean or maximum over fewer cameras would not be
-        comparable with its neighbours'.
+        comparable with its neighbours', unless `skip_missing` asks for just that.
 
         Args:
             cameras: per camera (T, D) float16 or float32, unit norm, the frames of whole
@@ -107,7 +108,8 @@ class Scorer:
 
         Returns:
             (T, G) float32 within `score_range`, NaN where an embedding that the score looks
-            at is missing. About 4 * BLOCK_FRAMES * (G + C + D) bytes are used beside it.
+            at is missing (with `skip_missing`, of every camera). About 4 * BLOCK_FRAMES *
+            (G + C + D) bytes are used beside it.
 
         Raises:
             RewardError: shapes that do not fit each other or the encoder.
@@ -157,6 +159,9 @@ class Scorer:
     def _score_block(
         self, cameras: Sequence[Embeddings], ages: NDArray[np.int64], rows: slice, out: Floats
     ) -> None:
+        if self.skip_missing:
+            self._score_those_there(cameras, ages, rows, out)
+            return
         self._score_camera(_windowed(cameras[0], ages, rows, window_of(self.function)), out)
         for camera in cameras[1:]:
             score = np.empty_like(out)
@@ -164,6 +169,20 @@ class Scorer:
             (np.add if self.fusion is Fusion.MEAN else np.maximum)(out, score, out=out)
         if self.fusion is Fusion.MEAN and len(cameras) > 1:
             out /= np.float32(len(cameras))
+
+    def _score_those_there(
+        self, cameras: Sequence[Embeddings], ages: NDArray[np.int64], rows: slice, out: Floats
+    ) -> None:
+        """Fuses the scores of the cameras that have the frame; NaN where none has it."""
+        scores = np.empty((len(cameras), *out.shape), np.float32)
+        for camera, score in zip(cameras, scores, strict=True):
+            self._score_camera(_windowed(camera, ages, rows, window_of(self.function)), score)
+        if self.fusion is Fusion.MAX:
+            np.fmax.reduce(scores, axis=0, out=out)
+            return
+        there = (~np.isnan(scores)).sum(axis=0).astype(np.float32)
+        out[:] = np.nan
+        np.divide(np.nansum(scores, axis=0), there, out=out, where=there > 0)
 
     def _score_camera(self, frames: Floats, out: Floats) -> None:
         missing = np.isnan(frames).any(axis=1)

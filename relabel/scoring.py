@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _score(
     piece: Slice, store: Store, rewards: RewardManifest, scorer: Scorer, profile: Profile
 ) -> Slice:
     with profile.stage("read embeddings"):
-        keys, cameras = _embeddings(store, piece, rewards.embeddings)
+        keys, cameras = _embeddings(store, piece, rewards)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
     counts = RewardCounts.none(rewards.goals, dense=not rewards.binary)
     blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
@@ -134,7 +135,8 @@ def load_scorer(
     prompts, vectors, norms = read_prompts(goals, encode_texts)
     _check_negatives(store, name, goals, prompts)
     how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}
-    return bind(function, goals, prompts, vectors, spec, **how)
+    scorer = bind(function, goals, prompts, vectors, spec, **how)
+    return replace(scorer, skip_missing=manifest.skip_blank_cameras)
 
 
 def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) -> None:
@@ -149,15 +151,25 @@ def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) 
             )
 
 
-def _embeddings(store: Store, piece: Slice, names: Sequence[str]) -> tuple[pa.Table, list[Array]]:
+def _embeddings(
+    store: Store, piece: Slice, rewards: RewardManifest
+) -> tuple[pa.Table, list[Array]]:
     """Keys and (T, D) embeddings of one slice, one array per camera."""
+    names = rewards.embeddings
     tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
     keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
     for name, table in zip(names[1:], tables[1:], strict=True):
         check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
-    columns = [table.column(fields.EMBEDDING) for table in tables]
-    # As stored: the scorer widens what it is about to multiply.
-    return keys, [matrix(c, np.dtype(c.type.value_type.to_pandas_dtype()).name) for c in columns]
+    cameras = [_as_stored(table.column(fields.EMBEDDING)) for table in tables]
+    if rewards.skip_blank_cameras:
+        for camera, table in zip(cameras, tables, strict=True):
+            camera[table.column(fields.BLANK).fill_null(False).to_numpy()] = np.nan
+    return keys, cameras
+
+
+def _as_stored(column: pa.ChunkedArray) -> Array:
+    """(T, D) in the stored type: the scorer widens what it is about to multiply."""
+    return matrix(column, np.dtype(column.type.value_type.to_pandas_dtype()).name)
 
 
 def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from etils import epath
 
+from relabel.blank_cameras import sampled_blank_notes
 from relabel.camera_names import resolve_cameras
 from relabel.cameras import Found, find_cameras
 from relabel.episodes import Episode as Episode
@@ -264,7 +265,11 @@ class Source:
 
     def notes(self) -> list[str]:
         """What is unusual about the first episodes."""
-        return source_notes(self.features, self._sampled)
+        cameras = list(self.found.forms)
+        blank = sampled_blank_notes(
+            self.found.forms, (episode.steps for episode in self.sampled(cameras, cameras))
+        )
+        return [*source_notes(self.features, self._sampled), *self.found.notes, *blank]
 
     @cached_property
     def _sampled(self) -> tuple[Episode | DeadLetter, ...]:

@@ -70,6 +70,7 @@ def _embedding(values: Values) -> EmbedOptions:
         decode_threads=values["decode_threads"],
         dtype=values["dtype"],
         keep_frames=values["keep_frames"],
+        accept_empty=values["skip_blank_cameras"],
         last_step=_last_step(values["last_step"]),
         episodes_per_slice=values["episodes_per_slice"],
         exclude=tuple(values["exclude"] or ()),
@@ -132,6 +133,7 @@ def _scoring(values: Values) -> ScoreOptions:
         cameras=tuple(values["camera"] or ()),
         timing=values["timing"],
         fusion=values["fuse"],
+        skip_blank_cameras=values["skip_blank_cameras"],
         scores=values["scores"],
         null_prompts=None if nulls is None else tuple(nulls),
     )

@@ -87,6 +87,14 @@ TimingOption = Annotated[
 Fuse = Annotated[
     Fusion, typer.Option(metavar="HOW", help="Scores of several cameras become one: mean or max.")
 ]
+SkipBlank = Annotated[
+    bool,
+    typer.Option(
+        "--skip-blank-cameras",
+        help="A camera counts only where it has an image of more than one colour. Empty images "
+        "are accepted.",
+    ),
+]
 Scores = Annotated[
     bool, typer.Option(" /--no-scores", help="Leave the raw score out.", show_default=False)
 ]
@@ -192,6 +200,7 @@ def relabel(
     window: Window = None,
     timing: TimingOption = Timing.NEXT_FRAME,
     fuse: Fuse = Fusion.MEAN,
+    skip_blank_cameras: SkipBlank = False,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
     truncate_texts: TruncateTexts = False,
@@ -240,6 +249,7 @@ def embed(
     batch_size: BatchSize = 64,
     decode_threads: DecodeThreads = 2,
     dtype: Dtype = "float16",
+    skip_blank_cameras: SkipBlank = False,
     keep_frames: KeepFrames = False,
     last_step: LastStepOption = "auto",
     episodes_per_slice: PerSlice = None,
@@ -281,6 +291,7 @@ def score(
     window: Window = None,
     timing: TimingOption = Timing.NEXT_FRAME,
     fuse: Fuse = Fusion.MEAN,
+    skip_blank_cameras: SkipBlank = False,
     scores: Scores = True,
     null_prompt: NullPrompts = None,
     truncate_texts: TruncateTexts = False,

@@ -18,6 +18,7 @@ from relabel.source import Source
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
+from schemas.enums import Fusion
 from schemas.errors import DeadLetterError, SourceError
 from schemas.store import Store
 from schemas.tables import matrix
@@ -243,3 +244,105 @@ def test_depth_is_no_camera() -> None:
     for name, told in (("depth", "uint16 is depth"), ("depthf", "float32 is depth")):
         with pytest.raises(SourceError, match=f"observation/{name} is no camera: {told}"):
             source.resolve_cameras([name])
+
+
+# --- cameras that show nothing
+
+
+def test_an_all_black_camera_is_noted(tmp_path: Path) -> None:
+    told = "observation/image: shows one colour only in 3 of 3 sampled episodes"
+    assert any(told in note for note in Source.open(str(case("zeros")), "train").notes())
+    what = embedding(case("zeros"), "image")
+    report = jobs.embed(job(tmp_path / "store"), what)
+    told = "observation/image: shows one colour only in 3 of 3 episodes"
+    assert any(told in note for note in report.notes)
+
+
+def wrist_missing(tmp_path: Path, **how: Any) -> Store:
+    what = ScoreOptions(
+        load_pixel_mean_encoder, "field:language_instruction", reward="cosine", **how
+    )
+    embed = embedding(case("wristmissing"), "image", "wrist", accept_empty=True)
+    jobs.relabel(job(tmp_path / "store"), embed, what)
+    return Store.open(str(tmp_path / "store"))
+
+
+def test_empty_images_are_dead_letters_until_they_are_accepted(tmp_path: Path) -> None:
+    what = embedding(case("wristmissing"), "image", "wrist")
+    with pytest.raises(DeadLetterError, match="--skip-blank-cameras accepts it"):
+        jobs.embed(job(tmp_path / "store"), what)
+    report = jobs.embed(
+        job(tmp_path / "store"),
+        embedding(case("wristmissing"), "image", "wrist", accept_empty=True),
+    )
+    assert report.frames_new == 0, "nothing is computed twice"
+    assert "observation/wrist: has no image in 2 of 8 episodes" in " ".join(report.notes)
+    assert all(not problems for _, problems in verify_store(Store.open(report.store)))
+
+
+@pytest.mark.parametrize("fusion", [Fusion.MEAN, Fusion.MAX])
+def test_a_missing_wrist_camera_does_not_count(fusion: Fusion, tmp_path: Path) -> None:
+    store = wrist_missing(tmp_path, fusion=fusion, skip_blank_cameras=True)
+    assert store.rewards("v1").skip_blank_cameras
+    for name, camera in (("front", "image"), ("wrist", "wrist")):
+        more = ScoreOptions(
+            load_pixel_mean_encoder,
+            "field:language_instruction",
+            name=name,
+            reward="cosine",
+            cameras=(camera,),
+        )
+        jobs.score(job(tmp_path / "store"), more)
+    fused, front, wrist = (
+        matrix(store.read(f"rewards/{name}").column(fields.SCORE))
+        for name in ("v1", "front", "wrist")
+    )
+    missing = np.isnan(wrist).all(axis=1)
+    ids = np.array(store.read("steps").column(fields.EPISODE_ID).to_pylist())
+    assert set(ids[missing]) == {"train/0/1", "train/0/5"}
+    both = (front + wrist) / 2 if fusion is Fusion.MEAN else np.maximum(front, wrist)
+    expected_scores = np.where(missing[:, None], front, both)
+    np.testing.assert_allclose(fused, expected_scores, atol=1e-6)
+
+
+def test_without_the_option_such_a_frame_has_no_score(tmp_path: Path) -> None:
+    store = wrist_missing(tmp_path)
+    assert not store.rewards("v1").skip_blank_cameras
+    scores = matrix(store.read("rewards/v1").column(fields.SCORE))
+    steps = store.read("steps").column(fields.EPISODE_ID).to_pylist()
+    empty = np.isin(steps, ["train/0/1", "train/0/5"])
+    np.testing.assert_array_equal(np.isnan(scores).all(axis=1), empty)
+
+
+def black(when: Any) -> Any:
+    """Frames as PNG, black where `when` says so of the frame."""
+    return lambda frame: encoded_image(frame * np.uint8(not when(frame)))
+
+
+def test_black_frames_do_not_count_and_a_frame_that_no_camera_sees_has_no_score(
+    tmp_path: Path,
+) -> None:
+    def at(*places: tuple[int, int]) -> Any:
+        return lambda frame: any(np.array_equal(frame, pixels(*place, 3)) for place in places)
+
+    image = kinds.Image(shape=(None, None, 3))
+    forms = {"front": (image, black(at((0, 1)))), "wrist": (image, black(at((0, 1), (1, 0))))}
+    source = write(tmp_path / "source", forms, 3)
+    goals = tmp_path / "goals.yaml"
+    goals.write_text("name: g\ngoals:\n- {id: r, texts: [red]}\n- {id: b, texts: [blue]}\n")
+    what = ScoreOptions(
+        load_pixel_mean_encoder, str(goals), reward="cosine", skip_blank_cameras=True
+    )
+    jobs.relabel(job(tmp_path / "store"), embedding(source, "front", "wrist"), what)
+    store = Store.open(str(tmp_path / "store"))
+    blanks = {
+        e.camera: store.read(e.table).column(fields.BLANK).to_pylist() for e in store.embeddings()
+    }
+    assert blanks["observation.front"] == [False, True, False, False, False, False]
+    assert blanks["observation.wrist"] == [False, True, False, True, False, False]
+    prompts = load_pixel_mean_encoder().encode_texts(["red", "blue"])
+    direct = (expected(3) @ prompts.T).astype(np.float32)
+    direct[1] = np.nan
+    scores = matrix(store.read("rewards/v1").column(fields.SCORE))
+    np.testing.assert_allclose(scores, direct, atol=1e-6)
+    assert all(not problems for _, problems in verify_store(store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -458,6 +458,30 @@ def test_cameras_are_scored_apart_then_fused_and_all_needed() -> None:
         for pair in ((left, right), (right, left)):
             lost = np.isnan(scores(fusion, *pair)).all(axis=1)
             assert lost.tolist() == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("fusion", Fusion)
+@pytest.mark.parametrize("path", ["cosine", "window-mean/probability"])
+def test_a_camera_that_misses_a_frame_need_not_count(fusion: Fusion, path: str) -> None:
+    rng = np.random.default_rng(3)
+    cameras = [unit32(rng, 900, DIM) for _ in range(3)]
+    function = parse_reward(path, **({"window": 2} if "window" in path else {}))
+    made = case(function, own_negatives(3), fusion=fusion).scorer
+    skipping = replace(made, skip_missing=True)
+    lengths = [300, 600]
+    np.testing.assert_array_equal(
+        skipping.scores(cameras, lengths), made.scores(cameras, lengths), "none is missing"
+    )
+    for camera in cameras:
+        camera[rng.random(900) < 0.5] = np.nan
+    alone = [made.scores([camera], lengths) for camera in cameras]
+    for row, fused in enumerate(skipping.scores(cameras, lengths)):
+        there = [score[row] for score in alone if not np.isnan(score[row, 0])]
+        if not there:
+            assert np.isnan(fused).all()
+            continue
+        direct = sum(there) / len(there) if fusion is Fusion.MEAN else np.maximum.reduce(there)
+        np.testing.assert_allclose(fused, direct, rtol=1e-6)
 
 
 def test_the_same_call_gives_the_same_bytes_and_leaves_its_input_alone() -> None:
