@@ -158,6 +158,7 @@ def plan_scoring(
     function = parse_reward(what.reward, **what.parameters)
     if embeddings is None:
         embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
+    _check_blanks(store, what, embeddings)
     given = _goals(what, store)
     goals = given.goals if isinstance(given, MinedGoals) else given
     if isinstance(encoder, LimitsTexts):
@@ -239,6 +240,17 @@ def encoder_for_texts(load: LoadEncoder, store: Store) -> Encoder:
             "which with --precision"
         )
     return encoder.for_texts(found[0]) if found else encoder
+
+
+def _check_blanks(
+    store: Store, what: ScoreOptions, embeddings: Sequence[EmbeddingManifest]
+) -> None:
+    old = [table.table for table in embeddings if table.is_of_first_format]
+    if what.skip_blank_cameras and old:
+        raise StoreError(
+            f"{store.location}: --skip-blank-cameras needs to know which frames are blank, and "
+            f"{old[0]} was written before that was kept; embed into another --store"
+        )
 
 
 def _stored_embeddings(

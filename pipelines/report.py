@@ -215,9 +215,7 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
         return ()
     columns = {spec.name for spec in store.manifest.fields}
     embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
-    blank = (
-        note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t)
-    )
+    blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))
     return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
 
 

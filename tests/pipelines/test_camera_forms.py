@@ -19,7 +19,7 @@ from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.enums import Fusion
-from schemas.errors import DeadLetterError, SourceError
+from schemas.errors import DeadLetterError, SourceError, StoreError
 from schemas.store import Store
 from schemas.tables import matrix
 from schemas.verify import verify_store
@@ -346,3 +346,12 @@ def test_black_frames_do_not_count_and_a_frame_that_no_camera_sees_has_no_score(
     scores = matrix(store.read("rewards/v1").column(fields.SCORE))
     np.testing.assert_allclose(scores, direct, atol=1e-6)
     assert all(not problems for _, problems in verify_store(store))
+
+
+def test_an_older_store_does_not_know_which_frames_are_blank(tmp_path: Path) -> None:
+    golden = Path(__file__).parents[1] / "golden" / "store-1.0"
+    goals = tmp_path / "goals.yaml"
+    goals.write_text("name: g\ngoals:\n- {id: r, texts: [red]}\n- {id: b, texts: [blue]}\n")
+    what = ScoreOptions(load_pixel_mean_encoder, str(goals), skip_blank_cameras=True, name="new")
+    with pytest.raises(StoreError, match="--skip-blank-cameras needs to know which frames"):
+        jobs.score(job(golden, dry_run=True), what)
