@@ -27,10 +27,12 @@ JOB = (
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
     *("--keep-frames", "--last-step", "--episodes-per-slice", "--exclude", "--keep-merged"),
+    "--skip-blank-cameras",
 )
 SCORE = (
     *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
     *("--timing", "--fuse", "--no-scores", "--null-prompt", "--truncate-texts"),
+    "--skip-blank-cameras",
 )
 OPTIONS = {
     "inspect": ("--json",),
