@@ -10,6 +10,7 @@ AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
 HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
+VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
 DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
@@ -56,7 +57,8 @@ setup(
         "hf": HUGGING_FACE,
         "s3": S3,
         "tensorboard": TENSORBOARD,
-        "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *TEST],
+        "video": VIDEO,
+        "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.entry:main"]},
 )

@@ -71,7 +71,7 @@ def _shows_nothing(values: Sequence[Any], form: CameraForm) -> tuple[bool, bool]
 def _is_one_colour(value: Any, form: CameraForm) -> bool:
     try:
         return is_one_colour(frame_of(newest(value, form)))
-    except FrameError:
+    except FrameError:  # told where it is embedded
         return False
 
 

@@ -43,11 +43,11 @@ def newest(value: Any, form: CameraForm) -> Any:
     return value
 
 
-def frame_of(picture: bytes | Array) -> Frame:
+def frame_of(picture: bytes | Array | FrameError) -> Frame:
     """A file's bytes, or a tensor, as a frame.
 
     Args:
-        picture: as `newest` gives it.
+        picture: as `newest` gives it; an error in the place of one is raised.
 
     Returns:
         (H, W, 3) uint8; it may be read-only.
@@ -55,6 +55,8 @@ def frame_of(picture: bytes | Array) -> Frame:
     Raises:
         FrameError: as `decode_frame`; or a float lies outside [0, 1].
     """
+    if isinstance(picture, FrameError):
+        raise picture
     if isinstance(picture, bytes):
         return decode_frame(picture)
     check_size(*picture.shape[:2])
@@ -105,7 +107,7 @@ def kept_files(values: Sequence[Any], form: CameraForm) -> list[bytes | None]:
     return [v if isinstance(v, bytes) else _kept(newest(v, form)) for v in values]
 
 
-def _kept(picture: Array) -> bytes | None:
+def _kept(picture: Array | FrameError) -> bytes | None:
     try:
         return as_png(frame_of(picture))
     except FrameError:

@@ -63,6 +63,9 @@ def _resolve(name: str, known: Mapping[str, FieldSpec], found: Found, origin: st
 def _form(spec: FieldSpec, layout: str, found: Found, sample: Sample, origin: str) -> CameraForm:
     if spec.name in found.forms and layout in ("", found.forms[spec.name]):
         return found.forms[spec.name]
+    if spec.name.startswith(fields.METADATA_PREFIX):
+        why = found.refused.get(spec.name) or f"it has no layout {layout!r}"
+        raise _no_camera(spec, why, found, origin)
     form = _asked_form(spec, layout, found, origin)
     if needs_values(spec):
         objections = objections_of_values([spec], sample([spec.name]))

@@ -36,6 +36,7 @@ from schemas import fields
 from schemas.dead_letters import DeadLetter, dead_letter_columns
 from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
+from schemas.errors import EpisodeFramesError, FrameError
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import SliceWriter, Store, check_same_rows
@@ -155,10 +156,14 @@ class _SliceJob:
         kept = (field.name for field in manifest.fields)
         return list(dict.fromkeys([*kept, *manifest.language_fields, *self.cameras()]))
 
-    def cameras(self) -> list[str]:
-        """Step features that are read as frames."""
-        kept = (field.name for field in self._store.manifest.fields if field.kind == "image")
-        return [*(table.camera for table in self._embeddings), *kept]
+    def cameras(self) -> dict[str, CameraForm]:
+        """Features that are read as frames, and how they are stored."""
+        manifest = self._store.manifest
+        kept = (field.name for field in manifest.fields if field.kind == "image")
+        return {
+            **{name: manifest.camera_forms.get(name, CameraForm.IMAGE) for name in kept},
+            **{table.camera: table.form for table in self._embeddings},
+        }
 
     def rows(self, episodes: Iterable[Episode | DeadLetter]) -> Iterator[Row]:
         """Writes steps and episodes as they pass, and yields their frames."""
@@ -219,10 +224,11 @@ class _SliceJob:
         for position, table in enumerate(self._embeddings):
             parts = [chunk.cameras[position] for chunk in batch]
             errors = joined_errors(parts)
-            self._letters[table.table].extend(
-                DeadLetter(rows[i].episode_id, str(error), rows[i].step, table.camera)
-                for i, error in errors.items()
-            )
+            letters = self._letters[table.table]
+            for i, error in errors.items():
+                letter = _dead_letter(rows[i], error, table.camera)
+                if letter not in letters[-1:]:  # one for all steps of an episode
+                    letters.append(letter)
             with self._profile.stage("embed"):
                 embeddings = embed_prepared(parts, self._image_encoder)
             with self._profile.stage("write embeddings"):
@@ -251,6 +257,11 @@ class _SliceJob:
         stored = self._store.read_slices("steps", [self._piece], names)
         keys = pa.table(key_columns(self._ids, self._lengths), names=names)
         check_same_rows(stored, keys, f"steps and the source, {self._piece.name}")
+
+
+def _dead_letter(row: Row, error: FrameError, camera: str) -> DeadLetter:
+    step = None if isinstance(error, EpisodeFramesError) else row.step
+    return DeadLetter(row.episode_id, str(error), step, camera)
 
 
 def _schema(table: SourceTable, store: Store) -> pa.Schema:

@@ -7,17 +7,20 @@ say which one is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from relabel.features import Features, Leaf
+from relabel.features import Features, Leaf, column_name
 from relabel.flags import FLAGS
+from relabel.videos import episode_frames
+from schemas.enums import CameraForm
 from schemas.errors import EpisodeError
 from schemas.tables import Array
 
+Cameras = Mapping[str, CameraForm]  # by name, as the tables call them
 Example = Mapping[str, Any]  # stored name of a feature → its protocol buffer
 
 _ADDRESS: Final = re.compile(r"<?\S* (?:object )?at 0x[0-9a-fA-F]+>?")
@@ -112,16 +115,18 @@ class EpisodeParser:
     Args:
         features: of the source.
         columns: names of step features; the flags are parsed beside them.
-        cameras: those of them that hold frames: strings stay bytes.
+        cameras: names and forms of those that hold frames: strings stay bytes, and what is stored
+            once per episode becomes one value per step.
     """
 
     def __init__(
-        self, features: Features, columns: Sequence[str], cameras: Collection[str] = ()
+        self, features: Features, columns: Sequence[str], cameras: Cameras | None = None
     ) -> None:
-        self._cameras = frozenset(cameras)
+        self._cameras = cameras or {}
         wanted = {*columns, *FLAGS}
         self._steps = [leaf for leaf in features.steps if leaf.spec.name in wanted]
         self._metadata = list(features.metadata)
+        self._videos = [v for v in features.videos if column_name(v) in self._cameras]
 
     def parse(self, record: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         """Step columns and metadata of one record.
@@ -138,7 +143,13 @@ class EpisodeParser:
         steps = {leaf.spec.name: self._column(example, leaf) for leaf in self._steps}
         metadata = {leaf.spec.name: _metadata_value(example, leaf) for leaf in self._metadata}
         _check_lengths({name: len(values) for name, values in steps.items()})
-        return steps, metadata
+        length = len(next(iter(steps.values()))) if steps else 0
+        videos = {column_name(leaf): self._video(example, leaf, length) for leaf in self._videos}
+        return {**steps, **videos}, metadata
+
+    def _video(self, example: Example, leaf: Leaf, steps: int) -> Sequence[Any]:
+        form = self._cameras[column_name(leaf)]
+        return episode_frames(stored_values(example, leaf), form, steps)
 
     def _column(self, example: Example, leaf: Leaf) -> Any:
         if leaf.spec.name in self._cameras and leaf.spec.dtype == "object":

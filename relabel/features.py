@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from relabel.flags import FLAGS, FORM, decode_flag, flag_problem
 from relabel.texts import decode_phrasings, decode_text, language_rank
 from schemas import fields
+from schemas.enums import CameraForm
 from schemas.errors import SourceError
 from schemas.tables import FieldSpec
 
@@ -32,6 +33,7 @@ class Leaf:
     stored: Any  # TFDS's `TensorInfo` of what an example holds: of all steps, or of the episode
     decode: Callable[[Any], Any] | None  # of one stored value, where it is not the value itself
     declared_text: bool = False  # a `Text`; a string tensor may hold any bytes
+    frames: CameraForm | None = None  # of an episode: how it holds one frame per step
 
     @property
     def key(self) -> str:
@@ -51,6 +53,7 @@ class Features:
     steps: tuple[Leaf, ...]  # everything below `steps`, images included
     metadata: tuple[Leaf, ...]  # everything else, one value per episode
     left_out: Mapping[str, str]  # dotted name → why it cannot be a column
+    videos: tuple[Leaf, ...] = ()  # of the episode, with a frame for each of its steps
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -113,12 +116,24 @@ def read_features(features: Any, origin: str, exclude: Sequence[str] = ()) -> Fe
     of_episode = [pair for key, f in sorted(top.items()) for pair in _walk(f, (key,))]
     excluded = _excluded([path for _, path in (*of_steps, *of_episode)], exclude, origin)
     split = _Flattening(origin, serialized, excluded)
+    videos = tuple(
+        split.video(kind, path)
+        for kind, path in of_episode
+        if _is_video(kind) and path not in excluded
+    )
+    of_episode = [(k, path) for k, path in of_episode if path not in {v.path for v in videos}]
     step_leaves, left_out = split(of_steps, reserved=(fields.EPISODE_ID, fields.STEP))
     metadata, more = split(of_episode)
     # An image or video of a whole episode belongs to no frame.
     images = {leaf.spec.name: "an image of the whole episode" for leaf in metadata if _image(leaf)}
     metadata = tuple(leaf for leaf in metadata if not _image(leaf))
-    return Features(step_leaves, metadata, {**left_out, **more, **images})
+    return Features(step_leaves, metadata, {**left_out, **more, **images}, videos)
+
+
+def _is_video(feature: Any) -> bool:
+    """Whether a feature is a list of images, such as a `Video`."""
+    is_list = isinstance(feature, tfds.features.Sequence)
+    return is_list and isinstance(feature.feature, tfds.features.Image)
 
 
 def _image(leaf: Leaf) -> bool:
@@ -188,6 +203,12 @@ class _Flattening:
         if path[0] == fields.STEPS and path[1:2] and path[1] in FLAGS:
             return self._flag(feature, path)
         return self._leaf_of(feature, path)
+
+    def video(self, feature: Any, path: Path) -> Leaf:
+        """A list of images, one per step."""
+        dtype = _dtype(feature.feature.get_tensor_info())
+        spec = FieldSpec(name=_name(path), kind="image", dtype=dtype)
+        return Leaf(spec, path, self._stored(path), None, frames=CameraForm.FRAMES)
 
     def _flag(self, feature: Any, path: Path) -> Leaf:
         info = feature.get_tensor_info()

@@ -15,6 +15,8 @@ from relabel.examples import Example, stored_values
 from relabel.features import Features, Leaf
 from relabel.frames import FORMATS, file_format
 from relabel.texts import are_codes, are_texts, decode_codes
+from relabel.videos import is_video_file
+from schemas.enums import CameraForm
 from schemas.errors import EpisodeError
 from schemas.tables import FieldSpec
 
@@ -43,10 +45,12 @@ def settle(features: Features, sample: Iterable[Example]) -> Features:
             leaf = form(leaf, seen or ())
         return leaf
 
+    metadata = tuple(map(settled, features.metadata))
     return replace(
         features,
         steps=tuple(map(settled, features.steps)),
-        metadata=tuple(map(settled, features.metadata)),
+        metadata=tuple(leaf for leaf in metadata if leaf.frames is None),
+        videos=(*features.videos, *(leaf for leaf in metadata if leaf.frames is not None)),
     )
 
 
@@ -106,4 +110,14 @@ def encoded_frames(leaf: Leaf, values: Sequence[Any]) -> Leaf:
     return replace(leaf, spec=leaf.spec.model_copy(update={"kind": "tensor"}), decode=None)
 
 
-FORMS: Final[tuple[Form, ...]] = (encoded_frames, text_or_bytes, codes)
+def video_file(leaf: Leaf, values: Sequence[Any]) -> Leaf:
+    """Strings of an episode that are video files are frames."""
+    if leaf.in_steps or not _is_string(leaf) or leaf.spec.shape:
+        return leaf
+    if not any(is_video_file(value) for value in values):
+        return leaf
+    spec = leaf.spec.model_copy(update={"kind": "image", "dtype": "uint8"})
+    return replace(leaf, spec=spec, decode=None, frames=CameraForm.VIDEO)
+
+
+FORMS: Final[tuple[Form, ...]] = (video_file, encoded_frames, text_or_bytes, codes)

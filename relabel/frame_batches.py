@@ -85,7 +85,7 @@ def prepare(
     """
     with profile.stage("decode"):
         pictures = [newest(value, form) for value in values]
-        keys = [p if isinstance(p, bytes) else (p.shape, p.tobytes()) for p in pictures]
+        keys = [_key(picture) for picture in pictures]
         decoded = {k: _decode(p) for k, p in dict(zip(keys, pictures, strict=True)).items()}
         frames = {k: frame for k, frame in decoded.items() if not isinstance(frame, FrameError)}
         blank = {key for key, frame in frames.items() if is_one_colour(frame)}
@@ -98,6 +98,12 @@ def prepare(
             np.array([key in blank for key in keys], np.bool_),
             encoder.prepare(list(frames.values())) if frames else None,
         )
+
+
+def _key(picture: Any) -> Any:
+    """Equal for equal pictures."""
+    is_array = isinstance(picture, np.ndarray)
+    return (picture.shape, picture.tobytes()) if is_array else picture
 
 
 def _decode(picture: Any) -> Frame | FrameError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,15 +16,16 @@ from relabel.blank_cameras import sampled_blank_notes
 from relabel.camera_names import resolve_cameras
 from relabel.cameras import Found, find_cameras
 from relabel.episodes import Episode as Episode
-from relabel.examples import EpisodeParser, Example, read_example
+from relabel.examples import Cameras, EpisodeParser, Example, read_example
 from relabel.extent import Extent, find_extent, known_splits, split_names
-from relabel.features import Features, Leaf, read_features
+from relabel.features import Features, Leaf, column_name, read_features
 from relabel.flags import episode_bounds
 from relabel.forms import settle
 from relabel.notes import LanguageReport, language_reports, source_notes
 from relabel.opening import FEATURES_FILE, Opened, open_dataset
 from relabel.records import read_records
 from relabel.survey import survey_shard
+from relabel.videos import check_library, with_videos
 from schemas import fields
 from schemas.dead_letters import DeadLetter
 from schemas.enums import CameraForm, LastStep
@@ -168,7 +169,16 @@ class Source:
     @cached_property
     def found(self) -> Found:
         """The cameras; looks at the first episodes where a feature's type does not tell."""
-        return find_cameras([leaf.spec for leaf in self.features.steps], self._sampled_values)
+        of_steps = find_cameras([leaf.spec for leaf in self.features.steps], self._sampled_values)
+        return with_videos(of_steps, self._videos(), self._sampled_frames)
+
+    def _videos(self) -> list[tuple[FieldSpec, CameraForm]]:
+        """Features of an episode with a frame per step, named as their tables are."""
+        return [
+            (leaf.spec.model_copy(update={"name": column_name(leaf)}), leaf.frames)
+            for leaf in self.features.videos
+            if leaf.frames is not None
+        ]
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -181,8 +191,10 @@ class Source:
         Raises:
             SourceError: none given, or one is unknown, ambiguous or no camera; lists the cameras.
         """
-        specs = [leaf.spec for leaf in self.features.steps]
-        return resolve_cameras(names, specs, self.found, self._sampled_values, self.directory)
+        specs = [leaf.spec for leaf in self.features.steps] + [spec for spec, _ in self._videos()]
+        forms = resolve_cameras(names, specs, self.found, self._sampled_values, self.directory)
+        check_library(name for name, form in forms.items() if form is CameraForm.VIDEO)
+        return forms
 
     @property
     def columns(self) -> tuple[Leaf, ...]:
@@ -196,10 +208,12 @@ class Source:
     def kept_fields(self) -> tuple[FieldSpec, ...]:
         """Columns of a steps table with frames: a camera's is binary, the image's file."""
         columns = {leaf.spec.name for leaf in self.columns}
-        return tuple(
+        of_steps = (
             leaf.spec if leaf.spec.name in columns else _as_image(leaf.spec)
             for leaf in self.features.steps
         )
+        videos = (spec for spec, _ in self._videos() if spec.name in self.found.forms)
+        return (*of_steps, *videos)
 
     def default_episodes_per_slice(self) -> int:
         """Episodes whose stored size is a good unit of work: 1 to 64 MiB, several slices."""
@@ -208,14 +222,14 @@ class Source:
         return max(1, target * self.episodes // max(self.stored_bytes, 1))
 
     def read(
-        self, piece: Slice, columns: Sequence[str], cameras: Collection[str] = ()
+        self, piece: Slice, columns: Sequence[str], cameras: Cameras | None = None
     ) -> Iterator[Episode | DeadLetter]:
         """Streams the episodes of a slice, in order; memory is that of one episode.
 
         Args:
             piece: which episodes.
             columns: step features to parse.
-            cameras: those of them that hold frames: strings stay bytes.
+            cameras: those that hold frames, as `EpisodeParser` takes them.
 
         Yields:
             Each episode, or a dead letter in the place of one that cannot be read.
@@ -265,10 +279,9 @@ class Source:
 
     def notes(self) -> list[str]:
         """What is unusual about the first episodes."""
-        cameras = list(self.found.forms)
-        blank = sampled_blank_notes(
-            self.found.forms, (episode.steps for episode in self.sampled(cameras, cameras))
-        )
+        # Decoding whole videos would take too long.
+        forms = {n: form for n, form in self.found.forms.items() if form is not CameraForm.VIDEO}
+        blank = sampled_blank_notes(forms, self._sampled_frames(forms))
         return [*source_notes(self.features, self._sampled), *self.found.notes, *blank]
 
     @cached_property
@@ -282,15 +295,20 @@ class Source:
             for item in self._read_record(parser, episode_id, record, path)
         )
 
-    def sampled(self, columns: Sequence[str], cameras: Collection[str] = ()) -> Iterator[Episode]:
+    def sampled(self, columns: Sequence[str], cameras: Cameras | None = None) -> Iterator[Episode]:
         """The readable episodes of the first records; arguments as of `read`."""
         parser = EpisodeParser(self.features, columns, cameras)
         for episode_id, record, path in self._sampled_records():
             items = self._read_record(parser, episode_id, record, path)
             yield from (item for item in items if isinstance(item, Episode) and item.length)
 
+    def _sampled_frames(self, forms: Cameras) -> Iterator[Mapping[str, Any]]:
+        some = [leaf.spec.name for leaf in self.features.steps[:1]]  # tells how many steps
+        return (episode.steps for episode in self.sampled([*some, *forms], forms))
+
     def _sampled_values(self, names: list[str]) -> Iterator[Mapping[str, Any]]:
-        return (episode.steps for episode in self.sampled(names, names))
+        as_stored = dict.fromkeys(names, CameraForm.ENCODED)
+        return (episode.steps for episode in self.sampled(names, as_stored))
 
     def _sampled_examples(self) -> Iterator[Example]:
         for _, record, _ in self._sampled_records():

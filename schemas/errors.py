@@ -22,6 +22,10 @@ class FrameError(RelabelError):
     """One stored image that cannot be decoded; becomes a dead letter."""
 
 
+class EpisodeFramesError(FrameError):
+    """The frames of one camera in a whole episode, which cannot be told apart or decoded."""
+
+
 class GoalError(RelabelError):
     """A goal set that contradicts itself or its file format."""
 

@@ -15,7 +15,8 @@ from relabel.camera_frames import frame_of, newest
 from relabel.source import Source
 from relabel.testing import encoded_image
 from schemas.errors import SourceError
-from tests.relabel.odd_sources import Odd
+from tests.relabel.odd_sources import LENGTHS, Odd
+from tests.relabel.video_files import video_file
 
 PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
 kinds = tfds.features
@@ -36,6 +37,14 @@ def of(pair: tuple[Any, Any], name: str = "odd") -> Odd:
     return Odd({name: (kind, told)})
 
 
+IMAGES = kinds.Sequence(kinds.Image(shape=(None, None, 3)))
+
+
+def whole(kind: Any, more: int = 0) -> Odd:
+    """Images of an episode, as many as it has steps and `more`."""
+    return Odd(episode={"odd": (kind, lambda e: [encoded_image(FRAME)] * (LENGTHS[e] + more))})
+
+
 # form → feature with the value of every step, and the frame that it must become
 FORMS: dict[str, tuple[Odd, np.ndarray | None]] = {
     "`Image` of 8 bits": (of((kinds.Image(shape=(None, None, 3)), encoded_image(FRAME))), FRAME),
@@ -47,6 +56,13 @@ FORMS: dict[str, tuple[Odd, np.ndarray | None]] = {
     "uint8 (k, H, W, 3)": (of(tensor(np.stack([255 - FRAME, FRAME]))), FRAME),
     "floats in [0, 1], (H, W, 3)": (of(tensor(np.float32(FRAME / 255))), FRAME),
     "JPEG, PNG or WebP files as strings": (of((np.str_, encoded_image(FRAME))), FRAME),
+    "`Video` of the episode": (whole(kinds.Video(shape=(None, H, W, 3))), FRAME),
+    "list of images of the episode": (whole(IMAGES), FRAME),
+    "list of images of the episode, not one per step": (whole(IMAGES, more=1), None),
+    "video file of the episode, as a string": (
+        Odd(episode={"odd": (np.str_, lambda e: video_file([FRAME] * LENGTHS[e]))}),
+        FRAME,
+    ),
     "uint8 (H, W)": (of(tensor(GREY)), GREY_FRAME),
     "uint8 smaller than 16 × 16": (of(tensor(SMALL)), SMALL),
     "uint8 (3, H, W)": (of(tensor(np.moveaxis(FRAME, 2, 0).copy())), FRAME),
@@ -102,8 +118,8 @@ def test_a_camera_is_read_as_the_page_says(row: list[str], tmp_path: Path) -> No
     if form == "empty images":
         odd = Odd({"odd": (np.str_, lambda e, t: encoded_image(FRAME) if e else b"")})
     source = Source.open(str(odd.write(tmp_path / "src")), "train")
-    (name,) = odd.steps
-    proposed = read.split(":")[0] == "camera"
+    name = f"episode_metadata.{next(iter(odd.episode))}" if odd.episode else next(iter(odd.steps))
+    proposed = re.split("[:,]", read)[0] == "camera"
     assert (name in source.cameras) == proposed
     assert all(text in " ".join(source.notes()) for text in quoted(noted))
     if refused:
@@ -114,6 +130,6 @@ def test_a_camera_is_read_as_the_page_says(row: list[str], tmp_path: Path) -> No
         return
     layout = f"{name}={LAYOUTS[form]}" if form in LAYOUTS else name
     (camera, how), *_ = source.resolve_cameras([layout]).items()
-    (episode, *_) = source.sampled([camera], [camera])
+    (episode, *_) = source.sampled([camera, "action"], {camera: how})
     for value in episode.steps[camera]:
         np.testing.assert_array_equal(frame_of(newest(value, how)), frame)
