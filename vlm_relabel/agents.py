@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -227,7 +227,9 @@ def _off_policy(
     algorithm = ALGORITHMS[config.algo]
     if algorithm.trajectories:
         return found  # d3rlpy's evaluators and FQE need a policy of single observations
-    replay = dataset.replay(Split(found.split), config.view, seed=config.seed)
+    # As the split is: what training over-samples, a split may not even have.
+    view = replace(config.view, positive_share=None)
+    replay = dataset.replay(Split(found.split), view, seed=config.seed)
     fits: list[Any] = []
     if values["fqe_steps"]:
         with console.counting("FQE steps", values["json"]) as show:
@@ -248,6 +250,8 @@ def _off_policy(
     bounds = fqe.value_bounds(rewards, agent.config.gamma, ends_on_success=ends)
     slack = _SLACK * (rewards[1] - rewards[0])
     notes = evaluation.doubts(by_goal, bounds, found.split, slack)
+    if found.split == Split.TRAIN:
+        notes.append("train split: the agent was trained on these very trajectories")
     return found.model_copy(update={"values": tuple(by_goal), "notes": (*found.notes, *notes)})
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from offline_rl import checkpoints
+from offline_rl.dataset import GoalDataset
 from offline_rl.run_config import CONFIG, load_config
 from relabel.testing import PixelMeanEncoder
 from schemas.enums import LastStep, Timing
+from schemas.store import Store
 from tests.cli.cli_outcomes import Run, refusal
 from tests.offline_rl import playground
 
@@ -177,10 +179,16 @@ def test_keeping_fewer_trains_the_same_agent(run: Run, made: Path, tmp_path: Pat
     assert_same_weights(one[-1], nine[-1])
 
 
-def test_step_of_nine_digits_is_the_last(tmp_path: Path) -> None:
+def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
     for step in (9, 99_999_999, 100_000_000, 1_234_567_890):
         checkpoints.checkpoint_folder(tmp_path, step).mkdir(parents=True)
-    assert checkpoints.last_step(tmp_path) == 1_234_567_890
+    found = [path.name for path in checkpoints.checkpoints(tmp_path)]
+    assert found == [
+        "step-00000009",
+        "step-99999999",
+        "step-100000000",
+        "step-1234567890",
+    ]
 
 
 # --- reports
@@ -216,6 +224,23 @@ def test_empty_split_names_those_that_are_not(run: Run, made: Path, tmp_path: Pa
     message = refusal(run("evaluate", out, "--json"))
     assert "in the validation split; give --split train, or build" in message
     fine(run, "evaluate", out, "--split", "train", "--fqe-steps", 0)
+
+
+def test_split_without_success_is_evaluated_all_the_same(
+    run: Run, made: Path, tmp_path: Path
+) -> None:
+    """`--positive-share` is how to train; the validation split here has failures only."""
+    store, out = made / "store", tmp_path / "run"
+    playground.index(store, "mixed", "v1", playground.SPLITS)
+    line = words(store, out, "--positive-share", 0.5)
+    line[line.index("gc1")] = "mixed"
+    fine(run, *line)
+    told = json.loads(fine(run, "evaluate", out, "--fqe-steps", 2, "--json").stdout)
+    rows = GoalDataset(Store.open(str(store)), "mixed").index.to_pylist()
+    held_out = [row for row in rows if row["split"] == "validation"]
+    assert sum(v["trajectories"] for v in told["values"]) == len(held_out)
+    train = json.loads(fine(run, "evaluate", out, "--split", "train", "--json").stdout)
+    assert "train split: the agent was trained on these very trajectories" in train["notes"]
 
 
 # --- encoders
