@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from relabel.content import CameraReport, LengthReport, MetadataReport, RangeReport, look_at
 from relabel.extent import known_splits
 from relabel.features import read_features
 from relabel.notes import LanguageReport
 from relabel.opening import open_dataset
+from relabel.proposal import propose
 from relabel.source import Source, is_action
 from schemas.enums import LastStep
 from schemas.errors import SourceError
@@ -45,57 +46,93 @@ class SourceReport(_Model):
     version: str
     file_format: str
     splits: tuple[SplitReport, ...]
+    sampled_split: str  # whose first records were looked at; what follows is of these
+    sampled: int  # how many
+    unreadable: tuple[str, ...]  # episode and reason, of each that cannot be read
+    lengths: LengthReport | None  # None: none could be read, or all are empty
     cameras: tuple[str, ...]
+    frames: tuple[CameraReport, ...]  # of the cameras
     no_cameras: dict[str, str]  # depth and the like → why no camera is made of it unasked
-    actions: tuple[FieldSpec, ...]
+    actions: tuple[RangeReport, ...]
     columns: tuple[FieldSpec, ...]  # every other low-dimensional feature
-    metadata: tuple[FieldSpec, ...]
+    metadata: tuple[MetadataReport, ...]
     left_out: dict[str, str]
-    language_fields: tuple[str, ...]
-    instructions: tuple[str, ...]  # of the first episodes
-    language: tuple[LanguageReport, ...]  # every text, with what the first episodes hold of it
+    language: tuple[LanguageReport, ...]  # every text
+    language_fields: tuple[str, ...]  # of these, what may fill `language` of the episodes table
+    instructions: tuple[str, ...]  # of the sampled episodes
     last_step: LastStep
     last_step_reason: str
     notes: tuple[str, ...]
-    next_command: str
+    error: str | None  # why nothing can be done with the source as it is
+    advice: tuple[str, ...]  # what to do, where no command can be proposed as it is
+    next_command: str | None  # None: none would work
 
 
-def inspect_source(directory: str) -> SourceReport:
+def inspect_source(
+    directory: str, *, exclude: Sequence[str] = (), keep_merged: bool = False
+) -> SourceReport:
     """Looks at a dataset directory and at its first episodes.
+
+    Args:
+        directory: as `Source.open` takes it.
+        exclude: likewise.
+        keep_merged: likewise.
 
     Raises:
         SourceError: it cannot be a source; see `Source.open`.
     """
     opened = open_dataset(directory)
-    features = read_features(opened.builder.info.features, directory)
+    features = read_features(opened.builder.info.features, directory, exclude)
     names = known_splits(opened)
     if not names:
         raise SourceError(f"{directory}: no split holds an episode")
-    sources = {name: Source(opened, name, features) for name in names}
+    sources = {name: Source(opened, name, features, keep_merged) for name in names}
     first = _DEFAULT_SPLIT if _DEFAULT_SPLIT in names else names[0]
     source = sources[first]
     last_step, reason = source.detect_last_step()
     low = [leaf.spec for leaf in source.columns]
     actions = tuple(spec for spec in low if is_action(spec.name))
+    items = source.sampled_items([*(spec.name for spec in low), *source.cameras], source.cameras)
+    content = look_at(
+        items,
+        cameras=source.found.forms,
+        actions=actions,
+        metadata=[leaf.spec for leaf in source.features.metadata],
+    )
+    language = source.languages()
+    how = [word for pattern in exclude for word in ("--exclude", pattern)]
+    how += ["--keep-merged"] if keep_merged else []
+    proposal = propose(directory, first, source, content, language, how)
     return SourceReport(
         directory=directory,
         name=source.spec.name,
         version=source.spec.version,
         file_format=source.file_format,
         splits=tuple(map(_split, sources.values())),
-        cameras=tuple(camera.replace(".", "/") for camera in source.cameras),
+        sampled_split=first,
+        sampled=content.records,
+        unreadable=content.unreadable,
+        lengths=content.lengths,
+        cameras=tuple(camera.name for camera in content.cameras),
+        frames=content.cameras,
         no_cameras={n.replace(".", "/"): why for n, why in source.found.refused.items()},
-        actions=actions,
+        actions=content.actions,
         columns=tuple(spec for spec in low if spec not in actions),
-        metadata=tuple(leaf.spec for leaf in source.features.metadata),
+        metadata=content.metadata,
         left_out=dict(source.features.left_out),
+        language=language,
         language_fields=source.features.language_fields,
         instructions=source.sample_instructions(),
-        language=source.languages(),
         last_step=last_step,
         last_step_reason=reason,
-        notes=(*(n for s in sources.values() for n in s.extent.notes()), *source.notes()),
-        next_command=_next_command(directory, first, source),
+        notes=(
+            *(note for known in sources.values() for note in known.extent.notes()),
+            *source.notes(),
+            *content.notes(),
+        ),
+        error=proposal.error,
+        advice=proposal.advice,
+        next_command=proposal.command,
     )
 
 
@@ -113,21 +150,3 @@ def _split(source: Source) -> SplitReport:
         bytes=source.stored_bytes,
         slices=sum(-(-length // per_slice) for length in source.spec.shard_lengths),
     )
-
-
-def _next_command(directory: str, split: str, source: Source) -> str:
-    store = ("--store", f"{source.spec.name}.store")
-    if not source.cameras:
-        where = ("--source", directory, "--split", split)
-        return shlex.join(("vlm-relabel", "embed", "--no-frames", *where, *store))
-    goals = "goals.yaml"
-    spoken = [report for report in source.languages() if report.fills_language and report.examples]
-    if spoken:
-        goals = f"field:{spoken[0].name}"
-    camera = source.cameras[0].replace(".", "/")
-    words: Sequence[str] = (
-        *("vlm-relabel", "relabel", "--source", directory, "--split", split),
-        *("--camera", camera, "--encoder", "ViT-B-32:laion2b_s34b_b79k"),
-        *("--goals", goals, *store),
-    )
-    return shlex.join(words)

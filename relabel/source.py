@@ -297,10 +297,16 @@ class Source:
 
     def sampled(self, columns: Sequence[str], cameras: Cameras | None = None) -> Iterator[Episode]:
         """The readable episodes of the first records; arguments as of `read`."""
+        items = self.sampled_items(columns, cameras)
+        yield from (item for item in items if isinstance(item, Episode) and item.length)
+
+    def sampled_items(
+        self, columns: Sequence[str], cameras: Collection[str] = ()
+    ) -> Iterator[Episode | DeadLetter]:
+        """The first records, as `read` would give them; arguments as of `read`."""
         parser = EpisodeParser(self.features, columns, cameras)
         for episode_id, record, path in self._sampled_records():
-            items = self._read_record(parser, episode_id, record, path)
-            yield from (item for item in items if isinstance(item, Episode) and item.length)
+            yield from self._read_record(parser, episode_id, record, path)
 
     def _sampled_frames(self, forms: Cameras) -> Iterator[Mapping[str, Any]]:
         some = [leaf.spec.name for leaf in self.features.steps[:1]]  # tells how many steps

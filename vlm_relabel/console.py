@@ -16,8 +16,6 @@ from vlm_relabel.terminal import standard_error, standard_output
 if TYPE_CHECKING:
     from pipelines.progress import Progress
     from pipelines.report import GoalReport, JobReport
-    from relabel.inspection import SourceReport
-    from relabel.notes import LanguageReport
     from schemas.errors import RelabelError
     from schemas.verify import Problem
     from vlm_relabel.doctor import DoctorReport
@@ -87,53 +85,6 @@ def show_doctor(report: DoctorReport, as_json: bool) -> None:
         OUT.print(f"{mark} {escape(finding.name.ljust(width))}  {escape(finding.value)}{cure}")
     broken = sum(not finding.ok for finding in report.findings)
     OUT.print(f"[red]{_count(broken, 'problem')}[/]" if broken else "[green]all well[/]")
-
-
-def show_source(report: SourceReport, as_json: bool) -> None:
-    """Outcome of `inspect`."""
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-        return
-    OUT.print(f"[bold]{escape(report.name)} {report.version}[/]  {report.file_format}")
-    for split in report.splits:
-        OUT.print(
-            f"  split {escape(split.name)}: {split.episodes} episodes in {split.shards} "
-            f"shard{'s' * (split.shards != 1)}, {split.bytes / 1e6:.1f} MB, {split.slices} slices"
-        )
-    _show_list("cameras", report.cameras or ("none: this source cannot be embedded",))
-    _show_list("no cameras", [f"{name} ({why})" for name, why in report.no_cameras.items()])
-    _show_list("actions", [_spec(s) for s in report.actions] or ["none"])
-    _show_list("other columns", [_spec(s) for s in report.columns])
-    _show_list("language fields", report.language_fields or ("none: write a goals file",))
-    for text in report.language:
-        OUT.print(f"    {escape(_language(text))}")
-    _show_list("left out", [f"{name}: {why}" for name, why in report.left_out.items()])
-    OUT.print(f"  last step: [bold]{report.last_step}[/], because {report.last_step_reason}")
-    for note in report.notes:
-        OUT.print(f"  [yellow]note[/]: {escape(note)}")
-    show_next([report.next_command])
-
-
-def _show_list(title: str, items: Sequence[str]) -> None:
-    if items:
-        OUT.print(f"  {title}: {escape(', '.join(items))}")
-
-
-def _language(text: LanguageReport) -> str:
-    """One text of a source in a line."""
-    lost = f", {text.unreadable} not UTF-8" if text.unreadable else ""
-    such = ", ".join(f"“{example}”" for example in text.examples)
-    empty = f"{text.empty} of {text.values} sampled {text.per}s empty{lost}"
-    return f"{text.name}: {text.form} per {text.per}, {empty}" + (
-        f"; such as {such}" if such else ""
-    )
-
-
-def _spec(spec: Any) -> str:
-    shape = "×".join("?" if n is None else str(n) for n in spec.shape)
-    return f"{spec.name} {spec.dtype if spec.kind == 'tensor' else spec.kind}" + (
-        f"[{shape}]" if shape else ""
-    )
 
 
 def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> None:

@@ -174,13 +174,21 @@ def program(
 
 @app.command(cls=Command)
 def inspect(
-    source: Annotated[str, typer.Argument(help="TFDS/RLDS directory.")], json: Json = False
+    source: Annotated[str, typer.Argument(help="TFDS/RLDS directory.")],
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
+    json: Json = False,
 ) -> None:
-    """Show what a source holds, and the command to type next."""
+    """Show what a source holds, and the command to type next. Exit code 2 if it cannot be read."""
     from relabel.inspection import inspect_source
+    from vlm_relabel.source_console import show_source
 
-    report = guarded(lambda: inspect_source(source), json)
-    console.show_source(report, json)
+    report = guarded(
+        lambda: inspect_source(source, exclude=exclude or (), keep_merged=keep_merged), json
+    )
+    show_source(report, json)
+    if report.error is not None:
+        raise typer.Exit(2)
 
 
 @app.command(cls=Command, context_settings=PASS_THROUGH)

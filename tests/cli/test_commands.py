@@ -16,6 +16,7 @@ import pytest
 from schemas.goal_datasets import IndexOptions
 from schemas.store import MANIFEST, PLAN, Store
 from tests.cli.cli_outcomes import Run, files, flat
+from tests.pipelines.small_source import write_source
 from vlm_relabel import goals_command
 
 Words = dict[str, Any]
@@ -35,7 +36,7 @@ SCORE = (
     "--skip-blank-cameras",
 )
 OPTIONS = {
-    "inspect": ("--json",),
+    "inspect": ("--exclude", "--keep-merged", "--json"),
     "relabel": (*JOB, *EMBED, *SCORE),
     "embed": (*JOB, *EMBED),
     "score": (*JOB, *SCORE, "--camera"),
@@ -96,7 +97,7 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "profile", "notes"),
+        *("last_step", "tables", "goals", "profile", "encoder", "notes"),
     }
     assert told["profile"] is None  # not asked for
     assert told["store"] == str(store)
@@ -235,9 +236,11 @@ def test_inspect_tells_what_a_source_holds_and_what_to_type(run: Run, source: Pa
     assert result.exit_code == 0
     for text in (
         "split train: 4 episodes in 2 shards",
-        "cameras: observation/front, observation/wrist",
-        "actions: action float32[2]",
-        "language fields: language_instruction",
+        "lengths: 2 to 4 steps, median 2.5, of all 4 episodes of split train, as all below",
+        "cameras: observation/front 8×8, observation/wrist 8×8",
+        "action float32[2] from 0 to 2 (by value: 0 to 1; 0 to 2)",
+        "language_instruction: text per step, 0 of 11 sampled steps empty; such as “make it red”",
+        "metadata: file_path text such as episode_0.npy",
         "last step: final-observation, because 0 of 4 sampled episodes end with a non-zero action",
         f"vlm-relabel relabel --source {source} --split train --camera observation/front",
     ):
@@ -251,6 +254,24 @@ def test_inspect_tells_machines_the_same(run: Run, source: Path) -> None:
     assert told["splits"][0]["episodes"] == 4
     assert told["last_step"] == "final-observation"
     assert told["next_command"].startswith("vlm-relabel relabel --source")
+    assert told["lengths"] == {"episodes": 4, "min": 2, "median": 2.5, "max": 4}
+    assert told["error"] is None
+
+
+def test_inspect_of_what_cannot_be_read_ends_with_2(run: Run, tmp_path: Path) -> None:
+    directory = write_source(tmp_path / "source", (2, 2, 2), (2, 1))
+    for shard in directory.glob("*.tfrecord-*"):
+        shard.write_bytes(b"\xff" * 40)
+    result = run("inspect", directory)
+    assert result.exit_code == 2
+    assert "note: 3 of 3 sampled records cannot be read; such as train/0/0" in result.stdout
+    assert "next:" not in result.stdout
+    assert "none of the first 3 episodes can be read" in result.stderr
+    again = run("inspect", directory, "--json")
+    assert again.exit_code == 2
+    told = json.loads(again.stdout)
+    assert told["error"] in again.stderr.replace("\n", "")
+    assert (len(told["unreadable"]), told["next_command"]) == (3, None)
 
 
 # --- verify -----------------------------------------------------------------------------------
@@ -367,7 +388,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
 
 def test_defaults_of_build_goals_are_those_of_the_index() -> None:
     parameters = inspect.signature(goals_command.build_goals).parameters
-    asked = set(IndexOptions.model_fields) & set(parameters)
+    asked = set(IndexOptions.model_fields) & set(parameters) - set(goals_command._OPTIONS)
     assert len(asked) == 12
     options = IndexOptions()
     assert {n: parameters[n].default for n in asked} == {n: getattr(options, n) for n in asked}

@@ -64,6 +64,19 @@ def test_from_embeddings_to_rewards(run: Run, odd_words: Words) -> None:
     assert proposed(run("embed", *flat(embed)).stdout)[0][-1] == "v2"  # v1 is taken
 
 
+def test_from_a_source_to_its_own_rewards(run: Run, odd_words: Words) -> None:
+    store = str(odd_words["--store"])
+    result = run("embed", "--no-frames", "--source", odd_words["--source"], "--store", store)
+    assert result.exit_code == 0, result.output
+    (build,) = proposed(result.stdout)
+    assert build == [*("build-goals", store, "--truth", "reward", "--no-rewards", "--name", "gc1")]
+    assert proposed(run("verify", store).stdout) == [build]
+    result = run(*build, "--validation", "0", "--test", "0", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    (train,) = proposed(result.stdout)
+    assert train[:4] == ["train", store, "--dataset", "gc1"]
+
+
 def test_a_dry_run_proposes_the_run(
     run: Run, odd_words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:

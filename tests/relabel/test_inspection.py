@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from relabel.inspection import SplitReport, inspect_source
+from relabel.content import LengthReport, look_at
+from relabel.episodes import Episode
+from relabel.inspection import SourceReport, SplitReport, inspect_source
 from relabel.testing import write_rlds
 from schemas.enums import LastStep
 from schemas.errors import SourceError
+from schemas.tables import FieldSpec
 from tests import small
 from tests.relabel import exotic
 
@@ -41,12 +45,33 @@ def test_report_of_the_small_source(source_dir: Path) -> None:
     assert report.instructions == ("open the drawer", "fermé")
     assert report.last_step is LastStep.FINAL_OBSERVATION
     assert report.last_step_reason.startswith("0 of 4 sampled episodes")
+    assert (report.sampled, report.unreadable, report.error) == (5, (), None)
     told = "shows one colour only in 4 of 4 sampled episodes"
-    assert [told in note for note in report.notes] == [True, True], "its frames are plain"
+    assert [told in note for note in report.notes[:2]] == [True, True], "its frames are plain"
+    assert report.notes[2:] == ("episodes without any step: 1",)
 
 
-def options(command: str) -> dict[str, str]:
-    words = shlex.split(command)
+def test_what_the_first_episodes_hold(source_dir: Path) -> None:
+    """Episodes of 3, 1, 0, 5 and 2 steps; the action at step t of episode e is (t + 1, -e)."""
+    report = inspect_source(str(source_dir))
+    assert report.lengths == LengthReport(episodes=4, min=1, median=2.5, max=5)
+    (action,) = report.actions
+    assert (action.dtype, action.shape) == ("float32", (2,))
+    assert (action.low, action.high) == (-4, 4)
+    assert (action.lows, action.highs) == ((0, -4), (4, 0))
+    front, wrist = report.frames
+    assert (front.name, front.sizes, front.frames) == ("observation/front", ((4, 6),), 9)
+    assert wrist.one_colour == 9
+    assert [m.examples for m in report.metadata] == [
+        ("/raw/é0.h5", "/raw/é1.h5", "/raw/é2.h5"),
+        ("100", "101", "102"),
+    ]
+    text = report.language[0]
+    assert (text.values, text.empty, text.examples) == (11, 0, ("open the drawer", "fermé"))
+
+
+def options(command: str | None) -> dict[str, str]:
+    words = shlex.split(str(command))
     assert words[:2] == ["vlm-relabel", "relabel"]
     return dict(zip(words[2::2], words[3::2], strict=True))
 
@@ -64,15 +89,127 @@ def test_the_next_command_relabels_this_source(tmp_path: Path) -> None:
     }
 
 
-def test_without_images_the_command_embeds_none(tmp_path: Path) -> None:
-    features = kinds.FeaturesDict({"steps": kinds.Dataset({"action": np.float32})})
-    write_rlds(tmp_path / "src", features, [{"steps": [{"action": 1.0}]}], shard_lengths=[1])
-    report = inspect_source(str(tmp_path / "src"))
+def bare(directory: Path, steps: dict[str, Any], values: list[dict[str, Any]]) -> SourceReport:
+    """Report on a source of one episode without flags."""
+    features = kinds.FeaturesDict({"steps": kinds.Dataset(steps)})
+    write_rlds(directory, features, [{"steps": values}], shard_lengths=[1])
+    return inspect_source(str(directory))
+
+
+def test_without_a_camera_the_command_embeds_none(tmp_path: Path) -> None:
+    report = bare(tmp_path / "src", {"action": np.float32}, [{"action": 1.0}])
     source = ["--source", str(tmp_path / "src"), "--split", "train"]
-    assert shlex.split(report.next_command) == [
+    assert shlex.split(str(report.next_command)) == [
         *("vlm-relabel", "embed", "--no-frames", *source, "--store", "small.store")
     ]
+    assert report.error is None  # it can be read
+    assert report.advice[0].startswith("the source has no frames: go on without")
     assert report.cameras == report.language_fields == report.instructions == ()
+
+
+def test_what_might_be_a_camera_is_named_in_the_advice(tmp_path: Path) -> None:
+    mask = kinds.Tensor(shape=(20, 20), dtype=np.uint8)
+    value = {"action": 1.0, "plane": np.zeros((20, 20), np.uint8)}
+    report = bare(tmp_path / "src", {"action": np.float32, "plane": mask}, [value])
+    assert "--no-frames" in shlex.split(str(report.next_command))
+    (advice,) = report.advice
+    assert "plane: one uint8 plane may be a mask" in advice
+    assert "name one with --camera" in advice
+
+
+def test_without_language_texts_are_proposed(tmp_path: Path) -> None:
+    image = kinds.Image(shape=(4, 4, 3))
+    value = {"action": 1.0, "image": np.zeros((4, 4, 3), np.uint8)}
+    report = bare(tmp_path / "src", {"action": np.float32, "image": image}, [value])
+    words = shlex.split(str(report.next_command))
+    assert words.count("--goals") == 2
+    assert "goals of your own tasks" in report.advice[0]
+
+
+def test_a_camera_that_shows_something_is_proposed_first(tmp_path: Path) -> None:
+    image = kinds.Image(shape=(4, 4, 3))
+    lit = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+    value = {"dark": np.zeros((4, 4, 3), np.uint8), "lit": lit}
+    report = bare(tmp_path / "src", {"dark": image, "lit": image}, [value])
+    assert report.cameras == ("dark", "lit")
+    assert options(report.next_command)["--camera"] == "lit"
+
+
+def test_frames_that_do_not_decode_are_told(tmp_path: Path) -> None:
+    items = small.episodes((2, 1))
+    items[0]["steps"][0]["observation"]["front"] = b"no image"
+    write_rlds(tmp_path / "src", small.features(), items, shard_lengths=[2])
+    report = inspect_source(str(tmp_path / "src"))
+    assert report.frames[0].problem is not None
+    assert any(n.startswith("observation/front: image: expected a whole") for n in report.notes)
+    assert options(report.next_command)["--camera"] == "observation/front"
+
+
+def test_ranges_of_odd_numbers(tmp_path: Path) -> None:
+    wide = kinds.Tensor(shape=(65,), dtype=np.float32)
+    choice, on, number = np.int64, np.bool_, np.float32
+    action = {"choice": choice, "on": on, "wide": wide, "broken": number, "nan": number}
+    values = [
+        {
+            "choice": choice,
+            "on": choice > 3,
+            "wide": np.arange(65, dtype=np.float32) / np.float32(choice),
+            "broken": broken,
+            "nan": np.nan,
+        }
+        for choice, broken in ((7, 1.0), (1, np.inf), (7, np.nan))
+    ]
+    report = bare(tmp_path / "src", {"action": action}, [{"action": value} for value in values])
+    found = {r.name: r for r in report.actions}
+    told = found["action.choice"]
+    assert (told.low, told.high, told.distinct, told.lows) == (1, 7, 2, ())
+    told = found["action.on"]
+    assert (told.low, told.high, told.distinct) == (0, 1, 2)
+    told = found["action.wide"]
+    assert (told.low, told.high, told.lows) == (0, 64, ())
+    assert (found["action.broken"].high, found["action.broken"].not_finite) == (1, 2)
+    assert (found["action.nan"].low, found["action.nan"].not_finite) == (None, 3)
+
+
+def test_numbers_of_open_length_have_no_range() -> None:
+    spec = FieldSpec(name="action", kind="tensor", dtype="float32", shape=(None,))
+    episode = Episode("train/0/0", 2, {"action": [np.ones(1), np.ones(3)]}, {})
+    (found,) = look_at([episode], cameras={}, actions=[spec], metadata=[]).actions
+    assert (found.name, found.low, found.not_finite) == ("action", None, 0)
+
+
+def test_records_that_cannot_be_read_come_with_the_reason(tmp_path: Path) -> None:
+    directory = tmp_path / "src"
+    small.write_source(directory)
+    for shard in directory.glob("*.tfrecord-*"):
+        content = bytearray(shard.read_bytes())
+        content[20] ^= 1  # inside the first record
+        shard.write_bytes(content)
+    report = inspect_source(str(directory))
+    assert [text.partition(":")[0] for text in report.unreadable] == ["train/0/0", "train/1/0"]
+    assert all("checksum of record 0 is wrong" in text for text in report.unreadable)
+    assert report.error is None
+    assert report.next_command is not None
+
+
+def test_a_source_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    directory = tmp_path / "src"
+    small.write_source(directory)
+    for shard in directory.glob("*.tfrecord-*"):
+        shard.write_bytes(b"\xff" * 40)
+    report = inspect_source(str(directory))
+    assert len(report.unreadable) == report.sampled == 5
+    assert (report.next_command, report.lengths) == (None, None)
+    assert str(report.error).startswith("split train: none of the first 5 episodes can be read; ")
+
+
+def test_what_is_excluded_stays_excluded(tmp_path: Path) -> None:
+    small.write_source(tmp_path / "src")
+    report = inspect_source(str(tmp_path / "src"), exclude=["observation.wr*"], keep_merged=True)
+    assert report.cameras == ("observation/front",)
+    words = shlex.split(str(report.next_command))
+    assert words[words.index("--exclude") + 1] == "observation.wr*"
+    assert "--keep-merged" in words
 
 
 def test_every_split_with_an_episode_is_listed(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""What to do with a source: the command to type, or why none would work."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from relabel.content import Content
+from relabel.goal_files import FIELD_PREFIX
+from relabel.notes import LanguageReport
+from relabel.source import Source
+
+_ENCODER: Final = "ViT-B-32:laion2b_s34b_b79k"
+_TEXTS: Final = ("--goals", "the drawer is open", "--goals", "the drawer is closed")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to do next."""
+
+    command: str | None = None  # None: none would work
+    advice: tuple[str, ...] = ()
+    error: str | None = None  # why nothing can be done with the source as it is
+
+
+def propose(
+    directory: str,
+    split: str,
+    source: Source,
+    content: Content,
+    languages: Sequence[LanguageReport],
+    how: Sequence[str] = (),
+) -> Proposal:
+    """The `relabel` of a source, with its first camera and its own instructions if it has any.
+
+    Args:
+        directory: of the source, as the user named it.
+        split: to relabel.
+        source: that split.
+        content: what its first episodes hold.
+        languages: its texts.
+        how: words of the options that it was opened with.
+    """
+    if content.lengths is None:
+        return Proposal(error=_nothing_read(split, content))
+    opened = ("--source", directory, "--split", split, *how)
+    store = ("--store", f"{source.spec.name}.store")
+    if not content.cameras:
+        words = ("vlm-relabel", "embed", "--no-frames", *opened, *store)
+        return Proposal(shlex.join(words), (_without_camera(source),))
+    goals, advice = _goals(languages)
+    words = (
+        *("vlm-relabel", "relabel", *opened),
+        *("--camera", _best(content), "--encoder", _ENCODER, *goals, *store),
+    )
+    return Proposal(shlex.join(words), advice)
+
+
+def _nothing_read(split: str, content: Content) -> str:
+    if not content.unreadable:
+        return f"split {split}: none of the first {content.records} episodes has any step"
+    return (
+        f"split {split}: none of the first {content.records} episodes can be read; the first: "
+        f"{content.unreadable[0]}"
+    )
+
+
+def _without_camera(source: Source) -> str:
+    named = [f"{name.replace('.', '/')}: {why}" for name, why in source.found.refused.items()]
+    if named:
+        return (
+            f"no feature is taken for a camera unasked ({'; '.join(named)}); name one with "
+            "--camera of relabel, or go on without frames, with the rewards that the source has:"
+        )
+    return "the source has no frames: go on without, with the rewards that it has of its own:"
+
+
+def _best(content: Content) -> str:
+    """The first camera that shows something, if any does."""
+    lit = [camera for camera in content.cameras if camera.sizes and not camera.is_dark]
+    return (lit or list(content.cameras))[0].name
+
+
+def _goals(languages: Sequence[LanguageReport]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words for the goals, and what to say of them."""
+    told = [own.name for own in languages if own.fills_language and own.examples]
+    if told:
+        return ("--goals", f"{FIELD_PREFIX}{told[0]}"), ()
+    return _TEXTS, ("no instruction was found: put the goals of your own tasks in place of these",)
