@@ -71,7 +71,9 @@ def test_from_a_source_to_its_own_rewards(run: Run, odd_words: Words) -> None:
     (build,) = proposed(result.stdout)
     assert build == [*("build-goals", store, "--truth", "reward", "--no-rewards", "--name", "gc1")]
     assert proposed(run("verify", store).stdout) == [build]
-    result = run(*build, "--validation", "0", "--test", "0", "--threads", "1")
+    # This source writes its reward behind the last action.
+    split = ("--validation", "0", "--test", "0", "--timing", "next-frame")
+    result = run(*build, *split, "--threads", "1")
     assert result.exit_code == 0, result.output
     (train,) = proposed(result.stdout)
     assert train[:4] == ["train", store, "--dataset", "gc1"]
