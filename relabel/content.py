@@ -100,7 +100,8 @@ def look_at(
     """Looks at each episode once, and keeps none.
 
     Args:
-        items: the sampled episodes, with the values of all cameras and actions.
+        items: the sampled episodes, with the values of all actions and of the cameras that are
+            to be looked at.
         cameras: form by name.
         actions: columns whose range is told.
         metadata: values of an episode that are shown.
@@ -164,7 +165,8 @@ class _Seen:
             examples[_shown(item.metadata.get(name))] = None
         if item.length:
             for name, camera in self.cameras.items():
-                camera.add(item.steps[name])
+                if name in item.steps:
+                    camera.add(item.steps[name])
             for name, values in self.actions.items():
                 values.add(item.steps[name])
 

@@ -14,7 +14,7 @@ from relabel.notes import LanguageReport
 from relabel.opening import open_dataset
 from relabel.proposal import propose
 from relabel.source import Source, is_action
-from schemas.enums import LastStep
+from schemas.enums import CameraForm, LastStep
 from schemas.errors import SourceError
 from schemas.tables import FieldSpec
 
@@ -92,7 +92,9 @@ def inspect_source(
     last_step, reason = source.detect_last_step()
     low = [leaf.spec for leaf in source.columns]
     actions = tuple(spec for spec in low if is_action(spec.name))
-    items = source.sampled_items([*(spec.name for spec in low), *source.cameras], source.cameras)
+    # Decoding whole videos would take too long.
+    quick = {n: form for n, form in source.found.forms.items() if form is not CameraForm.VIDEO}
+    items = source.sampled_items([*(spec.name for spec in low), *quick], quick)
     content = look_at(
         items,
         cameras=source.found.forms,

@@ -79,7 +79,7 @@ def _without_camera(source: Source) -> str:
 
 def _best(content: Content) -> str:
     """The first camera that shows something, if any does."""
-    lit = [camera for camera in content.cameras if camera.sizes and not camera.is_dark]
+    lit = [own for own in content.cameras if not (own.is_dark or own.problem)]
     return (lit or list(content.cameras))[0].name
 
 

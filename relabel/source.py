@@ -301,7 +301,7 @@ class Source:
         yield from (item for item in items if isinstance(item, Episode) and item.length)
 
     def sampled_items(
-        self, columns: Sequence[str], cameras: Collection[str] = ()
+        self, columns: Sequence[str], cameras: Cameras | None = None
     ) -> Iterator[Episode | DeadLetter]:
         """The first records, as `read` would give them; arguments as of `read`."""
         parser = EpisodeParser(self.features, columns, cameras)

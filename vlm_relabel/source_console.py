@@ -103,7 +103,8 @@ def _show_each(title: str, items: Iterable[str], nothing: str) -> None:
 def _camera(camera: CameraReport) -> str:
     sizes = " or ".join(f"{height}×{width}" for height, width in camera.sizes[:3])
     more = " or others" if len(camera.sizes) > 3 else ""
-    return f"{camera.name} {sizes or 'not decodable'}{more}"
+    unknown = "not decodable" if camera.problem else str(camera.form)
+    return f"{camera.name} {sizes or unknown}{more}"
 
 
 def _range(column: RangeReport) -> str:
