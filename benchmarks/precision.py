@@ -1,5 +1,7 @@
 """What a precision does to scores and rewards, and what it gives in speed.
 
+    python -m benchmarks.precision [--quick] [--repeats N] [--out FILE]
+
 Frames are embedded in float32 and in lower precisions, and scored for the same goals with the
 default reward (softmax against negatives, temperature of the model). Told are the largest and the
 mean change of a score, and how many rewards flip at two thresholds: 0.5, and per goal the one above
