@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,6 +85,13 @@ class GoalDataset:
         self.goals = dataset_goals(store, manifest)
         self.index = store.read(manifest.table)
         self._actions: dict[ActionLayout, Actions] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what the dataset is and of what of the source its store holds."""
+        # A store that has grown has the same dataset with more rows.
+        content = f"{self.manifest.fingerprint} {self.store.manifest.content}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def goal_ids(self) -> list[str]:

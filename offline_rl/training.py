@@ -122,7 +122,7 @@ def _resolved(config: TrainConfig, dataset: GoalDataset, out: Path) -> TrainConf
     return config.model_copy(
         update={
             "store": absolute(config.store),
-            "dataset_fingerprint": dataset.manifest.fingerprint,
+            "dataset_fingerprint": dataset.fingerprint,
             "observations": whole_names(dataset.store, config.observations, stored),
         }
     )

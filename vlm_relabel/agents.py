@@ -210,10 +210,10 @@ def _check_split(dataset: GoalDataset, config: TrainConfig, split: Split) -> Non
 
 
 def _check_same_dataset(run: Path, config: TrainConfig, dataset: GoalDataset) -> None:
-    if dataset.manifest.fingerprint != config.dataset_fingerprint:
+    if dataset.fingerprint != config.dataset_fingerprint:
         raise RunError(
             f"{run}: trained on another {config.dataset_name} than {config.store} holds now "
-            f"({config.dataset_fingerprint[:8]}, now {dataset.manifest.fingerprint[:8]}); build "
+            f"({config.dataset_fingerprint[:8]}, now {dataset.fingerprint[:8]}); build "
             "that dataset again, or train anew with another --out"
         )
 

@@ -110,6 +110,7 @@ def embed(
     *,
     encoder: Any = load_pixel_mean_encoder,
     job: JobOptions | None = None,
+    split: str | None = "train",
     **more: Any,
 ) -> None:
     """Steps, episodes and embeddings of the front camera."""
@@ -118,7 +119,7 @@ def embed(
         job or job_of(store),
         EmbedOptions(
             source=str(source),
-            split="train",
+            split=split,
             cameras=("front",),
             encoder=encoder,
             last_step=last_step,

@@ -206,7 +206,7 @@ def test_run_holds_its_whole_configuration(playground_store: Path, tmp_path: Pat
     run(config_of(playground_store, "iql", 1), tmp_path)
     stored = load_config(tmp_path)
     dataset = training.open_dataset(stored)
-    assert stored.dataset_fingerprint == dataset.manifest.fingerprint
+    assert stored.dataset_fingerprint == dataset.fingerprint
     algorithm = json.loads((tmp_path / training.ALGORITHM).read_text())
     assert algorithm["batch_size"] == 8
     assert algorithm["expectile"] == 0.7  # a default

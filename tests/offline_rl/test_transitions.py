@@ -343,6 +343,29 @@ def test_cache_is_reused_and_made_anew_for_other_columns(
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_cache_and_dataset_of_a_store_that_has_grown_are_others(
+    playground_source: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "grown.store"
+
+    def opened() -> GoalDataset:
+        playground.score(store, "v1")
+        playground.index(store, "gc1", "v1")
+        return GoalDataset(Store.open(str(store)), "gc1")
+
+    playground.embed(playground_source, store, LastStep.FINAL_OBSERVATION, split="train[:30%]")
+    part = opened()
+    frames = part.frames(View((STATE,)), tmp_path / "cache")
+    playground.embed(playground_source, store, LastStep.FINAL_OBSERVATION)
+    whole = opened()
+    assert whole.manifest.fingerprint == part.manifest.fingerprint
+    assert whole.fingerprint != part.fingerprint
+    grown = whole.frames(View((STATE,)), tmp_path / "cache")
+    count = len(frames.values)
+    assert 0 < count < len(grown.values) == whole.store.table_manifest("steps").rows
+    np.testing.assert_array_equal(grown.values[:count], frames.values)
+
+
 def test_cache_of_embeddings_made_anew_is_not_used(
     playground_source: Path, own_store: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ open_clip = import_open_clip()
 safetensors = pytest.importorskip("safetensors.torch")
 
 ROOT = Path(__file__).parents[2]
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 TEXTS = ["a red ball", "carrying the blue key", "an empty room", "the box is next to a ball"]
 # Larger and smaller than the model's 32 px, both orientations, one exact.
 SIZES = [(256, 256), (480, 640), (64, 48), (20, 30), (17, 17), (32, 32), (33, 120)]
@@ -483,6 +484,23 @@ def test_an_unknown_name_says_what_was_looked_for(name: str, parts: list[str]) -
     with pytest.raises(EncoderError) as caught:
         load_encoder(name)
     assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    "file", ["open_clip_model.safetensors", "open_clip_config.json", "bpe_vocab.txt.gz"]
+)
+def test_a_git_lfs_pointer_in_a_directory_is_named(tmp_path: Path, file: str) -> None:
+    name = write_model(tmp_path / "cloned")
+    (tmp_path / "cloned" / file).write_text(POINTER)
+    with pytest.raises(EncoderError, match=rf"cloned/{file}: is a Git LFS pointer.*git lfs pull"):
+        load_encoder(name)
+
+
+def test_a_checkpoint_that_is_a_git_lfs_pointer_is_named(tmp_path: Path, architecture: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_text(POINTER)
+    with pytest.raises(EncoderError, match=r"weights.safetensors: is a Git LFS pointer"):
+        load_encoder(f"{architecture}:{path}", preprocess="openai")
 
 
 def test_a_tag_without_network_says_where_to_put_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
