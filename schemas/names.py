@@ -67,8 +67,8 @@ def check_inside(path: str) -> str:
         ValueError: it is absolute, or a part of it is empty, "." or "..".
 
     Example:
-        >>> check_inside("rewards/v1/slice-00000-of-00001.parquet")
-        'rewards/v1/slice-00000-of-00001.parquet'
+        >>> check_inside("rewards/v1/slice-train-00000-000000-000020.parquet")
+        'rewards/v1/slice-train-00000-000000-000020.parquet'
     """
     if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path or "\\" in path:
         raise ValueError(f"{path[:100]!r} is no path below the store")

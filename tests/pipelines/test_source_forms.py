@@ -178,7 +178,7 @@ def test_a_lost_slice_of_split_records_is_made_again_alike(
     opened = Store.open(str(store))
     tables = ("steps", "episodes", opened.embeddings()[0].table, "rewards/v1")
     for table in tables:
-        for path in (store / table).glob("slice-00000*"):
+        for path in (store / table).glob("slice-train-00000-000000-*"):
             path.unlink()
         opened.folder.delete(f"{table}/{MANIFEST}")
     jobs.relabel(job, what, scoring())
