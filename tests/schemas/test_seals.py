@@ -32,9 +32,10 @@ def test_a_flipped_bit_is_not_read(store: Store, kind: str, place: float) -> Non
     flip(Path(store.location, table, store.slices[2].file), place)
     opened = Store.open(store.location)
     opened.read_slices(table, opened.slices[:1])
-    with pytest.raises(StoreError, match=r"slice-train-00001-000000-000002\.parquet: its SHA-256.*repair"):
+    damaged = "slice-train-00001-000000-000002\\.parquet: its SHA-256"
+    with pytest.raises(StoreError, match=rf"{damaged}.*repair"):
         opened.read_slices(table, opened.slices)
-    with pytest.raises(StoreError, match=r"slice-train-00001-000000-000002\.parquet: its SHA-256"):
+    with pytest.raises(StoreError, match=damaged):
         list(opened.batches(table, opened.slices[2]))
 
 
