@@ -39,10 +39,10 @@ _SUCCESS_ABOVE: Final = 0.5
 
 def scorer_of(dataset: GoalDataset, encoder_folder: Path) -> Callable[[Sequence[Any], str], float]:
     """Says of an episode's frames and a goal id whether the VLM saw the goal reached: 1 or 0."""
-    encoder = load_encoder(f"local-dir:{encoder_folder}", device="cpu")
-    scorer = load_scorer(
-        dataset.store, dataset.manifest.rewards, encoder.encode_texts, encoder.spec
-    )
+    name = dataset.manifest.rewards
+    precision = dataset.store.rewards(name).encoder.precision
+    encoder = load_encoder(f"local-dir:{encoder_folder}", device="cpu", precision=precision)
+    scorer = load_scorer(dataset.store, name, encoder.encode_texts, encoder.spec)
     places = {goal: place for place, goal in enumerate(dataset.goal_ids)}
 
     def reached(frames: Sequence[Any], goal: str) -> float:
