@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from fsspec.core import open as open_any
 
 from relabel.prompts import Prompts
 from schemas import fields
-from schemas.errors import GoalError
+from schemas.errors import GoalError, StoreError
 from schemas.goal_text import MAX_CHARACTERS
 from schemas.goals import GoalSet
+from schemas.object_stores import read_text
 from schemas.tables import Array
 
 FIELD_PREFIX: Final = "field:"
@@ -26,13 +26,13 @@ def load_goals(path: str) -> GoalSet:
 
     Raises:
         GoalError: missing, or against a rule of `schemas.goals`.
+        LocationError: a URL of no known kind, or with a secret in it.
     """
     try:
-        with open_any(path, "rt", encoding="utf-8-sig") as stream:
-            text = stream.read(MAX_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, MAX_CHARACTERS + 1)
+    except StoreError as error:
         raise GoalError(
-            f"{path}: cannot be read: {error}; --goals takes a file (docs/goals.md), "
+            f"{error}; --goals takes a file (docs/goals.md), "
             f"{FIELD_PREFIX}<name of a text field>, or texts"
         ) from error
     parse = GoalSet.from_json if path.lower().endswith(".json") else GoalSet.from_yaml

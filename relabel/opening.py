@@ -22,6 +22,8 @@ from pydantic.alias_generators import to_camel
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from schemas.errors import SourceError
+from schemas.locations import check_no_secret
+from schemas.object_stores import configure
 
 FEATURES_FILE: Final = "features.json"
 INFO_FILE: Final = "dataset_info.json"
@@ -118,6 +120,7 @@ def checked_directory(directory: str) -> epath.Path:
 
 
 def _path(directory: str) -> epath.Path:
+    check_no_secret(directory)
     scheme, separator, rest = directory.partition("://")
     if not separator:
         return epath.Path(directory).expanduser()
@@ -143,6 +146,7 @@ def _use_fsspec() -> None:
     With TensorFlow installed it would ask that, which knows no s3:// and answers "not there". It
     decides once in a process, by the environment, so a decision made before must be forgotten.
     """
+    configure()
     os.environ["EPATH_USE_TF"] = "0"
     forget = getattr(getattr(gpath, "_is_tf_installed", None), "cache_clear", None)
     if forget is not None:

@@ -10,6 +10,10 @@ class RelabelError(Exception):
     """Base of every error this project raises on purpose."""
 
 
+class LocationError(RelabelError):
+    """A path or URL of a kind that is not possible there, or that carries a secret."""
+
+
 class SourceError(RelabelError):
     """A source directory, split, camera or field that is not what was asked for."""
 

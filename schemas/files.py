@@ -15,8 +15,9 @@ from typing import Any, Final
 from pyarrow import fs
 
 from schemas.errors import StoreError
+from schemas.locations import check_location, without_scheme
 from schemas.names import check_inside
-from schemas.object_stores import is_url, network_errors, open_url
+from schemas.object_stores import SCHEMES, explained, names_no_bucket, network_errors, open_url
 
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
 
@@ -44,15 +45,13 @@ class Folder:
         """The folder at a path or URL; it need not exist yet.
 
         Raises:
-            StoreError: a URL of no known kind, with secrets in it, or of an object store whose
+            LocationError: a URL of no known kind, with secrets in it, or of an object store whose
                 library is not installed.
         """
-        if location.startswith("file://"):
-            location = location.removeprefix("file://")
-        if not is_url(location):
-            path = str(Path(location).expanduser().absolute())
-            return cls(path, fs.LocalFileSystem())
-        return cls.on(*open_url(location))
+        if check_location(location, ("file", *SCHEMES)) in SCHEMES:
+            return cls.on(*open_url(location))
+        path = Path(without_scheme(location)).expanduser().absolute()
+        return cls(str(path), fs.LocalFileSystem())
 
     @classmethod
     def on(cls, remote: Any, path: str) -> Folder:
@@ -92,7 +91,9 @@ class Folder:
         with self.reaching(path):
             try:
                 found = self.remote.info(path)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if names_no_bucket(error):
+                    raise
                 return FileState()
         if found["type"] != "file":
             return FileState(is_folder=True)
@@ -210,10 +211,11 @@ class Folder:
         try:
             yield
         except Exception as error:
-            if not isinstance(error, (OSError, *network_errors())):
+            if not isinstance(error, network_errors()):
                 raise
             what = "cannot be written" if cure else "cannot be read or written"
-            raise StoreError(f"{path}: {what}: {error}" + (f"; {cure}" if cure else "")) from error
+            told = explained(error) if self.remote is not None else str(error)
+            raise StoreError(f"{path}: {what}: {told}" + (f"; {cure}" if cure else "")) from error
 
 
 @dataclass(frozen=True)

@@ -1,90 +1,161 @@
-"""Object stores, by fsspec: which there are, how they are opened, and no secret in a name.
+"""Object stores, by fsspec: which there are, how they are opened, and what they cannot hold.
 
 The one place that knows of their libraries. They are extras: `pip install 'vlm-relabel[s3]'`.
 """
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from schemas.errors import StoreError
+from schemas.errors import LocationError, StoreError
+from schemas.locations import check_location, redacted
 
-EXTRAS: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # URL scheme → extra of this package
-_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_SECRETS: Final = re.compile(r"(?<=://)[^/@\s]+@|\?[^\s'\"]*")
+_LIBRARY: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # URL scheme → extra of this package
+SCHEMES: Final = tuple(_LIBRARY)
+# Attempts are made by botocore, each with a growing pause; s3fs repeats what breaks off midway.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # A listing kept from before would hide what other processes have written since.
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {
-            "retries": {"max_attempts": 6, "mode": "standard"},
-            "connect_timeout": 10,
-            "read_timeout": 60,
+            "retries": {"max_attempts": 4, "mode": "standard"},
+            "connect_timeout": 5,
+            "read_timeout": 20,
         },
     },
     "gs": {"use_listings_cache": False},
     "gcs": {"use_listings_cache": False},
 }
+_ABANDONED_AFTER: Final = timedelta(days=1)  # an upload of one file of a slice takes minutes
+_SHOWN: Final = 300  # characters of what a library says
 
 
-def is_url(location: str) -> bool:
-    """Whether a location is a URL and no path."""
-    return _URL.match(location) is not None
+def configure() -> None:
+    """Gives every opener in this process the options above, such as those that read a source."""
+    from fsspec.config import conf
 
-
-def redacted(text: str) -> str:
-    """A text whose URLs have lost what may be a secret: what is before `@`, and after `?`.
-
-    Example:
-        >>> redacted("--store s3://KEY:SECRET@bucket/x?token=1 --name v1")
-        '--store s3://…@bucket/x?… --name v1'
-    """
-    return _SECRETS.sub(lambda found: "?…" if found[0].startswith("?") else "…@", text)
-
-
-def check_url(location: str) -> str:
-    """The scheme of a URL that may be stored and shown.
-
-    Raises:
-        StoreError: it carries a user, a password or a query, which may be secrets.
-    """
-    if redacted(location) != location:
-        raise StoreError(
-            f"{redacted(location)}: a location must not carry keys, since it is stored and shown; "
-            "give them by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-            "AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS) or by the provider's own files"
-        )
-    found = _URL.match(location)
-    return found[1].lower() if found else ""
+    for scheme, options in _OPTIONS.items():
+        conf[scheme] = {**options, **conf.get(scheme, {})}
 
 
 def open_url(location: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
+    """The fsspec file system of a URL of an object store, and the path in it.
 
     Raises:
-        StoreError: an unknown scheme, a library that is not installed, or secrets in the URL.
+        LocationError: an unknown scheme, secrets in the URL, or a library that is not installed.
+        StoreError: its library refuses it.
     """
-    scheme = check_url(location)
-    import fsspec
+    scheme = check_location(location, SCHEMES)
+    with _opened(location, scheme):
+        from fsspec.core import url_to_fs
 
+        configure()
+        return url_to_fs(_lowered(location, scheme))  # type: ignore[no-any-return]
+
+
+def read_text(location: str, characters: int) -> str:
+    """The beginning of a text in UTF-8, with or without a byte order mark.
+
+    Args:
+        location: path, or URL; `https://` is possible here too.
+        characters: to be read at most.
+
+    Raises:
+        LocationError: as `open_url`.
+        StoreError: it is not there, cannot be reached, or is no such text.
+    """
+    scheme = check_location(location, ("file", "http", "https", *SCHEMES))
+    with _opened(location, scheme, "read"):
+        from fsspec.core import open as open_any
+
+        configure()
+        with open_any(_lowered(location, scheme), "rt", encoding="utf-8-sig") as stream:
+            return str(stream.read(characters))
+
+
+def _lowered(location: str, scheme: str) -> str:
+    return scheme + location[len(scheme) :]
+
+
+@contextmanager
+def _opened(location: str, scheme: str, what: str = "opened") -> Iterator[None]:
     try:
-        return fsspec.url_to_fs(location, **_OPTIONS.get(scheme, {}))  # type: ignore[no-any-return]
+        yield
     except ImportError as error:
-        extra = EXTRAS.get(scheme)
+        extra = _LIBRARY.get(scheme)
         cure = f"pip install 'vlm-relabel[{extra}]'" if extra else str(error)
-        raise StoreError(f"{location}: {scheme}:// needs a library: {cure}") from error
-    except (ValueError, OSError) as error:
-        raise StoreError(f"{location}: cannot be opened: {error}") from error
+        raise LocationError(f"{location}: {scheme}:// needs a library: {cure}") from error
+    except Exception as error:
+        if not isinstance(error, (ValueError, *network_errors())):
+            raise
+        raise StoreError(f"{location}: cannot be {what}: {explained(error)}") from error
+
+
+# --- what goes wrong
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """What the libraries of object stores raise that is no OSError; of those that are loaded."""
+    """OSError, and what libraries of object stores raise instead; of those that are loaded."""
     names = {
         "botocore.exceptions": ("BotoCoreError", "ClientError"),
         "aiohttp": ("ClientError",),
         "google.auth.exceptions": ("GoogleAuthError",),
+        "fsspec.exceptions": ("FSTimeoutError",),
     }
     loaded = ((sys.modules.get(module), kinds) for module, kinds in names.items())
-    return tuple(getattr(module, kind) for module, kinds in loaded if module for kind in kinds)
+    own = [getattr(module, kind) for module, kinds in loaded if module for kind in kinds]
+    return (OSError, *own)
+
+
+def explained(error: BaseException) -> str:
+    """What a library says on one line, without secrets, and what it means where that is unclear."""
+    said = redacted(" ".join(str(error).split())[:_SHOWN])
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "NoCredentialsError" in names:
+        return (
+            f"{said}; give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by `aws "
+            "configure`"
+        )
+    if names & {"EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"}:
+        return f"{said}; is the network there, and AWS_ENDPOINT_URL right?"
+    if isinstance(error, PermissionError) and error.errno is None:
+        return f"{said or 'access is denied'}; do these keys allow to read and write there?"
+    return said
+
+
+def names_no_bucket(error: BaseException) -> bool:
+    """Whether a file is missing because its whole bucket is."""
+    response = getattr(error.__cause__, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code == "NoSuchBucket"
+
+
+# --- what killed writers leave
+
+
+def abort_uploads(remote: Any, path: str) -> int:
+    """Aborts uploads below a path that were begun in parts a day ago and never ended.
+
+    Nobody sees them, and they are paid for. Not every key may list them: a rule of the bucket
+    that ends them after some days does the same.
+
+    Returns:
+        How many there were.
+    """
+    call = getattr(remote, "call_s3", None)
+    if call is None:
+        return 0
+    bucket, _, prefix = path.strip("/").partition("/")
+    done = 0
+    with suppress(*network_errors()):
+        listed = call("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/")
+        for upload in listed.get("Uploads", []):
+            if datetime.now(UTC) - upload["Initiated"] > _ABANDONED_AFTER:
+                names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                call("abort_multipart_upload", Bucket=bucket, **names)
+                done += 1
+    return done

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from schemas.locations import redacted
 from schemas.slices import TableFile
 
 FORMAT_VERSION: Final = "2.0"
@@ -31,7 +32,8 @@ class TableManifest(BaseModel):
     format_version: str = FORMAT_VERSION
     source_fingerprint: str
     made_by: dict[str, str] = Field(default_factory=dict)  # versions, machine, threads, batch
-    command: str | None = None  # that makes or resumes this table
+    # That makes or resumes this table.
+    command: Annotated[str, AfterValidator(redacted)] | None = None
     files: tuple[TableFile, ...] = ()
     dead_letters: int = 0  # records this table misses
 

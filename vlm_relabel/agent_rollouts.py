@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from offline_rl.restoring import restorer
 from offline_rl.run_config import TrainConfig
 from schemas.encoders import Encoder, EncoderSpec
 from schemas.errors import RunError
+from schemas.locations import local_path
 from schemas.manifests import EmbeddingManifest
 
 Values = Mapping[str, Any]
@@ -61,7 +61,7 @@ def with_rollouts(
             keep_frames=_GIF_EPISODES if values["gif"] and name == "agent" else 0,
         )
         if values["gif"] and name == "agent":
-            rollouts.write_gif(results, Path(values["gif"]))
+            rollouts.write_gif(results, local_path("--gif", values["gif"]))
         rows += evaluation.outcomes(name, results, families)
     return found.model_copy(
         update={

@@ -23,6 +23,7 @@ from schemas import fields
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
+from schemas.locations import local_path
 from schemas.store import Store
 from vlm_relabel import agent_console, console
 from vlm_relabel.agent_rollouts import with_rollouts
@@ -49,6 +50,7 @@ class TrainReport(BaseModel):
 def train(values: Values) -> TrainReport:
     """Runs `train`."""
     _check_renamed(values)
+    out, cache = local_path("--out", values["out"]), _cache(values)
     store = Store.open(values["store"])
     seen = values["observation"]
     default = None if seen else default_observations(store)
@@ -72,8 +74,6 @@ def train(values: Values) -> TrainReport:
         device=values["device"],
         loggers=tuple(values["logger"] or ()),
     )
-    out = Path(values["out"])
-    cache = None if values["cache"] is None else Path(values["cache"])
     left_out = {} if default is None else default.left_out
     plans: list[training.Plan] = []
 
@@ -99,6 +99,10 @@ def train(values: Values) -> TrainReport:
         notes=plan.notes,
         next_command=_next_command(values["out"], config),
     )
+
+
+def _cache(values: Values) -> Path | None:
+    return None if values["cache"] is None else local_path("--cache", values["cache"])
 
 
 def _encoding(values: Values, store: Store) -> GoalEncoding:
@@ -156,7 +160,9 @@ def _is_weight(value: Any) -> bool:
 
 def evaluate(values: Values) -> EvaluationReport:
     """Runs `evaluate`."""
-    run = Path(values["run"])
+    run = local_path("RUN", values["run"])
+    if values["gif"] is not None:
+        local_path("--gif", values["gif"])  # before anything is computed
     config = load_config(run)
     training.check_device(values["device"])
     dataset = training.open_dataset(config)
@@ -181,10 +187,11 @@ def evaluate(values: Values) -> EvaluationReport:
 
 def export(run: str, file: str, step: int | None) -> None:
     """Runs `export-agent`."""
-    load_config(Path(run))
-    if Path(file).exists():
+    folder, path = local_path("RUN", run), local_path("FILE", file)
+    load_config(folder)
+    if path.exists():
         raise RunError(f"{file}: is there already; name another file")
-    checkpoints.export(Path(run), Path(file), step)
+    checkpoints.export(folder, path, step)
 
 
 _UNKEPT: Final = ("run", "step", "split", "json")  # said elsewhere in a report

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.locations import redacted
 from vlm_relabel.terminal import standard_error, standard_output
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def say(text: str) -> None:
 
 def show_error(error: RelabelError, as_json: bool) -> None:
     """An error that the user can mend."""
+    told = redacted(str(error))
     if as_json:
-        print_json({"error": type(error).__name__, "message": str(error)})
-    ERR.print(f"[bold red]error[/]: {escape(str(error))}")
+        print_json({"error": type(error).__name__, "message": told})
+    ERR.print(f"[bold red]error[/]: {escape(told)}")
 
 
 def print_json(content: Any) -> None:

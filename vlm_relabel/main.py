@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated
 
 import typer
 
 from schemas.enums import Fusion, Timing
-from vlm_relabel import agent_commands, console, goals_command, interruption
+from vlm_relabel import agent_commands, console, goals_command, interruption, redaction
 from vlm_relabel.arguments import (
     PASS_THROUGH,
     DryRun,
@@ -360,9 +359,11 @@ app.command("export-agent", cls=Command)(agent_commands.export_agent)
 def main() -> None:
     """Entry point of `vlm-relabel`."""
     interruption.listen()
-    logging.basicConfig(level=logging.ERROR)  # libraries warn of features nobody asked for
+    redaction.log_errors()
     try:
         app(prog_name="vlm-relabel", args=sys.argv[1:])
+    except Exception as error:
+        sys.exit(redaction.show_unexpected(error))
     finally:
         interruption.ignore()
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from schemas.errors import LocationError
+from schemas.locations import check_no_secret
 from vlm_relabel import console
 
 # Some versions of typer bring click along, others import it; either way this is its UsageError.
@@ -44,6 +46,7 @@ class Program(TyperGroup):
     ) -> Any:
         """Runs the command line; ends the process in standalone mode."""
         words = sys.argv[1:] if args is None else list(args)
+        _refuse_secrets(words)
         run = (words, prog_name, complete_var)
         if not standalone_mode:
             return super().main(*run, False, windows_expand_args, **extra)
@@ -61,6 +64,16 @@ def wants_json(words: Sequence[str]) -> bool:
     """Whether `--json` is among the program's own words; those after `--` are Beam's."""
     own = words[: words.index("--")] if "--" in words else words
     return _JSON in own
+
+
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """Ends the process before a word with a secret in it is shown or stored by anything."""
+    try:
+        for word in words:
+            check_no_secret(word)
+    except LocationError as error:
+        console.show_error(error, wants_json(words))
+        sys.exit(2)
 
 
 def _refuse_repeated(command: Any, ctx: Any, args: Sequence[str]) -> None:

