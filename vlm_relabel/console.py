@@ -86,7 +86,7 @@ def show_doctor(report: DoctorReport, as_json: bool) -> None:
         cure = f"; [yellow]{escape(finding.cure)}[/]" if finding.cure else ""
         OUT.print(f"{mark} {escape(finding.name.ljust(width))}  {escape(finding.value)}{cure}")
     broken = sum(not finding.ok for finding in report.findings)
-    OUT.print(f"[red]{_count(broken, 'problem')}[/]" if broken else "[green]all well[/]")
+    OUT.print(f"[red]{counted(broken, 'problem')}[/]" if broken else "[green]all well[/]")
 
 
 def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> None:
@@ -112,7 +112,7 @@ def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> No
             "complete" if row.complete else state or "[red]unfinished[/]",
         )
     OUT.print(f"[bold]{escape(report.source)}[/] → {escape(report.store)}")
-    OUT.print(f"  {report.episodes} episodes in {report.slices} slices")
+    OUT.print(f"  {counted(report.episodes, 'episode')} in {counted(report.slices, 'slice')}")
     OUT.print(f"  last step: {escape(report.last_step)}")
     if report.encoder is not None:
         OUT.print(f"  encoder: {escape(report.encoder)}")
@@ -162,21 +162,22 @@ def _show_profile(report: JobReport) -> None:
     table.add_row("all but those behind", f"{profile.slices_s:.2f}", "", "100.0%", style="bold")
     OUT.print(table)
     OUT.print(
-        f"  {profile.slices_s:.1f} s in slices over {_count(profile.workers, 'worker')}, "
+        f"  {profile.slices_s:.1f} s in slices over {counted(profile.workers, 'worker')}, "
         f"{profile.elapsed_s:.1f} s for the whole job; kept in {escape(report.store)}/profile.json"
     )
 
 
 def _show_short_episodes(report: JobReport) -> None:
     if report.episodes_empty:
-        OUT.print(f"  {_count(report.episodes_empty, 'empty episode')}, kept with length 0")
+        OUT.print(f"  {counted(report.episodes_empty, 'empty episode')}, kept with length 0")
     if report.episodes_of_one_step:
         OUT.print(
-            f"  {_count(report.episodes_of_one_step, 'one-step episode')}, without transition"
+            f"  {counted(report.episodes_of_one_step, 'one-step episode')}, without transition"
         )
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 slice`, `2,000 slices`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 

@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from itertools import count, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
@@ -165,7 +166,14 @@ def _two_digits(value: float) -> str:
 def _train(store: Store, dataset: str) -> str:
     algorithm = _action(store.manifest.fields)
     words = ["train", store.location, "--dataset", dataset, *algorithm]
-    return _line(*words, *_observation(store), "--out", f"runs/{dataset}")
+    return _line(*words, *_observation(store), "--out", _run_folder(store, dataset))
+
+
+def _run_folder(store: Store, dataset: str) -> str:
+    """A folder that is not there yet, so that no other run is taken for this one."""
+    stem = f"runs/{Path(store.location).name.removesuffix('.store')}-{dataset}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    return next(name for name in names if not Path(name).exists())
 
 
 def _action(columns: Sequence[FieldSpec]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.markup import escape
 
-from vlm_relabel.console import ERR, OUT, print_json, show_next
+from vlm_relabel.console import ERR, OUT, counted, print_json, show_next
 
 if TYPE_CHECKING:
     from relabel.content import CameraReport, LengthReport, MetadataReport, RangeReport
@@ -35,8 +35,9 @@ def _show(report: SourceReport) -> None:
     OUT.print(f"[bold]{escape(report.name)} {report.version}[/]  {report.file_format}")
     for split in report.splits:
         OUT.print(
-            f"  split {escape(split.name)}: {split.episodes} episodes in {split.shards} "
-            f"shard{'s' * (split.shards != 1)}, {split.bytes / 1e6:.1f} MB, {split.slices} slices"
+            f"  split {escape(split.name)}: {counted(split.episodes, 'episode')} in "
+            f"{counted(split.shards, 'shard')}, {split.bytes / 1e6:.1f} MB, "
+            f"{counted(split.slices, 'slice')}"
         )
     _show_sample(report)
     _show_list("cameras", map(_camera, report.frames), "none")

@@ -39,14 +39,14 @@ def test_from_rewards_to_an_agent(run: Run, odd_words: Words, tmp_path: Path) ->
     (train,) = proposed(result.stdout)
     assert train == [
         *("train", str(odd_words["--store"]), "--dataset", "gc1", "--algo", "iql"),
-        *("--out", "runs/gc1"),
+        *("--out", "runs/Bob's new store-gc1"),
     ]
     train[-1] = str(tmp_path / "run")
     result = run(*train, "--steps", "2", "--set", "hidden_units=[8]", "--set", "batch_size=4")
     assert result.exit_code == 0, result.output
     (evaluate,) = proposed(result.stdout)
     assert evaluate[:2] == ["evaluate", str(tmp_path / "run")]
-    assert proposed(run(*verify).stdout) == [[*train[:-1], "runs/gc1"]]
+    assert proposed(run(*verify).stdout) == [[*train[:-1], "runs/Bob's new store-gc1"]]
     again = proposed(run(*build[:-1], "gc1", "--validation", "0", "--test", "0").stdout)
     assert again[0][:4] == train[:4]
 
@@ -77,6 +77,19 @@ def test_from_a_source_to_its_own_rewards(run: Run, odd_words: Words) -> None:
     assert result.exit_code == 0, result.output
     (train,) = proposed(result.stdout)
     assert train[:4] == ["train", store, "--dataset", "gc1"]
+
+
+def test_another_run_is_not_taken_for_the_proposed_one(
+    run: Run, words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = str(tmp_path / "my.store")
+    assert run("relabel", *flat(words, store=store)).exit_code == 0
+    split = ("--validation", "0", "--test", "0", "--threads", "1")
+    result = run("build-goals", store, *split)
+    assert proposed(result.stdout)[0][-1] == "runs/my-gc1"
+    (tmp_path / "runs" / "my-gc1").mkdir(parents=True)
+    assert proposed(run("verify", store).stdout)[0][-1] == "runs/my-gc1-2"
 
 
 def test_a_dry_run_proposes_the_run(
