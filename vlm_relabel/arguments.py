@@ -12,14 +12,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Workers = Annotated[
     int,
     typer.Option(
-        min=1, metavar="N", help="Local worker processes. Other runners: their option after --."
+        min=1,
+        metavar="N",
+        help="Worker processes on this machine. Other runners have options of their own, after --.",
     ),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Native threads per worker; default cores / workers."),
+    typer.Option(
+        min=1, metavar="N", help="Native threads of each worker. The default is cores / workers."
+    ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace tables made of other inputs.")
+    bool, typer.Option("--overwrite", help="Replace tables that were made of other inputs.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]

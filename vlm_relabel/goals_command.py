@@ -32,78 +32,99 @@ def build_goals(
     context: typer.Context,
     store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
     rewards: Annotated[
-        str | None, typer.Option(help="Reward set to make it from; default v1.", show_default=False)
+        str | None,
+        typer.Option(help="Reward set to make it from. The default is v1.", show_default=False),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
     end_on_success: Annotated[
         bool,
         typer.Option(
             " /--no-end-on-success",
-            help="Go on after the first success; else it is terminal.",
+            help="Go on after the first success. The default is that a success is terminal.",
             show_default=False,
         ),
     ] = True,
     step_reward: Annotated[
-        int, typer.Option(help="0: rewards are 0 and 1; -1: they are -1 and 0.")
+        int, typer.Option(help="With 0, rewards are 0 and 1; with -1, they are -1 and 0.")
     ] = 0,
     success_above: Annotated[
-        float, typer.Option(help="A reward above this is a success; of 0/1 rewards, 1 is.")
+        float, typer.Option(help="A reward above this is a success; of rewards of 0 and 1, 1 is.")
     ] = 0.5,
-    discount: Annotated[float, typer.Option(help="Of the return column, in (0, 1].")] = 0.99,
-    min_length: Annotated[int, typer.Option(help="Shortest trajectory, in transitions.")] = 1,
+    discount: Annotated[
+        float, typer.Option(help="Discount of the return column, in (0, 1].")
+    ] = 0.99,
+    min_length: Annotated[int, typer.Option(help="Transitions of the shortest trajectory.")] = 1,
     failed_per_achieved: Annotated[
-        float, typer.Option(help="Goals failed per goal achieved in an episode, sampled.")
+        float,
+        typer.Option(help="Failed goals sampled for each goal that an episode achieves."),
     ] = 1.0,
     failed_at_least: Annotated[
-        int, typer.Option(help="Goals failed per episode, however few it achieves.")
+        int, typer.Option(help="Failed goals of an episode at least, however few it achieves.")
     ] = 1,
-    hindsight_most: Annotated[int, typer.Option(help="Later successes per episode and goal.")] = 4,
+    hindsight_most: Annotated[
+        int,
+        typer.Option(help="Hindsight rows of an episode and goal at most, one per later success."),
+    ] = 4,
     commands_hold: Annotated[
         bool,
         typer.Option(
-            "--commands-hold", help="A step without a text stands under the last text before it."
+            "--commands-hold", help="Let a step without a text stand under the last text before it."
         ),
     ] = False,
     kind: Annotated[
         list[Kind] | None,
-        typer.Option(metavar="KIND", help=f"{', '.join(Kind)}; default all. Repeat for several."),
+        typer.Option(
+            metavar="KIND",
+            help=f"Kind of row: {', '.join(Kind)}. The default is all; repeat for several.",
+        ),
     ] = None,
     goal: Annotated[
-        list[str] | None, typer.Option(help="Goal id; default all. Repeat for several.")
+        list[str] | None,
+        typer.Option(help="Id of a goal. The default is all; repeat the option for several."),
     ] = None,
     episode: Annotated[
         list[str] | None,
-        typer.Option(help="Pattern of episode ids, such as train/0/*; !PATTERN for not."),
+        typer.Option(
+            help="Pattern of episode ids, such as train/0/*; !PATTERN leaves out what fits."
+        ),
     ] = None,
     validation: Annotated[
-        float, typer.Option(help="Share of episodes, by a hash of their id.")
+        float,
+        typer.Option(help="Share of episodes kept for validation, chosen by a hash of their id."),
     ] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of episodes, by a hash of their id.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the failed goals.")] = 0,
+    test: Annotated[
+        float, typer.Option(help="Share of episodes kept for the test, chosen likewise.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling of failed goals.")] = 0,
     truth: Annotated[
         str | None,
-        typer.Option(help="Steps column of the truth per goal: also makes NAME.true of it."),
+        typer.Option(
+            help="Column of the steps table with the truth of each goal. NAME.true is made of it."
+        ),
     ] = None,
     no_rewards: Annotated[
         bool,
         typer.Option(
-            "--no-rewards", help="Learn from the column of --truth alone: no VLM, no reward set."
+            "--no-rewards",
+            help="Make the dataset of the column of --truth alone, without a reward set.",
         ),
     ] = False,
     goals: Annotated[
         list[str] | None,
-        typer.Option(help="With --no-rewards: goals of the column, in its order, as for score."),
+        typer.Option(
+            help="With --no-rewards, the goals of the column, in its order and as score takes them."
+        ),
     ] = None,
     timing: Annotated[
         Timing | None,
         typer.Option(
             metavar="FRAME",
-            help="With --no-rewards: that a transition looks at, next-frame or same-frame; "
-            "default same-frame for the column reward, else next-frame.",
+            help="With --no-rewards, the frame that a transition's reward is read from: next-frame "
+            "or same-frame. The default is same-frame for the column reward, else next-frame.",
         ),
     ] = None,
     materialize: Annotated[
-        bool, typer.Option("--materialize", help="Also write flat transitions.")
+        bool, typer.Option("--materialize", help="Write flat transitions too.")
     ] = False,
     workers: Workers = 1,
     threads: Threads = None,

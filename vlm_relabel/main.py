@@ -18,6 +18,44 @@ from vlm_relabel.arguments import (
     Workers,
 )
 from vlm_relabel.guard import guarded
+from vlm_relabel.job_arguments import (
+    Alpha,
+    BatchSize,
+    Cameras,
+    DecodeThreads,
+    Device,
+    Directory,
+    Dtype,
+    EmbeddedCameras,
+    EncoderName,
+    Exclude,
+    Fuse,
+    Goals,
+    KeepFrames,
+    KeepMerged,
+    LastStepOption,
+    MaxDead,
+    Name,
+    NoFrames,
+    NullPrompts,
+    OptionalCameras,
+    OptionalEncoder,
+    PerSlice,
+    Precision,
+    Preprocess,
+    Profile,
+    Reward,
+    Scores,
+    SkipBlank,
+    Source,
+    Split,
+    StorePath,
+    Temperature,
+    Threshold,
+    TimingOption,
+    TruncateTexts,
+    Window,
+)
 from vlm_relabel.usage import Command, Program
 
 app = typer.Typer(
@@ -32,126 +70,6 @@ app = typer.Typer(
     "store, then score it again for other goals, which reads no frame.",
 )
 
-Source = Annotated[str, typer.Option(help="TFDS/RLDS directory, the one with features.json.")]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        help="Split of the source, or part of it: train, 'train[:10%]', 'train[5:100]', all; "
-        "default: what the store holds, or train."
-    ),
-]
-StorePath = Annotated[str, typer.Option("--store", help="Directory or URL (s3://, gs://).")]
-_CAMERAS = typer.Option("--camera", help="Image feature, as inspect lists it; repeat for several.")
-_ENCODER = typer.Option(
-    "--encoder",
-    help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.",
-)
-Cameras = Annotated[list[str], _CAMERAS]
-OptionalCameras = Annotated[list[str] | None, _CAMERAS]
-EncoderName = Annotated[str, _ENCODER]
-OptionalEncoder = Annotated[str | None, _ENCODER]
-NoFrames = Annotated[
-    bool, typer.Option("--no-frames", help="Without --camera and --encoder: steps and episodes.")
-]
-Goals = Annotated[
-    list[str],
-    typer.Option(
-        help="Goals file (YAML or JSON), field:NAME to mine a text field of the source, or the "
-        "text of a goal; repeat for several texts."
-    ),
-]
-Name = Annotated[str, typer.Option(help="Name of the reward set in the store.")]
-Reward = Annotated[
-    str,
-    typer.Option(
-        help="softmax-threshold, probability, cosine, goal-baseline, vlm-rm or sigmoid; wrappers "
-        "go in front: potential-difference/window-mean/probability."
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(help="Softmax temperature; default 1/logit_scale of the encoder."),
-]
-Threshold = Annotated[float | None, typer.Option(help="Reward is 1 above this score; default 0.5.")]
-Alpha = Annotated[
-    float | None, typer.Option(help="Of goal-baseline and vlm-rm: 0 to 1, default 0.5.")
-]
-Window = Annotated[int | None, typer.Option(help="Of window-mean: how many frames.")]
-TimingOption = Annotated[
-    Timing,
-    typer.Option(
-        metavar="FRAME", help="That the reward of an action looks at: next-frame or same-frame."
-    ),
-]
-Fuse = Annotated[
-    Fusion, typer.Option(metavar="HOW", help="Scores of several cameras become one: mean or max.")
-]
-SkipBlank = Annotated[
-    bool,
-    typer.Option(
-        "--skip-blank-cameras",
-        help="A camera counts only where it has an image of more than one colour. Empty images "
-        "are accepted.",
-    ),
-]
-Scores = Annotated[
-    bool, typer.Option(" /--no-scores", help="Leave the raw score out.", show_default=False)
-]
-NullPrompts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--null-prompt",
-        help="Caption of a frame that shows none of the goals, for mined goals and for texts.",
-    ),
-]
-TruncateTexts = Annotated[
-    bool,
-    typer.Option("--truncate-texts", help="Cut texts longer than the model reads; else an error."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto. Never a fallback.")]
-Precision = Annotated[
-    str, typer.Option(help="auto, float32, bfloat16 or float16; auto asks the hardware.")
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Of NAME:/path/to/checkpoint: TAG, openai, imagenet or siglip."
-    ),
-]
-BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Frames per forward pass.")]
-DecodeThreads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Threads that decode images, per worker.")
-]
-Dtype = Annotated[str, typer.Option(help="Embeddings as stored: float16 or float32.")]
-KeepFrames = Annotated[
-    bool, typer.Option("--keep-frames", help="Keep the encoded images in the steps table.")
-]
-LastStepOption = Annotated[
-    str,
-    typer.Option(help="final-observation, carries-action, or auto: look and say why."),
-]
-PerSlice = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Episodes per slice; default from the stored size."),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="Features to leave out, by dotted name: 'observation.depth*'. Repeat for several.",
-    ),
-]
-KeepMerged = Annotated[
-    bool,
-    typer.Option("--keep-merged", help="A record of several episodes stays one; else it is split."),
-]
-Profile = Annotated[
-    bool, typer.Option("--profile", help="Say where the time went; also STORE/profile.json.")
-]
-MaxDead = Annotated[
-    float, typer.Option(min=0, max=1, metavar="SHARE", help="Of records that may be dead letters.")
-]
-
 
 def _show_version(asked: bool) -> None:
     if asked:
@@ -165,7 +83,9 @@ def _show_version(asked: bool) -> None:
 def program(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """What comes before a subcommand."""
@@ -173,7 +93,7 @@ def program(
 
 @app.command(cls=Command)
 def inspect(
-    source: Annotated[str, typer.Argument(help="TFDS/RLDS directory.")],
+    source: Directory,
     exclude: Exclude = None,
     keep_merged: KeepMerged = False,
     json: Json = False,
@@ -288,9 +208,7 @@ def score(
     encoder: EncoderName,
     goals: Goals,
     name: Name = "v1",
-    camera: Annotated[
-        list[str] | None, typer.Option(help="Embedded camera; default all. Repeat for several.")
-    ] = None,
+    camera: EmbeddedCameras = None,
     reward: Reward = "softmax-threshold",
     temperature: Temperature = None,
     threshold: Threshold = None,
@@ -323,7 +241,8 @@ def score(
 
 @app.command(cls=Command)
 def verify(
-    store: Annotated[str, typer.Argument(help="Store to check.")], json: Json = False
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Store to check.")],
+    json: Json = False,
 ) -> None:
     """Check every manifest, hash, row count, join and range. Exit code 1 if anything is wrong."""
     from schemas.store import Store

@@ -61,7 +61,7 @@ def test_a_switch_is_on_or_off(run: Run) -> None:
     [
         (("relabel", "--nope"), "No such option: --nope"),
         (("relabel",), "Missing option '--source'"),
-        (("inspect",), "Missing argument 'source'"),
+        (("inspect",), "Missing argument 'DIR'"),
         (("score", "--workers", "0"), "--workers"),
         (("score", "--workers", "x"), "--workers"),
         (("verify", "a", "b"), "Got unexpected extra argument"),
