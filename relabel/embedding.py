@@ -91,7 +91,7 @@ def embed_slice(
     Raises:
         StoreError: the source's rows are not those of the steps table stored earlier.
     """
-    kept = [file for table in tables for file in committed_files(store, piece, table)]
+    kept = [file for table in tables for file in store.committed(table, piece)]
     done = {file.table for file in kept}
     missing = [table for table in tables if table.table not in done]
     if not missing:
@@ -109,15 +109,6 @@ def embed_slice(
             job.embed(batch)
         with profile.stage("commit"):
             return piece.with_files(*kept, *job.commit())
-
-
-def committed_files(store: Store, piece: Slice, table: SourceTable) -> list[TableFile]:
-    """What is there already of one slice of one table: its file and its dead letters."""
-    file = store.committed(table.table, piece, table.fingerprint)
-    if file is None:
-        return []
-    letters = store.committed(f"dead_letters/{table.table}", piece, table.fingerprint)
-    return [file] if letters is None else [letters, file]
 
 
 class _SliceJob:
@@ -242,11 +233,13 @@ class _SliceJob:
         files: list[TableFile] = []
         for table in self._missing:
             name = table.table
-            files += write_dead_letters(
+            own = write_dead_letters(
                 self._store, self._piece, name, self._letters[name], table.fingerprint
             )
             footer = self._oddities.metadata() if name == "steps" else None
-            files.append(self._writers[name].commit(footer))
+            own.append(self._writers[name].commit(footer))
+            self._store.record(name, self._piece, own)
+            files += own
         return files
 
     def _check_rows(self) -> None:
@@ -276,9 +269,10 @@ def write_dead_letters(
     store: Store, piece: Slice, stage: str, letters: Sequence[DeadLetter], fingerprint: str
 ) -> list[TableFile]:
     """Commits the dead letters of one slice of one table; no file if there are none."""
-    if not letters:
-        return []
     table = f"dead_letters/{stage}"
+    if not letters:
+        store.discard(table, piece)  # of a source that was worse before
+        return []
     with store.writer(table, piece, DEAD_LETTER_SCHEMA, fingerprint=fingerprint) as writer:
         writer.write(dead_letter_columns(letters, piece, stage))
         return [writer.commit()]

@@ -60,8 +60,7 @@ def index_slice(
     Raises:
         StoreError: tables without the same rows, or an action that is not a finite number.
     """
-    done = committed_index(store, piece, dataset)
-    if done:
+    if done := store.committed(dataset, piece):
         return piece.with_files(*done)
     with ExitStack() as stack:
         job = _SliceJob(piece, store, dataset, inputs, stack)
@@ -72,18 +71,9 @@ def index_slice(
         ):
             check_actions(store, episode)
             job.write(episode)
-        return piece.with_files(*job.commit())
-
-
-def committed_index(store: Store, piece: Slice, dataset: GoalDatasetManifest) -> list[TableFile]:
-    """Files of a slice that is there already; [] if it is not."""
-    tables = [dataset.left_out, dataset.table]
-    if dataset.materialized:
-        tables.insert(1, dataset.transitions)
-    if not store.has(dataset.table, piece):
-        return []
-    files = (store.committed(table, piece, dataset.fingerprint) for table in tables)
-    return [file for file in files if file is not None]
+        files = job.commit()
+        store.record(dataset.table, piece, files)
+        return piece.with_files(*files)
 
 
 class _SliceJob:
@@ -101,6 +91,8 @@ class _SliceJob:
             writer = store.writer(table, piece, schema, fingerprint=dataset.fingerprint)
             return stack.enter_context(writer)
 
+        self._store = store
+        self._piece = piece
         self._options = dataset.options
         self._inputs = inputs
         self._open = open_writer
@@ -133,6 +125,8 @@ class _SliceJob:
 
     def commit(self) -> list[TableFile]:
         """Commits every table of the slice, the index last."""
+        if self._left_out is None:
+            self._store.discard(self._left_out_table, self._piece)
         writers = (self._left_out, self._transitions, self._index)
         return [writer.commit() for writer in writers if writer is not None]
 

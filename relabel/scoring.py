@@ -56,9 +56,8 @@ def score_slice(
     Raises:
         StoreError: embeddings are missing, or those of two cameras do not have the same rows.
     """
-    done = store.committed(rewards.table, piece, rewards.fingerprint)
-    if done is not None:
-        return piece.with_files(done)
+    if done := store.committed(rewards, piece):
+        return piece.with_files(*done)
     profile = Profile() if profile is None else profile
     with profile.stage("other"):
         return _score(piece, store, rewards, scorer, profile)
@@ -81,7 +80,9 @@ def _score(
             with profile.stage("write rewards"):
                 writer.write(columns)
         with profile.stage("commit"):
-            return piece.with_files(writer.commit(counts.metadata()))
+            file = writer.commit(counts.metadata())
+            store.record(rewards.table, piece, [file])
+            return piece.with_files(file)
 
 
 def _scored(

@@ -46,6 +46,10 @@ class StoreError(RelabelError):
     """A store that is unfinished, of other inputs, damaged, or cannot be written."""
 
 
+class DamagedError(StoreError):
+    """A file of a store that is there, and is not what was written."""
+
+
 class DeadLetterError(RelabelError):
     """More records could not be processed than the job was told to accept."""
 

@@ -40,6 +40,7 @@ __all__ = [
     "parse_manifest",
     "parse_store_manifest",
     "sealed",
+    "unsealed",
 ]
 
 CHECKSUM: Final = "checksum"  # of a manifest: SHA-256 of its other keys
@@ -235,7 +236,7 @@ def parse_manifest(text: str | bytes, *, origin: str) -> AnyTableManifest:
     Raises:
         StoreError: not a manifest, or of a format version this code does not read.
     """
-    content = _checked_json(text, origin)
+    content = unsealed(text, origin=origin)
     model = _KINDS.get(str(content.get("kind")))
     if model is None:
         raise StoreError(f"{origin}: expected kind in {list(_KINDS)}, got {content.get('kind')!r}")
@@ -244,7 +245,7 @@ def parse_manifest(text: str | bytes, *, origin: str) -> AnyTableManifest:
 
 def parse_store_manifest(text: str | bytes, *, origin: str) -> StoreManifest:
     """A store's manifest from its JSON; errors as `parse_manifest`."""
-    return _validated(StoreManifest, _checked_json(text, origin), origin)
+    return _validated(StoreManifest, unsealed(text, origin=origin), origin)
 
 
 def manifest_bytes(manifest: AnyTableManifest | StoreManifest) -> bytes:
@@ -272,7 +273,12 @@ def _validated(model: type[_M], content: dict[str, Any], origin: str) -> _M:
         raise StoreError(f"{origin}: not a valid manifest: {'; '.join(problems)}") from error
 
 
-def _checked_json(text: str | bytes, origin: str) -> dict[str, Any]:
+def unsealed(text: str | bytes, *, origin: str) -> dict[str, Any]:
+    """The keys that `sealed` was given.
+
+    Raises:
+        StoreError: no JSON, of a format version this code does not read, or changed since.
+    """
     try:
         content: Any = json.loads(text)
     except ValueError as error:

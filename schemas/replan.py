@@ -41,16 +41,20 @@ def replan(store: Store, manifest: StoreManifest) -> Store:
     for table in {*store.tables(), *store.unfinished()}:
         recorded = store.recorded(table)
         if recorded is not None:
-            _reopen(store, recorded, manifest.source.instruction)
+            _reopen(store, recorded, manifest.source.instruction, outdated)
             _delete(store, recorded.folders, outdated)
     store.folder.write(STORE_MANIFEST, manifest_bytes(manifest))
     return Store(store.location, store.folder, manifest)
 
 
-def _reopen(store: Store, table: AnyTableManifest, instruction: str) -> None:
-    """Makes a table unfinished."""
+def _reopen(
+    store: Store, table: AnyTableManifest, instruction: str, outdated: Iterable[Slice]
+) -> None:
+    """Makes a table unfinished; its plan lists the files that are to be kept."""
     command = None if table.command is None else with_split(table.command, instruction)
-    plan = table.model_copy(update={"files": (), "dead_letters": 0, "command": command})
+    gone = {piece.file for piece in outdated}
+    kept = tuple(file for file in table.files if file.file not in gone)
+    plan = table.model_copy(update={"files": kept, "dead_letters": 0, "command": command})
     store.folder.write(f"{table.table}/{PLAN}", manifest_bytes(plan))
     store.folder.delete(f"{table.table}/{MANIFEST}")
 

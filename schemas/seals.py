@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.errors import StoreError
-from schemas.files import Folder
+from schemas.files import FileState, Folder
 from schemas.slices import TableFile
 
 _WHOLE: Final[set[tuple[str, int, str | None, str]]] = set()  # path, bytes, version, hash
@@ -33,6 +33,17 @@ def check_file(folder: Folder, file: TableFile, *, trust: bool) -> None:
         )
 
 
+def note_whole(folder: Folder, file: TableFile) -> None:
+    """Remembers a file that this process has just committed; it need not be hashed."""
+    info = folder.info(f"{file.table}/{file.file}")
+    if info.is_file and info.size == file.bytes and info.version is not None:
+        _WHOLE.add(_known(folder, file, info))
+
+
+def _known(folder: Folder, file: TableFile, info: FileState) -> tuple[str, int, str | None, str]:
+    return (folder.join(f"{file.table}/{file.file}"), file.bytes, info.version, file.sha256)
+
+
 def file_problem(
     folder: Folder, file: TableFile, *, trust: bool = False, anew: bool = False
 ) -> str | None:
@@ -43,11 +54,11 @@ def file_problem(
         return "missing"
     if info.size != file.bytes:
         return f"expected {file.bytes} bytes, got {info.size}"
-    known = (folder.join(name), file.bytes, info.version, file.sha256)
+    known = _known(folder, file, info)
     if trust or (known in _WHOLE and not anew):
         return None
     if folder.sha256(name) != file.sha256:
-        return "its SHA-256 is not the manifest's: the content has changed"
+        return "its SHA-256 is not the one recorded: the content has changed"
     if info.version is not None:  # else nothing would tell a later change
         _WHOLE.add(known)
     return None

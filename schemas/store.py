@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas import fields
-from schemas.errors import StoreError
+from schemas.errors import DamagedError, StoreError
 from schemas.files import Folder
 from schemas.goals import GoalSet
 from schemas.manifests import (
@@ -25,7 +25,8 @@ from schemas.manifests import (
     parse_manifest,
     parse_store_manifest,
 )
-from schemas.seals import check_file
+from schemas.receipts import FOLDER, read_receipt, write_receipt
+from schemas.seals import check_file, file_problem, note_whole
 from schemas.slices import Slice, TableFile
 
 STORE_MANIFEST: Final = "manifest.json"
@@ -34,6 +35,7 @@ STORE_MANIFEST: Final = "manifest.json"
 META: Final = "__meta__"
 MANIFEST: Final = f"{META}/manifest.json"  # of a table
 PLAN: Final = f"{META}/plan.json"
+RECEIPTS: Final = f"{META}/{FOLDER}"  # of a table that is unfinished
 GOALS: Final = f"{META}/goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = f"{META}/goals.json"  # of a reward set: its goal set as given
 ROW_GROUP_ROWS: Final = 4096
@@ -156,6 +158,7 @@ class Store:
         content = manifest_bytes(manifest)
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
         self.folder.delete(f"{manifest.table}/{PLAN}")
+        self.folder.delete_folder(f"{manifest.table}/{RECEIPTS}")
         for folder in manifest.folders:
             for leftover in self.folder.leftovers(folder):
                 self.folder.delete(f"{folder}/{leftover}")
@@ -190,7 +193,8 @@ class Store:
     def abandoned(self) -> list[str]:
         """Names of the folders of slices that have neither manifest nor plan, and should."""
         names = self.folder.names("", recursive=True)
-        holding = {name.rpartition("/")[0] for name in names if "/slice-" in f"/{name}"}
+        slices = (name for name in names if "/slice-" in f"/{name}" and f"/{META}/" not in name)
+        holding = {name.rpartition("/")[0] for name in slices}
         told = {*self._with(MANIFEST), *self._with(PLAN)}
         return sorted(table for table in holding if _owner(table) not in told)
 
@@ -283,17 +287,41 @@ class Store:
         return known[1]
 
     def _check(self, table: str, file: str) -> None:
-        """Holds a file against the manifest of its table, if that is complete and lists it."""
-        place = self._place(_owner(table), MANIFEST)
-        if place is None:
-            return
+        """Holds a file against what is recorded of it, if anything is."""
+        if known := self._recorded_file(table, file):
+            check_file(self.folder, known, trust=self.trust)
+
+    def _recorded_file(self, table: str, file: str) -> TableFile | None:
+        owner = _owner(table)
+        if place := self._place(owner, MANIFEST):
+            return self._listed_in(place, table).get(file)
+        files = self._receipt(owner, file) or ()
+        return next((f for f in files if (f.table, f.file) == (table, file)), None)
+
+    def _receipt(self, owner: str, file: str) -> tuple[TableFile, ...] | None:
+        """What is recorded of a slice of an unfinished table; None: nothing is.
+
+        A table that was complete before lists in its plan what is to be kept.
+        """
+        told = read_receipt(self.folder, f"{owner}/{RECEIPTS}", file)
+        if told is not None:
+            return told
+        place = self._place(owner, PLAN)
+        manifest = None if place is None else self._parse(place)
+        if place is None or manifest is None or not manifest.files:
+            return None
+        tables = manifest.folders[1:] + manifest.folders[:1]  # its own file is the last
+        found = (self._listed_in(place, table).get(file) for table in tables)
+        return tuple(known for known in found if known is not None) or None
+
+    def _listed_in(self, place: str, table: str) -> dict[str, TableFile]:
+        """What a manifest or plan lists of one folder, by file name."""
         manifest = self._parse(place)
         known = self._listed.get(table)
         if known is None or known[0] is not manifest:
             listed = {f.file: f for f in manifest.files if f.table == table}
             known = self._listed[table] = (manifest, listed)
-        if file in known[1]:
-            check_file(self.folder, known[1][file], trust=self.trust)
+        return known[1]
 
     # --- slices
 
@@ -301,14 +329,35 @@ class Store:
         """Whether the slice is committed."""
         return self.folder.exists(f"{table}/{piece.file}")
 
-    def committed(self, table: str, piece: Slice, fingerprint: str) -> TableFile | None:
-        """What the manifest will say of a slice that is there already; None if it is not.
+    def committed(self, manifest: AnyTableManifest, piece: Slice) -> tuple[TableFile, ...]:
+        """What the manifest will list of a slice that is there already, its own file last.
+
+        Args:
+            manifest: of a table that is unfinished.
+            piece: the slice.
+
+        Returns:
+            Its files; () if it is not there, or no longer what was committed: it is to be made
+            anew then.
 
         Raises:
             StoreError: the file belongs to another table.
         """
+        table = manifest.table
         if not self.has(table, piece):
-            return None
+            return ()
+        told = self._receipt(table, piece.file)
+        if told is not None:
+            whole = all(not file_problem(self.folder, f, trust=self.trust) for f in told)
+            return told if whole else ()
+        tables = [t for t in manifest.folders[1:] if self.has(t, piece)]
+        try:
+            return tuple(self._described(t, piece, manifest.fingerprint) for t in (*tables, table))
+        except DamagedError:
+            return ()
+
+    def _described(self, table: str, piece: Slice, fingerprint: str) -> TableFile:
+        """What there is to say of a file that has no receipt."""
         name = f"{table}/{piece.file}"
         metadata = self._footer(name)
         found = fingerprint_of(metadata)
@@ -324,6 +373,23 @@ class Store:
             bytes=self.folder.size(name),
             sha256=self.folder.sha256(name),
         )
+
+    def record(self, table: str, piece: Slice, files: Sequence[TableFile]) -> None:
+        """Writes down what was committed of a slice, for those who resume the table.
+
+        Args:
+            table: name of the table.
+            piece: the slice.
+            files: everything that was committed of it, its own file last.
+        """
+        for file in files:
+            note_whole(self.folder, file)
+        if not self.is_complete(table):  # another process may have finished it
+            write_receipt(self.folder, f"{table}/{RECEIPTS}", piece.file, files)
+
+    def discard(self, table: str, piece: Slice) -> None:
+        """Removes a slice's file of a table; it may be gone already."""
+        self.folder.delete(f"{table}/{piece.file}")
 
     def metadata(self, table: str, piece: Slice) -> dict[bytes, bytes]:
         """What the footer of a committed slice says beside its schema."""
@@ -342,16 +408,17 @@ class Store:
         return self._footer(f"{table}/{file}")
 
     def _footer(self, name: str) -> pq.FileMetaData:
-        try:
-            with (
-                self.folder.reaching(name),
-                self.folder.filesystem.open_input_file(self.folder.join(name)) as stream,
-            ):
+        path = self.folder.join(name)
+        with (
+            self.folder.reaching(name),
+            self.folder.filesystem.open_input_file(path) as stream,
+        ):
+            try:
                 return pq.read_metadata(stream)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(
-                f"{self.folder.join(name)}: not a whole Parquet file: {error}"
-            ) from error
+            except (pa.ArrowInvalid, OSError) as error:
+                if getattr(error, "errno", None) is not None:  # the disk's or the network's
+                    raise
+                raise DamagedError(f"{path}: not a whole Parquet file: {error}") from error
 
     def batches(
         self,

@@ -306,7 +306,7 @@ def _unfinish(path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "damage", "text"),
     [
-        ("steps", _flip, "its SHA-256 is not the manifest's"),
+        ("steps", _flip, "its SHA-256 is not the one recorded"),
         ("rewards/v1", Path.unlink, "missing"),
         ("episodes", lambda path: path.write_bytes(path.read_bytes()[:-9]), "bytes, got"),
         ("rewards/v1", _unfinish, "unfinished; resume it with"),

@@ -43,7 +43,7 @@ def test_a_flipped_bit_is_not_read(store: Store, kind: str, place: float) -> Non
 @pytest.mark.parametrize("file", [GOALS, GOAL_SET])
 def test_a_flipped_bit_of_the_goals_is_not_read(store: Store, file: str, place: float) -> None:
     flip(Path(store.location, "rewards/v1", file), place)
-    with pytest.raises(StoreError, match="its SHA-256 is not the manifest's"):
+    with pytest.raises(StoreError, match="its SHA-256 is not the one recorded"):
         _ = store.goals("v1") if file == GOALS else store.goal_set("v1")
 
 

@@ -245,31 +245,33 @@ def test_a_slice_without_rows_is_a_whole_file(empty_store: Store) -> None:
 
 
 def test_a_committed_slice_is_recognised(empty_store: Store) -> None:
-    piece = empty_store.slices[0]
-    assert empty_store.committed("steps", piece, "f" * 64) is None
+    piece, steps = empty_store.slices[0], small.source_tables(empty_store)[0]
+    assert empty_store.committed(steps, piece) == ()
     assert not empty_store.has("steps", piece)
-    file = commit(empty_store, "steps", piece, keys(0, 1))
-    assert empty_store.committed("steps", piece, "f" * 64) == file
+    file = commit(empty_store, "steps", piece, keys(0, 1), fingerprint=steps.fingerprint)
+    assert empty_store.committed(steps, piece) == (file,)
     assert empty_store.has("steps", piece)
 
 
 def test_a_slice_of_another_table_is_refused(empty_store: Store) -> None:
-    piece = empty_store.slices[0]
+    piece, steps = empty_store.slices[0], small.source_tables(empty_store)[0]
     commit(empty_store, "steps", piece, keys(0), fingerprint="a" * 64)
-    text = r"belongs to another table \(fingerprint aaaaaaaa, expected bbbbbbbb\); --overwrite"
-    with pytest.raises(StoreError, match=text):
-        empty_store.committed("steps", piece, "b" * 64)
+    text = rf"belongs to another table \(fingerprint aaaaaaaa, expected {steps.fingerprint[:8]}\); "
+    with pytest.raises(StoreError, match=text + "--overwrite"):
+        empty_store.committed(steps, piece)
 
 
-def test_a_file_of_nobody_is_refused(empty_store: Store) -> None:
-    path = Path(empty_store.location, "steps", empty_store.slices[0].file)
+def test_a_file_of_nobody_is_refused_and_half_a_file_is_made_anew(empty_store: Store) -> None:
+    piece, steps = empty_store.slices[0], small.source_tables(empty_store)[0]
+    path = Path(empty_store.location, "steps", piece.file)
     path.parent.mkdir()
     pq.write_table(pa.table({"step": [1]}), path)
     with pytest.raises(StoreError, match=r"fingerprint none, expected"):
-        empty_store.committed("steps", empty_store.slices[0], "b" * 64)
+        empty_store.committed(steps, piece)
     path.write_bytes(b"PAR1 and then nothing")
+    assert empty_store.committed(steps, piece) == ()
     with pytest.raises(StoreError, match="not a whole Parquet file"):
-        empty_store.committed("steps", empty_store.slices[0], "b" * 64)
+        empty_store.rows("steps", piece.file)
 
 
 def compressions(store: Store, table: str) -> set[str]:

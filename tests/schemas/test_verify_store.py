@@ -123,7 +123,7 @@ def _flipped(content: bytes, position: int) -> bytes:
 def test_a_changed_content_is_named(store: Store) -> None:
     path = Path(store.location, "steps", store.slices[0].file)
     path.write_bytes(_flipped(path.read_bytes(), 50))
-    assert "SHA-256 is not the manifest's" in texts(store)
+    assert "SHA-256 is not the one recorded" in texts(store)
     path.write_bytes(path.read_bytes()[:-1])
     assert "bytes, got" in texts(store)
 
