@@ -1,25 +1,48 @@
-"""A worker process of a local job: Beam's own, which leaves the terminal to its parent."""
+"""A worker process of a local job: Beam's own, which leaves the terminal to its parent.
+
+It never outlives its parent: Beam's own loop would go on to ask for an address where nobody is.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import signal
 import sys
+import threading
+import time
 from typing import Final
 
-# For a shell. The trap is there before Python is: a terminal sends Ctrl-C to every process.
-COMMAND: Final = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.local_worker"
+MODULE: Final = "pipelines.local_worker"
+_LOOK_S: Final = 0.5  # between two looks for the parent
+
+
+def command() -> str:
+    """For a shell: starts a worker of this process.
+
+    The trap is there before Python is: a terminal sends Ctrl-C to every process.
+    """
+    return f"trap '' INT; exec {shlex.quote(sys.executable)} -m {MODULE} {os.getpid()}"
 
 
 def main() -> None:
     """Serves one job; how to reach it is in the environment, where Beam's main looks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    parent = int(sys.argv.pop(1))
+    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     # Beam logs at every level until it has read its options; the parent is told all the same.
     logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process as soon as its parent has; what it was writing has no final name yet."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 if __name__ == "__main__":

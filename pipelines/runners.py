@@ -15,7 +15,8 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from threadpoolctl import threadpool_limits
 
-from pipelines.local_worker import COMMAND
+from pipelines.local_worker import command
+from pipelines.worker_watch import WorkerWatch
 from schemas import errors
 from schemas.errors import RelabelError
 
@@ -45,6 +46,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
 
     Raises:
         RelabelError: what a worker raised, of the same kind and with the same text.
+        WorkerError: a local worker process died.
     """
     beam_options = _beam_options(options)
     named = beam_options.view_as(StandardOptions).runner
@@ -52,13 +54,30 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> 
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # raised as well
     pipeline = beam.Pipeline(runner=runner, options=beam_options)
     build(pipeline)
+
+    def run() -> Any:
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
+
+    if named is None and options.workers > 1:
+        return _run_with_workers(run)
     try:
         with threadpool_limits(None):  # puts back what slices change in this process
-            result = pipeline.run()
-            result.wait_until_finish()
+            return run()
     except Exception as error:  # runners wrap what a worker raised in kinds of their own
         raise _unwrapped(error) from error
-    return result
+
+
+def _run_with_workers(run: Callable[[], Any]) -> Any:
+    with WorkerWatch() as watch:
+        try:
+            return watch.run(run)
+        except Exception as error:  # as above
+            known = _unwrapped(error)
+            if known is error and (death := watch.death()):
+                raise death from error
+            raise known from error
 
 
 def _beam_options(options: RunOptions) -> PipelineOptions:
@@ -76,7 +95,7 @@ def _local_runner(options: PipelineOptions, workers: int) -> fn_runner.FnApiRunn
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(
-        None if workers == 1 else SubprocessSDKEnvironment.from_command_string(COMMAND),
+        None if workers == 1 else SubprocessSDKEnvironment.from_command_string(command()),
         provision_info=fn_runner.ExtendedProvisionInfo(info),
     )
 

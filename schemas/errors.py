@@ -54,6 +54,10 @@ class DeadLetterError(RelabelError):
     """More records could not be processed than the job was told to accept."""
 
 
+class WorkerError(RelabelError):
+    """A worker process that died."""
+
+
 class AlgorithmError(RelabelError):
     """An algorithm that does not exist, does not fit, or has no such hyper-parameter."""
 
