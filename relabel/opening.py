@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-import fsspec
 import tensorflow_datasets as tfds
 from etils import epath
 from etils.epath import gpath
@@ -23,11 +22,11 @@ from pydantic.alias_generators import to_camel
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from schemas.errors import SourceError
 from schemas.locations import check_no_secret
-from schemas.object_stores import configure
+from schemas.object_stores import explained, network_errors, open_url
 
 FEATURES_FILE: Final = "features.json"
 INFO_FILE: Final = "dataset_info.json"
-_EXTRAS: Final = {"gs": "gcs", "s3": "s3"}  # URL scheme → extra of this package
+_SCHEMES: Final = ("gs", "s3")  # of the URLs that etils, and so TFDS, opens
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -103,11 +102,7 @@ def checked_directory(directory: str) -> epath.Path:
         SourceError: it is not; or it is a URL that no installed library opens.
     """
     path = _path(directory)
-    try:
-        found = path.is_dir()
-    except Exception as error:  # of whichever library speaks to the object store
-        raise SourceError(f"{directory}: cannot be looked at: {brief(error)}") from error
-    if not found:
+    if not _is_there(directory, path):
         raise SourceError(f"{directory}: no such directory")
     if not (path / FEATURES_FILE).exists():
         below = sorted(str(p.parent) for p in path.glob(f"*/{FEATURES_FILE}"))
@@ -126,18 +121,25 @@ def _path(directory: str) -> epath.Path:
         return epath.Path(directory).expanduser()
     if scheme == "file":
         raise SourceError(f"{directory}: a local source is given as a path: /{rest.lstrip('/')}")
-    if scheme not in _EXTRAS:
-        known = ", ".join(f"{name}://" for name in _EXTRAS)
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise SourceError(f"{directory}: expected a path or {known}, got {scheme}://")
-    try:
-        fsspec.get_filesystem_class(scheme)
-    except ImportError as error:
-        raise SourceError(
-            f"{directory}: {scheme}:// needs a library that is not installed; "
-            f"pip install 'vlm-relabel[{_EXTRAS[scheme]}]'"
-        ) from error
+    open_url(directory)  # its library is there, and takes the URL
     _use_fsspec()
     return epath.Path(directory)
+
+
+def _is_there(directory: str, path: epath.Path) -> bool:
+    if "://" not in directory:
+        return bool(path.is_dir())
+    remote, name = open_url(directory)
+    try:
+        remote.ls(name)  # `isdir` says "no" also where nothing could be reached
+    except FileNotFoundError:
+        return False
+    except network_errors() as error:
+        raise SourceError(f"{directory}: cannot be looked at: {explained(error)}") from error
+    return True
 
 
 def _use_fsspec() -> None:
@@ -146,7 +148,6 @@ def _use_fsspec() -> None:
     With TensorFlow installed it would ask that, which knows no s3:// and answers "not there". It
     decides once in a process, by the environment, so a decision made before must be forgotten.
     """
-    configure()
     os.environ["EPATH_USE_TF"] = "0"
     forget = getattr(getattr(gpath, "_is_tf_installed", None), "cache_clear", None)
     if forget is not None:

@@ -7,17 +7,17 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from relabel.inspection import inspect_source
 from relabel.opening import open_dataset
 from relabel.source import Episode, Source
 from relabel.testing import serialize_episode, write_rlds, write_shard
-from schemas.errors import SourceError
+from schemas.errors import RelabelError, SourceError
+from schemas.object_stores import open_url
 from schemas.slices import Slice
 from tests import small
 
@@ -90,7 +90,8 @@ def test_every_record_is_read_whatever_is_told(
     assert (row.episodes, row.found, row.shards) == (5, 5, 2)
     size = sum(path.stat().st_size for path in (tmp_path / "src").glob("*.tfrecord-*"))
     assert size - 16 * 5 <= row.bytes <= size
-    notes = " ".join(report.notes)
+    notes = " ".join(source.extent.notes())
+    assert set(source.extent.notes()) <= set(report.notes)
     assert (note is None) == (notes == "")
     if note is not None:
         assert re.search(note, notes)
@@ -204,46 +205,36 @@ def test_pointers_instead_of_shards_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("directory", "text"),
     [
-        ("s3://bucket/data/1.0.0", r"pip install 'vlm-relabel\[s3\]'"),
-        ("gs://bucket/data/1.0.0", r"pip install 'vlm-relabel\[gcs\]'"),
         ("file:///data/1.0.0", "given as a path: /data/1.0.0"),
         ("file://data/1.0.0", "given as a path: /data/1.0.0"),
         ("hdfs://host/data", "expected a path or gs://, s3://, got hdfs://"),
     ],
 )
-def test_a_url_that_cannot_be_opened_says_why(
-    directory: str, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(scheme: str) -> None:
-        raise ImportError(f"Install the library of {scheme}")
-
-    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
-    with pytest.raises(SourceError, match=text) as raised:
+def test_a_url_that_cannot_be_opened_says_why(directory: str, text: str) -> None:
+    with pytest.raises(RelabelError, match=text) as raised:
         open_dataset(directory)
     assert "no such directory" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-class Bucket(MemoryFileSystem):  # type: ignore[misc]
-    """Stands for the library that speaks to an object store."""
+@pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gcs")])
+def test_a_library_that_is_not_installed_names_its_extra(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise ImportError(f"Install the library of {scheme}")
 
-    protocol = ("s3",)
-    store: ClassVar[dict[str, Any]] = {}
-    pseudo_dirs: ClassVar[list[str]] = [""]
-
-    @classmethod
-    def _strip_protocol(cls, path: str) -> str:
-        return str(super()._strip_protocol(path.removeprefix("s3://")))
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    with pytest.raises(RelabelError, match=rf"pip install 'vlm-relabel\[{extra}\]'"):
+        open_dataset(f"{scheme}://bucket/data/1.0.0")
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The small source on an object store that is kept in memory."""
-    monkeypatch.setenv("EPATH_USE_TF", "1")  # put back afterwards
-    monkeypatch.setattr(fsspec, "get_filesystem_class", lambda scheme: Bucket)
-    monkeypatch.setattr(fsspec, "filesystem", lambda scheme: Bucket())
+def bucket(s3: str, tmp_path: Path) -> str:
+    """The small source behind an S3 endpoint."""
     small.write_source(tmp_path / "src")
-    Bucket().put(f"{tmp_path}/src", "/bucket/small/1.0.0", recursive=True)
+    remote, path = open_url("s3://bucket/small/1.0.0")
+    remote.put(f"{tmp_path}/src", path, recursive=True)
     return "s3://bucket/small/1.0.0"
 
 
@@ -253,8 +244,20 @@ def test_a_source_on_an_object_store_is_read(bucket: str, tmp_path: Path) -> Non
     local = Source.open(str(tmp_path / "src"), "train")
     assert source.spec == local.spec
     assert [s.found for s in source.extent.shards] == [s.found for s in local.extent.shards]
+    assert inspect_source(bucket).splits == inspect_source(local.directory).splits
     with pytest.raises(SourceError, match="s3://bucket/none: no such directory"):
         Source.open("s3://bucket/none", "train")
+    with pytest.raises(SourceError, match=rf"did you mean {bucket}\?"):
+        Source.open("s3://bucket/small", "train")
+
+
+def test_an_endpoint_that_is_not_there_is_no_missing_directory(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    fsspec.filesystem("s3").clear_instance_cache()
+    with pytest.raises(SourceError, match="s3://bucket/x: cannot be looked at: "):
+        Source.open("s3://bucket/x", "train")
 
 
 # --- splits
