@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.finish import FinishJob, FinishTables
 from pipelines.index import IndexJob, IndexSlices
+from pipelines.leases import leased, touched
 from pipelines.options import GoalDatasetOptions, JobOptions
 from pipelines.plans import made_by
 from pipelines.progress import Watch, watched
@@ -68,11 +69,12 @@ def build_goals(options: JobOptions, what: GoalDatasetOptions) -> GoalJobReport:
     warnings = _warnings(store, datasets[0], inputs[0])
     if options.dry_run:
         return _report(store, report(store, datasets, None), datasets, warnings)
-    pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
-    watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
-    if pending:
-        with watched(watch, options.show):
-            run_pipeline(partial(_build, options, store, pending), options.run)
+    with leased(store.folder, touched(store, datasets), options.command):
+        pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
+        watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
+        if pending:
+            with watched(watch, options.show):
+                run_pipeline(partial(_build, options, store, pending), options.run)
     begun = [dataset.table for dataset in pending]
     return _report(store, report(store, datasets, watch.look(), begun), datasets, warnings)
 

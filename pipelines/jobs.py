@@ -13,6 +13,7 @@ import apache_beam as beam
 
 from pipelines.embed import EmbedJob, EmbedSlices
 from pipelines.finish import FinishJob, FinishTables
+from pipelines.leases import leased, touched
 from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
 from pipelines.plans import (
     EmbedPlan,
@@ -135,13 +136,15 @@ class _Run:
             for table in tables if not self._options.overwrite else ():
                 self._store.check(table)
             return self._noted(report(self._store, tables, None))
-        pending = self._begin(tables)
-        watch = Watch(self._store, [table.table for table in pending])
-        seconds: Mapping[str, float] = {}
-        if pending:
-            with watched(watch, self._options.show):
-                build = partial(self._build, pending)
-                seconds = job_profile(run_pipeline(build, self._options.run))
+        self._create()
+        with leased(self._store.folder, self._touched(tables), self._options.command):
+            pending = self._begin(tables)
+            watch = Watch(self._store, [table.table for table in pending])
+            seconds: Mapping[str, float] = {}
+            if pending:
+                with watched(watch, self._options.show):
+                    build = partial(self._build, pending)
+                    seconds = job_profile(run_pipeline(build, self._options.run))
         progress = watch.look()
         profile = self._profile(seconds, progress) if self._options.profile else None
         begun = [table.table for table in pending]
@@ -167,12 +170,21 @@ class _Run:
         source = list(self._embedding.tables) if self._embedding else []
         return [*source, *([self._scoring.manifest] if self._scoring else [])]
 
+    def _create(self) -> None:
+        if not Store.exists(self._options.store):
+            Store.create(self._options.store, self._store.manifest)
+
+    def _touched(self, tables: Sequence[AnyTableManifest]) -> list[str]:
+        """Names of the tables that the job will write to, or may delete."""
+        store = self._store
+        if self._embedding is not None and self._embedding.replans:
+            return [*store.tables(), *store.unfinished()]
+        return touched(store, tables)
+
     def _begin(self, tables: Sequence[AnyTableManifest]) -> list[AnyTableManifest]:
         """Tables that are not complete, begun; a reward set with its goals written."""
         overwrite = self._options.overwrite
-        if not Store.exists(self._options.store):
-            Store.create(self._options.store, self._store.manifest)
-        elif self._embedding is not None and self._embedding.replans:
+        if self._embedding is not None and self._embedding.replans:
             replan(Store.open(self._options.store), self._store.manifest)
         pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
         scoring = self._scoring

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +20,11 @@ from schemas.errors import StoreError
 from schemas.locations import check_location, without_scheme
 from schemas.names import check_inside
 from schemas.object_stores import SCHEMES, explained, names_no_bucket, network_errors, open_url
+from schemas.processes import host_mark, pid_runs
 
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
+_WRITER: Final = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-")  # whose it is: machine, process
+_FOREIGN_S: Final = 3600.0  # a file of another machine is left over if unchanged for so long
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,24 @@ class Folder:
             self.filesystem.delete_dir(path)
 
     def leftovers(self, folder: str = "") -> list[str]:
-        """Files of writers that were killed before they committed."""
+        """Files of writers that were killed before they committed; not those of one at work."""
+        below = f"{folder}/" if folder else ""
         names = self.names(folder, recursive=True)
-        return [name for name in names if Path(name).name.startswith(_TEMPORARY)]
+        temporary = (name for name in names if Path(name).name.startswith(_TEMPORARY))
+        return [name for name in temporary if not self._is_at_work(below + name)]
+
+    def _is_at_work(self, name: str) -> bool:
+        """Whether a file that is not committed may still be."""
+        writer = _WRITER.match(Path(name).name)
+        if writer is None:
+            return False
+        if writer[1] == host_mark():
+            return pid_runs(int(writer[2]))
+        if not self.is_local:
+            return False
+        with suppress(FileNotFoundError):
+            return time.time() - Path(self.join(name)).stat().st_mtime < _FOREIGN_S
+        return False
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file so that it appears whole or not at all."""
@@ -190,7 +210,8 @@ class Folder:
             StoreError: the folder cannot be written to.
         """
         # Not ending in .parquet: some readers' `*.parquet` takes hidden files too.
-        temporary = f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{Path(name).name}.part"
+        writer = f"{_TEMPORARY}{host_mark()}-{os.getpid()}"
+        temporary = f"{writer}-{uuid.uuid4().hex[:12]}-{Path(name).name}.part"
         path = self.join(name)
         if not self.is_local:
             return StagedFile(self, name, Path(tempfile.gettempdir()) / temporary)

@@ -20,7 +20,12 @@ from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.names import InsidePath, Name, folder_name
 from schemas.slices import Slice
-from schemas.table_manifest import FORMAT_VERSION, READABLE_MAJORS, TableManifest
+from schemas.table_manifest import (
+    FORMAT_VERSION,
+    READABLE_MAJORS,
+    TableManifest,
+    differences_of,
+)
 from schemas.tables import FieldSpec
 
 __all__ = [
@@ -112,6 +117,13 @@ class StoreManifest(_Model):
             )
             for index, piece in enumerate(self.slices)
         )
+
+    def differences(self, other: StoreManifest) -> list[str]:
+        """What keeps this stored plan from being `other`, one line per differing value."""
+        old, new = (m.model_dump(mode="json", exclude={"last_step_reason"}) for m in (self, other))
+        found = differences_of(old, new)
+        telling = [line for line in found if not line.startswith("slices:")]
+        return telling or found  # other slices follow from another value, if there is one
 
     @property
     def is_of_first_format(self) -> bool:

@@ -94,16 +94,25 @@ class Store:
 
     @classmethod
     def create(cls, location: str, manifest: StoreManifest) -> Store:
-        """Writes the plan of a new store.
+        """Writes the plan of a new store; of several processes that do, one succeeds.
+
+        Returns:
+            The store; also if another process has just made it with the same plan.
 
         Raises:
-            StoreError: one is there already, or the location cannot be written.
+            StoreError: one is there with another plan, or the location cannot be written.
         """
         folder = Folder.at(location)
-        if folder.exists(STORE_MANIFEST):
-            raise StoreError(f"{location}: there is a store already")
-        folder.write(STORE_MANIFEST, manifest_bytes(manifest))
-        return cls(location, folder, manifest)
+        if folder.create(STORE_MANIFEST, manifest_bytes(manifest)):
+            return cls(location, folder, manifest)
+        there = cls.open(location)
+        if differing := there.manifest.differences(manifest):
+            raise StoreError(
+                f"{location}: there is a store already, with another plan: "
+                f"{'; '.join(differing)}; type the command again without these options, or choose "
+                "another --store"
+            )
+        return there
 
     # --- tables
 
@@ -121,9 +130,11 @@ class Store:
             for folder in manifest.folders:
                 self.folder.delete_folder(folder)
         self.check(manifest)
-        if self.recorded(manifest.table) is None:
-            content = manifest_bytes(manifest)
-            self.folder.write(f"{manifest.table}/{PLAN}", content)
+        plan = f"{manifest.table}/{PLAN}"
+        if self.recorded(manifest.table) is None and not self.folder.create(
+            plan, manifest_bytes(manifest)
+        ):
+            self.check(manifest)  # another process began it meanwhile
         return self.is_complete(manifest.table)
 
     def differences(self, manifest: AnyTableManifest) -> list[str]:
@@ -272,10 +283,20 @@ class Store:
 
     def recorded(self, table: str) -> AnyTableManifest | None:
         """The manifest of a table, or the plan of one that was begun; None if there is neither."""
-        for file in (MANIFEST, PLAN):
-            if place := self._place(table, file):
-                return self._parse(place)
+        for file in (MANIFEST, PLAN, MANIFEST):  # another process may finish it in between
+            place = self._place(table, file)
+            manifest = None if place is None else self._parsed_if_there(place)
+            if manifest is not None:
+                return manifest
         return None
+
+    def _parsed_if_there(self, place: str) -> AnyTableManifest | None:
+        try:
+            return self._parse(place)
+        except StoreError:
+            if self.folder.exists(place):
+                raise
+            return None
 
     def _parse(self, name: str) -> AnyTableManifest:
         info = self.folder.info(name)
@@ -307,7 +328,7 @@ class Store:
         if told is not None:
             return told
         place = self._place(owner, PLAN)
-        manifest = None if place is None else self._parse(place)
+        manifest = None if place is None else self._parsed_if_there(place)
         if place is None or manifest is None or not manifest.files:
             return None
         tables = manifest.folders[1:] + manifest.folders[:1]  # its own file is the last

@@ -82,16 +82,17 @@ class TableManifest(BaseModel):
 
     def differences(self, other: TableManifest) -> list[str]:
         """What keeps this stored table from being `other`, one line per differing value."""
-        return _differences(self.identity(), other.identity())
+        return differences_of(self.identity(), other.identity())
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences_of(old: Any, new: Any, path: str = "") -> list[str]:
+    """One line per value in which two contents differ: its dotted name, and both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
         return [
             line
             for key in keys
-            for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+            for line in differences_of(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
         ]
     return [] if old == new else [f"{path}: stored {_short(old)}, asked for {_short(new)}"]
 

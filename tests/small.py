@@ -10,6 +10,8 @@ keeps it, `wrist` as JPEG, which nearly does.
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ from schemas.manifests import (
 from schemas.slices import Slice, TableFile, plan_slices
 from schemas.store import GOAL_SET, GOALS, MANIFEST, Store
 
+ROOT = Path(__file__).parent.parent
 LENGTHS = (3, 1, 0, 5, 2)
 SHARDS = (3, 2)
 FRONT, WRIST = "observation.front", "observation.wrist"
@@ -332,3 +335,14 @@ def memory_folder(path: str) -> Folder:
     filesystem = fsspec.filesystem("memory", skip_instance_cache=True)
     filesystem.rm(f"/{path}", recursive=True) if filesystem.exists(f"/{path}") else None
     return Folder.on(filesystem, path)
+
+
+def stage_and_die(folder: Folder, name: str) -> Path:
+    """What a writer leaves that is killed before it commits."""
+    code = (
+        "import os, sys\nfrom schemas.files import Folder\n"
+        "print(Folder.at(sys.argv[1]).stage(sys.argv[2]).path, flush=True)\nos._exit(9)"
+    )
+    words = [sys.executable, "-c", code, folder.path, name]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    return Path(done.stdout.strip())

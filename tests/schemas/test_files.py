@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -167,10 +168,24 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_writer_are_found(tmp_path: Path) -> None:
     folder = local(tmp_path)
     folder.write("steps/whole", b"")
-    killed = folder.stage("steps/x.parquet")
-    assert folder.leftovers("steps") == [killed.path.name]
-    assert folder.leftovers() == [f"steps/{killed.path.name}"]
+    killed = small.stage_and_die(folder, "steps/x.parquet")
+    assert folder.leftovers("steps") == [killed.name]
+    assert folder.leftovers() == [f"steps/{killed.name}"]
     assert folder.leftovers("episodes") == []
+
+
+def test_a_file_of_a_writer_at_work_is_no_leftover(tmp_path: Path) -> None:
+    folder = local(tmp_path)
+    staged = folder.stage("steps/x.parquet")
+    assert folder.leftovers() == []
+    host, rest = staged.path.name.split("-")[1], staged.path.name.split("-")[2:]
+    assert len(host) == 8
+    elsewhere = staged.path.with_name("-".join([".tmp", "0" * 8, *rest]))
+    staged.path.rename(elsewhere)
+    assert folder.leftovers() == []  # may be at work: it has just been changed
+    hours_ago = time.time() - 7200
+    os.utime(elsewhere, (hours_ago, hours_ago))
+    assert folder.leftovers("steps") == [elsewhere.name]
 
 
 def test_content_is_on_disk_before_its_name(

@@ -57,8 +57,13 @@ def test_what_is_no_store(tmp_path: Path) -> None:
 
 def test_a_store_is_created_once(empty_store: Store) -> None:
     assert Store.exists(empty_store.location)
-    with pytest.raises(StoreError, match="there is a store already"):
-        Store.create(empty_store.location, empty_store.manifest)
+    changes: dict[str, Any] = {"episodes_per_slice": 7, "slices": empty_store.manifest.slices[:1]}
+    other = empty_store.manifest.model_copy(update=changes)
+    text = "a store already, with another plan: episodes_per_slice: stored null, asked for 7; type"
+    with pytest.raises(StoreError, match=text):
+        Store.create(empty_store.location, other)
+    same = empty_store.manifest.model_copy(update={"last_step_reason": "told otherwise"})
+    assert Store.create(empty_store.location, same).manifest == empty_store.manifest
     again = Store.open(empty_store.location)
     assert again.manifest == empty_store.manifest
     assert again.slices == empty_store.slices
@@ -97,6 +102,21 @@ def test_begin_records_the_plan_and_can_be_repeated(empty_store: Store) -> None:
     assert empty_store.begin(steps) is False
     assert empty_store.unfinished() == ["steps"]
     assert empty_store.tables() == []
+
+
+def test_of_two_that_begin_a_table_at_once_one_follows(
+    empty_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (small.source_tables(empty_store, dtype=d)[2] for d in ("float16", "float32"))
+    monkeypatch.setattr(Store, "recorded", lambda *_: None)  # both look before either writes
+    assert empty_store.begin(one) is False
+    assert empty_store.begin(one) is False
+    plan = empty_store.folder.read(f"{one.table}/{PLAN}")
+    empty_store.begin(other)
+    assert empty_store.folder.read(f"{one.table}/{PLAN}") == plan
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match='dtype: stored "float16", asked for "float32"'):
+        empty_store.begin(other)
 
 
 def test_a_finished_table_needs_no_more(store: Store) -> None:
@@ -196,8 +216,8 @@ def test_a_goals_file_is_no_slice(store: Store) -> None:
 def test_finishing_clears_plan_and_leftovers(empty_store: Store, source: Source) -> None:
     tables = small.source_tables(empty_store, [])
     empty_store.begin(tables[0])
-    killed = empty_store.folder.stage("steps/slice-train-00000-000000-000002.parquet")
-    killed.path.write_bytes(b"half")
+    file = f"steps/{empty_store.slices[0].file}"
+    small.stage_and_die(empty_store.folder, file)
     small.embed(empty_store, source, tables)
     names = [piece.file for piece in empty_store.slices]
     assert empty_store.folder.names("steps", recursive=True) == [MANIFEST, *names]

@@ -1,0 +1,153 @@
+"""Leases: who works on a table, so that another command does not begin on it meanwhile.
+
+A lease is a small file below the store, with a process and the command it was given. It is renewed
+while the job runs and removed when it ends. One whose process is gone, or that was not renewed for
+some minutes by another machine, counts no more. The same command twice shares the work: both commit
+whole slices of the same bytes.
+
+Two processes that break a stale lease at the same moment may both go on. That costs time and no
+data, for the same reason.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.errors import StoreError
+from schemas.files import Folder
+from schemas.manifests import AnyTableManifest
+from schemas.processes import ProcessName
+from schemas.store import META, Store
+
+LEASES: Final = f"{META}/leases"  # below the store
+_RENEWED_S: Final = 30.0
+_STALE_S: Final = 300.0  # of a process on another machine
+
+
+class Lease(BaseModel):
+    """Who works on a table."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    process: ProcessName = Field(default_factory=ProcessName.own)
+    command: str | None
+    renewed: float  # seconds since 1970
+
+    def is_stale(self, now: float) -> bool:
+        """Whether its process has gone."""
+        runs = self.process.runs
+        return now - self.renewed > _STALE_S if runs is None else not runs
+
+
+def touched(store: Store, tables: Sequence[AnyTableManifest]) -> list[str]:
+    """Names of those tables that are not there yet, whole and as they are to be."""
+    return [
+        table.table
+        for table in tables
+        if not store.is_complete(table.table) or store.differences(table)
+    ]
+
+
+@contextmanager
+def leased(
+    folder: Folder,
+    tables: Sequence[str],
+    command: str | None,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[None]:
+    """Holds the leases of some tables while the block runs.
+
+    Args:
+        folder: of the store.
+        tables: their names.
+        command: that works on them.
+        clock: seconds since 1970; injected in tests.
+
+    Raises:
+        StoreError: another command works on one of them; names it, and its process.
+    """
+    leases = _Leases(folder, tables, command, clock)
+    stopped = threading.Event()
+    try:
+        leases.take()
+        threading.Thread(target=leases.renew, args=(stopped,), name="leases", daemon=True).start()
+        yield
+    finally:
+        stopped.set()
+        leases.release()
+
+
+class _Leases:
+    def __init__(
+        self,
+        folder: Folder,
+        tables: Sequence[str],
+        command: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._names = {table: f"{LEASES}/{table}.json" for table in tables}
+        self._process = ProcessName.own()
+        self._command = command
+        self._clock = clock
+
+    def take(self) -> None:
+        """Takes every lease, or shares it with the same command."""
+        for table, name in self._names.items():
+            if self._folder.create(name, self._content()):
+                continue
+            other = self._read(name)
+            if other is None or other.is_stale(self._clock()):
+                self._folder.write(name, self._content())
+                other = self._read(name)  # of two that broke it, the last stays
+            if other is not None and other.command != self._command:
+                raise StoreError(self._held(table, other))
+
+    def renew(self, stopped: threading.Event) -> None:
+        """Renews the leases from time to time, and takes over those whose process has ended."""
+        while not stopped.wait(_RENEWED_S):
+            for name in self._names.values():
+                with suppress(StoreError):  # a disk or network that fails for a while
+                    if self._may_write(name):
+                        self._folder.write(name, self._content())
+
+    def release(self) -> None:
+        """Removes what this process holds."""
+        for name in self._names.values():
+            with suppress(StoreError):  # it is stale as soon as the process has ended
+                if self._is_own(self._read(name)):
+                    self._folder.delete(name)
+
+    def _may_write(self, name: str) -> bool:
+        other = self._read(name)
+        return other is None or self._is_own(other) or other.is_stale(self._clock())
+
+    def _is_own(self, lease: Lease | None) -> bool:
+        own = (self._process, self._command)
+        return lease is not None and (lease.process, lease.command) == own
+
+    def _content(self) -> bytes:
+        lease = Lease(process=self._process, command=self._command, renewed=self._clock())
+        return lease.model_dump_json(indent=1).encode()
+
+    def _read(self, name: str) -> Lease | None:
+        if not self._folder.exists(name):
+            return None
+        try:
+            return Lease.model_validate_json(self._folder.read(name))
+        except (StoreError, ValidationError):  # gone meanwhile, or torn by a power cut
+            return None
+
+    def _held(self, table: str, other: Lease) -> str:
+        ago = max(0, round(self._clock() - other.renewed))
+        return (
+            f"{self._folder.path}/{table}: another command works on it: "
+            f"{other.command or 'a program'} (process {other.process.pid} on {other.process.host}, "
+            f"seen {ago} s ago); type the command again when that one has ended"
+        )
