@@ -10,6 +10,7 @@ keeps it, `wrist` as JPEG, which nearly does.
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -330,9 +331,16 @@ def tree(location: Path, *, manifests: bool = True) -> dict[str, bytes]:
 
 def memory_folder(path: str) -> Folder:
     """A folder that is not on a local disk: files are uploaded, nothing can be renamed."""
-    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
 
-    filesystem = fsspec.filesystem("memory", skip_instance_cache=True)
+    class Memory(MemoryFileSystem):
+        """Its readers have a place of their own: those of fsspec share one per file."""
+
+        def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+            opened = super()._open(path, mode, **more)
+            return io.BytesIO(opened.getvalue()) if mode == "rb" else opened
+
+    filesystem = Memory(skip_instance_cache=True)
     filesystem.rm(f"/{path}", recursive=True) if filesystem.exists(f"/{path}") else None
     return Folder.on(filesystem, path)
 
