@@ -104,11 +104,11 @@ def kept_files(values: Sequence[Any], form: CameraForm) -> list[bytes | None]:
     Returns:
         One per step; None where there is no frame, such as floats outside [0, 1].
     """
-    return [v if isinstance(v, bytes) else _kept(newest(v, form)) for v in values]
+    return [v if isinstance(v, bytes) else _kept(v, form) for v in values]
 
 
-def _kept(picture: Array | FrameError) -> bytes | None:
+def _kept(value: Any, form: CameraForm) -> bytes | None:
     try:
-        return as_png(frame_of(picture))
-    except FrameError:
+        return as_png(frame_of(newest(value, form)))
+    except Exception:  # the dead letter of the frame says why
         return None

@@ -10,9 +10,10 @@ threads of the pool share even the first one (see `relabel.frame_batches`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -30,13 +31,14 @@ from relabel.frame_batches import (
 )
 from relabel.notes import Oddities
 from relabel.profile import Profile
+from relabel.reasons import told
 from relabel.source import Episode, Source
 from relabel.streams import ordered_map, prefetch
 from schemas import fields
 from schemas.dead_letters import DeadLetter, dead_letter_columns
 from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
-from schemas.errors import EpisodeFramesError, FrameError
+from schemas.errors import EpisodeError, EpisodeFramesError, FrameError
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import SliceWriter, Store, check_same_rows
@@ -159,30 +161,54 @@ class _SliceJob:
     def rows(self, episodes: Iterable[Episode | DeadLetter]) -> Iterator[Row]:
         """Writes steps and episodes as they pass, and yields their frames."""
         for item in episodes:
-            if isinstance(item, DeadLetter):
-                for letters in self._letters.values():
-                    letters.append(item)
-                continue
             with self._profile.stage("write steps"):
-                self._write_low_dimensional(item)
-            cameras = [item.steps[e.camera] for e in self._embeddings]
+                written = self._write_low_dimensional(item)
+            if isinstance(written, DeadLetter):
+                for letters in self._letters.values():
+                    letters.append(written)
+                continue
+            cameras = [written.steps[e.camera] for e in self._embeddings]
             if cameras:
                 for step, values in enumerate(zip(*cameras, strict=True)):
-                    yield Row(item.id, step, values)
+                    yield Row(written.id, step, values)
 
-    def _write_low_dimensional(self, episode: Episode) -> None:
+    def _write_low_dimensional(self, item: Episode | DeadLetter) -> Episode | DeadLetter:
+        """Writes an episode whole, or not at all: then the dead letter says why.
+
+        Whichever tables are to be written, so that all of them have the same episodes.
+        """
+        if isinstance(item, DeadLetter):
+            return item
+        try:
+            columns = {"steps": self._steps_columns(item), "episodes": self._episode_columns(item)}
+            Oddities().add(item, self._texts)
+        except Exception as error:  # of one episode: no other is lost with it
+            return DeadLetter(item.id, told(error))
+        self._ids.append(item.id)
+        self._lengths.append(item.length)
+        self._oddities.add(item, self._texts)
+        for table in columns.keys() & self._writers.keys():
+            self._writers[table].write(columns[table])
+        return item
+
+    def _steps_columns(self, episode: Episode) -> list[pa.Array]:
+        columns = [
+            _converted(spec.name, partial(self._column, spec, episode.steps[spec.name]))
+            for spec in self._store.manifest.fields
+            if spec.kind != "image" or "steps" in self._writers
+        ]
+        return [*key_columns([episode.id], [episode.length]), *columns]
+
+    def _episode_columns(self, episode: Episode) -> list[pa.Array]:
         manifest = self._store.manifest
-        self._ids.append(episode.id)
-        self._lengths.append(episode.length)
-        if writer := self._writers.get("steps"):
-            values = [self._column(spec, episode.steps[spec.name]) for spec in manifest.fields]
-            writer.write([*key_columns([episode.id], [episode.length]), *values])
-            self._oddities.add(episode, self._texts)
-        if writer := self._writers.get("episodes"):
-            metadata = metadata_row(episode.metadata, manifest.metadata)
-            language = episode.language(manifest.language_fields)
-            row = [episode.id, episode.length, language, *metadata.values()]
-            writer.write([pa.array([v], f.type) for v, f in zip(row, writer.schema, strict=True)])
+        metadata = metadata_row(episode.metadata, manifest.metadata)
+        language = episode.language(manifest.language_fields)
+        row = [episode.id, episode.length, language, *metadata.values()]
+        schema = episodes_schema(manifest.metadata)
+        return [
+            _converted(field.name, partial(pa.array, [value], field.type))
+            for value, field in zip(row, schema, strict=True)
+        ]
 
     def _column(self, spec: FieldSpec, values: Any) -> pa.Array:
         if spec.kind == "image":
@@ -255,6 +281,14 @@ class _SliceJob:
 def _dead_letter(row: Row, error: FrameError, camera: str) -> DeadLetter:
     step = None if isinstance(error, EpisodeFramesError) else row.step
     return DeadLetter(row.episode_id, str(error), step, camera)
+
+
+def _converted(name: str, convert: Callable[[], pa.Array]) -> pa.Array:
+    """A column, or the error that names it."""
+    try:
+        return convert()
+    except Exception as error:  # whatever Arrow refuses
+        raise EpisodeError(f"feature {name!r}: {told(error)}") from error
 
 
 def _schema(table: SourceTable, store: Store) -> pa.Schema:

@@ -6,7 +6,6 @@ say which one is missing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -15,15 +14,15 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from relabel.features import Features, Leaf, column_name
 from relabel.flags import FLAGS
+from relabel.reasons import told
 from relabel.videos import episode_frames
 from schemas.enums import CameraForm
-from schemas.errors import EpisodeError
+from schemas.errors import EpisodeError, EpisodeFramesError
 from schemas.tables import Array
 
 Cameras = Mapping[str, CameraForm]  # by name, as the tables call them
 Example = Mapping[str, Any]  # stored name of a feature → its protocol buffer
 
-_ADDRESS: Final = re.compile(r"<?\S* (?:object )?at 0x[0-9a-fA-F]+>?")
 _LOSSLESS: Final = {"int64_list": "biuf", "float_list": "f", "bytes_list": "O"}  # NumPy's kinds
 
 
@@ -67,10 +66,15 @@ def _stored(example: Example, leaf: Leaf) -> Any:
     dtype = np.dtype(leaf.stored.np_dtype)
     values = [] if field is None else getattr(feature, field).value
     if len(values) and dtype.kind not in _LOSSLESS[field]:
-        raise ValueError(f"expected values of {dtype}, the record has a {field}")
+        wanted = "strings" if dtype.kind == "O" else f"values of {dtype}"
+        raise ValueError(f"expected {wanted}, the record has a {field}")
+    if dtype.kind == "b" and not set(values) <= {0, 1}:
+        raise ValueError(f"expected values of 0 and 1, got {sorted(set(values))[:3]}")
     array: Array = np.array(values, dtype)
     shape = tuple(leaf.stored.shape)
     if not shape:
+        if len(array) != 1:
+            raise ValueError(f"expected one value, the record has {len(array)}")
         return array.item()
     rows = _row_lengths(example, leaf.key)
     if rows:
@@ -104,11 +108,6 @@ def _row_lengths(example: Example, key: str) -> list[Any]:
     return lengths
 
 
-def told(error: Exception) -> str:
-    """The text of an error, without addresses of objects: they differ from run to run."""
-    return _ADDRESS.sub("…", str(error)) or type(error).__name__
-
-
 class EpisodeParser:
     """Parses serialized episodes into the columns asked for, and only these.
 
@@ -140,21 +139,52 @@ class EpisodeParser:
             EpisodeError: the record does not hold what the features promise.
         """
         example = read_example(record)
-        steps = {leaf.spec.name: self._column(example, leaf) for leaf in self._steps}
+        columns = {leaf.spec.name: self._column(example, leaf) for leaf in self._steps}
         metadata = {leaf.spec.name: _metadata_value(example, leaf) for leaf in self._metadata}
-        _check_lengths({name: len(values) for name, values in steps.items()})
-        length = len(next(iter(steps.values()))) if steps else 0
+        length = self._length(columns)
+        steps = {name: _values(name, column, length) for name, column in columns.items()}
         videos = {column_name(leaf): self._video(example, leaf, length) for leaf in self._videos}
         return {**steps, **videos}, metadata
 
+    def _length(self, columns: Mapping[str, Any]) -> int:
+        """T, on which all but the cameras must agree: these lose their frames otherwise."""
+        known = {n: len(v) for n, v in columns.items() if not isinstance(v, EpisodeFramesError)}
+        others = {name: count for name, count in known.items() if name not in self._cameras}
+        _check_lengths(others or known)
+        if not others and len(known) < len(columns):
+            raise next(v for v in columns.values() if isinstance(v, EpisodeFramesError))
+        return next(iter((others or known).values()), 0)
+
     def _video(self, example: Example, leaf: Leaf, steps: int) -> Sequence[Any]:
         form = self._cameras[column_name(leaf)]
-        return episode_frames(stored_values(example, leaf), form, steps)
+        try:
+            return episode_frames(stored_values(example, leaf), form, steps)
+        except Exception as error:  # as above
+            return [EpisodeFramesError(told(error))] * steps
 
     def _column(self, example: Example, leaf: Leaf) -> Any:
-        if leaf.spec.name in self._cameras and leaf.spec.dtype == "object":
-            return list(stored_values(example, leaf))
-        return steps_column(example, leaf)
+        """The values of a feature; of a camera that has none, the reason.
+
+        A table of another camera may be made later, and must have the same episodes.
+        """
+        if leaf.spec.name not in self._cameras:
+            return steps_column(example, leaf)
+        try:
+            if leaf.spec.dtype == "object":
+                return list(stored_values(example, leaf))
+            return steps_column(example, leaf)
+        except EpisodeError as error:
+            return EpisodeFramesError(str(error))
+
+
+def _values(name: str, column: Any, length: int) -> Any:
+    """T values; where a camera has none, or another number, T times the reason."""
+    if not isinstance(column, EpisodeFramesError) and len(column) != length:
+        column = EpisodeFramesError(
+            f"feature {name!r}: expected one frame per step, got {len(column)} for {length} steps; "
+            "which belongs to which step cannot be told"
+        )
+    return [column] * length if isinstance(column, EpisodeFramesError) else column
 
 
 def steps_column(example: Example, leaf: Leaf) -> Any:

@@ -7,7 +7,7 @@ batch, small enough that the threads of a pool share even the first one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from relabel.camera_frames import frame_of, is_one_colour, newest
 from relabel.frames import Frame
 from relabel.profile import Profile
+from relabel.reasons import told
 from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
 from schemas.errors import FrameError
@@ -84,20 +85,54 @@ def prepare(
         profile: told where the time goes.
     """
     with profile.stage("decode"):
-        pictures = [newest(value, form) for value in values]
+        pictures = [_picture(value, form) for value in values]
         keys = [_key(picture) for picture in pictures]
         decoded = {k: _decode(p) for k, p in dict(zip(keys, pictures, strict=True)).items()}
         frames = {k: frame for k, frame in decoded.items() if not isinstance(frame, FrameError)}
         blank = {key for key, frame in frames.items() if is_one_colour(frame)}
-    places = {key: place for place, key in enumerate(frames)}
-    found = [decoded[key] for key in keys]
     with profile.stage("resize"):
+        prepared, refused = _prepared(frames, encoder)
+        decoded |= refused
+        places = {key: n for n, key in enumerate(key for key in frames if key not in refused)}
+        found = [decoded[key] for key in keys]
         return Prepared(
             {row: error for row, error in enumerate(found) if isinstance(error, FrameError)},
             np.array([places.get(key, -1) for key in keys], np.int64),
-            np.array([key in blank for key in keys], np.bool_),
-            encoder.prepare(list(frames.values())) if frames else None,
+            np.array([key in blank and key in places for key in keys], np.bool_),
+            prepared,
         )
+
+
+def _prepared(
+    frames: Mapping[Any, Frame], encoder: ImageEncoder
+) -> tuple[Any, dict[Any, FrameError]]:
+    """Frames resized together, and those that cannot be, with the reason."""
+    refused: dict[Any, FrameError] = {}
+    if not frames:
+        return None, refused
+    try:
+        return encoder.prepare(list(frames.values())), refused
+    except FrameError:  # of which frame it does not say
+        for key, frame in frames.items():
+            try:
+                encoder.prepare([frame])
+            except FrameError as error:
+                refused[key] = error
+    fit = [frame for key, frame in frames.items() if key not in refused]
+    return (encoder.prepare(fit) if fit else None), refused
+
+
+def _picture(value: Any, form: CameraForm) -> Any:
+    """What is embedded of a step's value, or why there is nothing."""
+    try:
+        picture = newest(value, form)
+    except Exception as error:  # no value of this form
+        return FrameError(f"image: no {form.value} as its features promise: {told(error)}")
+    if isinstance(picture, (bytes, np.ndarray, FrameError)):
+        return picture
+    return FrameError(
+        f"image: expected a file's bytes or a tensor, got a value of {type(picture).__name__}"
+    )
 
 
 def _key(picture: Any) -> Any:
@@ -111,6 +146,8 @@ def _decode(picture: Any) -> Frame | FrameError:
         return frame_of(picture)
     except FrameError as error:
         return error
+    except Exception as error:  # of one image: no other is lost with it
+        return FrameError(f"image: cannot be decoded: {told(error)}")
 
 
 def joined_errors(parts: Sequence[Prepared]) -> dict[int, FrameError]:

@@ -6,6 +6,7 @@ and would lose every later episode without naming it.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import IO, Final
@@ -14,6 +15,7 @@ import google_crc32c
 from etils import epath
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
+from relabel.reasons import told
 from schemas.errors import EpisodeError, SourceError
 
 Record = bytes | EpisodeError
@@ -51,26 +53,33 @@ def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator
 
 
 def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
+    size = int(epath.Path(path).stat().length)
     with epath.Path(path).open("rb") as stream:
         for index in range(stop):
             try:
                 if index < start:
-                    _skip(stream)
+                    _skip(stream, size)
                     continue
-                data, intact = _next(stream)
-            except EpisodeError as error:
+                data, intact = _next(stream, size)
+            except (EpisodeError, OSError, MemoryError) as error:
                 # Without a trustworthy length the next record cannot be found.
-                lost = EpisodeError(f"{error} at record {index}; nothing after it can be read")
-                yield from [lost] * (stop - max(index, start))
+                lost = EpisodeError(
+                    f"{told(error)} at record {index}; nothing after it can be read"
+                )
+                yield from itertools.repeat(lost, stop - max(index, start))
                 return
             yield data if intact else EpisodeError(f"checksum of record {index} is wrong")
 
 
-def read_length(stream: IO[bytes]) -> int:
+def read_length(stream: IO[bytes], size: int) -> int:
     """Length of the next record's data; the stream is at the data then.
 
+    Args:
+        stream: at the beginning of a record.
+        size: of the file, in bytes.
+
     Raises:
-        EpisodeError: the file ends, or the length is damaged.
+        EpisodeError: the file ends within the record, or the length is damaged.
     """
     header = stream.read(LENGTH.size)
     if len(header) < LENGTH.size:
@@ -78,18 +87,21 @@ def read_length(stream: IO[bytes]) -> int:
     length, crc = LENGTH.unpack(header)
     if masked_crc(header[:8]) != crc:
         raise EpisodeError("the checksum of a record's length is wrong")
+    end = stream.tell() + int(length) + CRC.size
+    if end > size:  # also of a length that no memory could hold
+        raise EpisodeError(f"the file ends {end - size} bytes early")
     return int(length)
 
 
-def _skip(stream: IO[bytes]) -> None:
-    stream.seek(read_length(stream) + CRC.size, 1)
+def _skip(stream: IO[bytes], size: int) -> None:
+    stream.seek(read_length(stream, size) + CRC.size, 1)
 
 
-def _next(stream: IO[bytes]) -> tuple[bytes, bool]:
-    length = read_length(stream)
+def _next(stream: IO[bytes], size: int) -> tuple[bytes, bool]:
+    length = read_length(stream, size)
     data, crc = stream.read(length), stream.read(CRC.size)  # apart: an episode is not copied
     missing = length + CRC.size - len(data) - len(crc)
-    if missing:
+    if missing:  # it has become shorter since
         raise EpisodeError(f"the file ends {missing} bytes early")
     return data, masked_crc(data) == CRC.unpack(crc)[0]
 
@@ -106,8 +118,9 @@ def _read_array_record(path: str, start: int, stop: int) -> Iterator[Record]:
     try:
         reader = ArrayRecordReader(path)
         available = reader.num_records()
-    except RuntimeError as error:
-        yield from [EpisodeError(f"the shard cannot be opened: {error}")] * (stop - start)
+    except Exception as error:  # whatever the library makes of a damaged file
+        lost = EpisodeError(f"the shard cannot be opened: {told(error)}")
+        yield from itertools.repeat(lost, stop - start)
         return
     for block in range(start, stop, _ARRAY_RECORD_BLOCK):
         yield from _array_record_block(
@@ -119,14 +132,14 @@ def _array_record_block(reader: object, available: int, start: int, stop: int) -
     read = reader.read  # type: ignore[attr-defined]
     try:
         yield from read(list(range(start, min(stop, available))))
-    except RuntimeError:
+    except Exception:  # likewise; one by one, since one record spoils its block
         for index in range(start, min(stop, available)):
             try:
                 yield from read([index])
-            except RuntimeError as error:
-                yield EpisodeError(f"record {index} cannot be read: {error}")
+            except Exception as error:
+                yield EpisodeError(f"record {index} cannot be read: {told(error)}")
     # A file whose index is cut off opens like one without records.
     missing = EpisodeError(
         f"the shard ends after {available} records; it was cut off or is no ArrayRecord file"
     )
-    yield from [missing] * (stop - max(start, available) if stop > available else 0)
+    yield from itertools.repeat(missing, max(0, stop - max(start, available)))

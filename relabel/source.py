@@ -23,6 +23,7 @@ from relabel.flags import episode_bounds
 from relabel.forms import settle
 from relabel.notes import LanguageReport, language_reports, source_notes
 from relabel.opening import FEATURES_FILE, Opened, open_dataset
+from relabel.reasons import told
 from relabel.records import read_records
 from relabel.survey import survey_shard
 from relabel.videos import check_library, with_videos
@@ -246,8 +247,8 @@ class Source:
     ) -> Iterator[Episode | DeadLetter]:
         try:
             yield from _episodes(parser, record_id, record, self.keep_merged)
-        except EpisodeError as error:
-            yield DeadLetter(record_id, f"{epath.Path(path).name}: {error}")
+        except Exception as error:  # of one record: no other is lost with it
+            yield DeadLetter(record_id, f"{epath.Path(path).name}: {told(error)}")
 
     def detect_last_step(self) -> tuple[LastStep, str]:
         """What the last step of an episode means here, and what makes us think so.

@@ -21,6 +21,7 @@ from typing import IO, Final
 from etils import epath
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
+from relabel.reasons import told
 from relabel.records import CRC, read_length
 from schemas.errors import EpisodeError, SourceError
 
@@ -95,10 +96,7 @@ def _survey_tfrecord(path: str) -> ShardSurvey:
 
 def _walk(stream: IO[bytes], size: int) -> bytes:
     """Steps over one record; its length and the CRC of its data, as they are stored."""
-    length = read_length(stream)
-    end = stream.tell() + length + CRC.size
-    if end > size:
-        raise EpisodeError(f"the file ends {end - size} bytes early")
+    length = read_length(stream, size)
     stream.seek(length, 1)
     return length.to_bytes(8, "little") + stream.read(CRC.size)
 
@@ -111,7 +109,7 @@ def _survey_array_record(path: str) -> ShardSurvey:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:_DIGEST_DIGITS]
     try:
         records = int(ArrayRecordReader(path).num_records())
-    except RuntimeError as error:
-        fault = f"the shard cannot be opened: {error}"
+    except Exception as error:  # whatever the library makes of a damaged file
+        fault = f"the shard cannot be opened: {told(error)}"
         return ShardSurvey(records=0, size=size, fault=fault, file_digest=digest)
     return ShardSurvey(records=records, size=size, file_digest=digest)
