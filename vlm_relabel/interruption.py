@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from typing import Any, Final
 
@@ -43,11 +44,17 @@ def message(words: list[str]) -> str:
 def _leave(number: int, frame: Any) -> None:
     words = sys.argv[1:]
     told = message(words)
+    threading.excepthook = _unheard  # of Beam's threads, which lose their workers
+    _end_workers()
+    # Last of all, so that a progress bar is not drawn again below it.
     if "--json" in words:
         _write(1, json.dumps({"error": "Interrupted", "message": told}) + "\n")
     _write(2, (_SHOW_CURSOR if os.isatty(2) else "") + told + "\n")
-    _end_workers()
     os._exit(EXIT_CODE)
+
+
+def _unheard(problem: threading.ExceptHookArgs) -> None:
+    """Says nothing of what ends a thread."""
 
 
 def _write(descriptor: int, text: str) -> None:

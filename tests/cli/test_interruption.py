@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -22,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 RESUMES = "interrupted; the same command resumes where it stopped\n"
 
 
-def _start(*line: str) -> subprocess.Popen[str]:
+def _start(*line: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """A process group of its own, as a shell makes for a command."""
     return subprocess.Popen(
         [sys.executable, *line],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
@@ -40,12 +41,13 @@ def _interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, error
 
 
-def _waiting(words: list[str], work: str) -> subprocess.Popen[str]:
+def _waiting(words: list[str], work: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """A command that is at work, and says so."""
     process = _start(
         "-c",
         "import sys, threading, time, subprocess\nfrom vlm_relabel import interruption\n"
         f"sys.argv = ['vlm-relabel', *{words!r}]\ninterruption.listen()\n{work}",
+        stderr=stderr,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "at work\n"
@@ -81,6 +83,23 @@ def test_worker_processes_end_too() -> None:
     assert _interrupt(process) == (130, "", RESUMES)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_a_terminal_gets_its_cursor_back() -> None:
+    """A progress bar hides it, and is drawn by a thread."""
+    bar = (
+        "from vlm_relabel import console\nfrom rich.console import Console\n"
+        "console.ERR = Console(stderr=True, force_terminal=True)\n"
+        "with console.progress(False):\n    print('at work', flush=True)\n    time.sleep(60)"
+    )
+    terminal, own = pty.openpty()
+    process = _waiting(["relabel"], bar, stderr=own)
+    os.close(own)
+    assert _interrupt(process)[0] == 130
+    told = os.read(terminal, 1 << 16).decode().replace("\r\n", "\n")
+    os.close(terminal)
+    assert told.count("\x1b[?25l") == 1, "no bar was drawn"
+    assert told.endswith("\r\x1b[K\x1b[?25h" + RESUMES)
 
 
 def test_machines_are_told_too() -> None:
