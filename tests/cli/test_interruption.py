@@ -88,9 +88,9 @@ def test_worker_processes_end_too() -> None:
 def test_a_terminal_gets_its_cursor_back() -> None:
     """A progress bar hides it, and is drawn by a thread."""
     bar = (
-        "from vlm_relabel import console\nfrom rich.console import Console\n"
+        "import os\nfrom rich.console import Console\nfrom vlm_relabel import console\n"
         "console.ERR = Console(stderr=True, force_terminal=True)\n"
-        "with console.progress(False):\n    print('at work', flush=True)\n    time.sleep(60)"
+        "with console.progress(False):\n    os.write(1, b'at work\\n')\n    time.sleep(60)"
     )
     terminal, own = pty.openpty()
     process = _waiting(["relabel"], bar, stderr=own)
