@@ -107,6 +107,13 @@ def _sides(spec: FieldSpec) -> dict[CameraForm, tuple[int, int]]:
 
 def judge(spec: FieldSpec) -> Judgement:
     """What the type of a feature of a step says of it."""
+    judgement = _judge_type(spec)
+    if judgement.form is not None and judgement.objection is None and _is_called_depth(spec.name):
+        return Judgement(judgement.form, "its name says depth; name it if it shows colours")
+    return judgement
+
+
+def _judge_type(spec: FieldSpec) -> Judgement:
     if spec.kind == "image":
         if spec.dtype == "uint8":
             return Judgement(CameraForm.IMAGE)
@@ -115,7 +122,7 @@ def judge(spec: FieldSpec) -> Judgement:
         return Judgement(None, "it holds text", listed=False)
     if spec.dtype == "object":
         if spec.shape:
-            return Judgement(None, "it holds several strings", listed=False)
+            return Judgement(None, "it holds a list of strings; a frame is one file per step")
         return Judgement(CameraForm.ENCODED, listed=False)
     return _judge_tensor(spec)
 

@@ -49,6 +49,11 @@ class CameraReport(_Model):
         """Whether none of its frames shows anything."""
         return 0 < self.frames == self.one_colour
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether none of its frames can be decoded."""
+        return self.frames > 0 and not self.sizes
+
 
 class RangeReport(FieldSpec):
     """A column, and which values it has in the sampled episodes."""

@@ -34,6 +34,7 @@ class Leaf:
     decode: Callable[[Any], Any] | None  # of one stored value, where it is not the value itself
     declared_text: bool = False  # a `Text`; a string tensor may hold any bytes
     frames: CameraForm | None = None  # of an episode: how it holds one frame per step
+    words: bool = True  # of a text: sampled values are what people say, not paths or identifiers
 
     @property
     def key(self) -> str:
@@ -62,26 +63,28 @@ class Features:
 
     @property
     def text_fields(self) -> tuple[str, ...]:
-        """Names of all texts, those that sound like an instruction first, of steps before episodes.
+        """Names of all texts, those that sound like an instruction first.
 
-        A text of the episode is named as its column of the episodes table is.
+        Of these, words before paths and identifiers, and steps before episodes. A text of the
+        episode is named as its column of the episodes table is.
         """
         texts = [leaf for leaf in (*self.steps, *self.metadata) if leaf.spec.kind == "text"]
-        ranked = sorted(
-            texts, key=lambda leaf: (language_rank(column_name(leaf)), not leaf.in_steps)
-        )
-        return tuple(map(column_name, ranked))
+
+        def place(leaf: Leaf) -> tuple[int, bool, bool]:
+            return language_rank(column_name(leaf)), not leaf.words, not leaf.in_steps
+
+        return tuple(map(column_name, sorted(texts, key=place)))
 
     @property
     def language_fields(self) -> tuple[str, ...]:
         """Those of `text_fields` that may say what an episode was told to do.
 
-        By their names; where no name sounds like it, all texts of steps. Texts of an episode
-        with other names are paths and dates.
+        By their names; where no name sounds like it, all texts of steps that are words. Texts of
+        an episode with other names are paths and dates.
         """
         likely = tuple(name for name in self.text_fields if language_rank(name) < 2)
-        others = tuple(leaf.spec.name for leaf in self.steps if leaf.spec.kind == "text")
-        return likely or others
+        texts = [leaf for leaf in self.steps if leaf.spec.kind == "text"]
+        return likely or tuple(leaf.spec.name for leaf in texts if leaf.words)
 
 
 def column_name(leaf: Leaf) -> str:
@@ -227,7 +230,14 @@ class _Flattening:
             )
         plain = _tensor_decoder(feature, info)
         spec = FieldSpec(name=_name(path), kind="tensor", dtype="bool")
-        decode = decode_flag if plain is None else lambda value: decode_flag(plain(value))
+
+        def decode(value: Any) -> bool:
+            try:
+                return decode_flag(value if plain is None else plain(value))
+            except ValueError as error:
+                cure = f"`--exclude {path[1]}` reads all records without it"
+                raise ValueError(f"{error}; {cure}") from error
+
         return Leaf(spec, path, self._stored(path), decode)
 
     def _leaf_of(self, feature: Any, path: Path) -> Leaf | str:
@@ -254,6 +264,8 @@ class _Flattening:
         )
         if spec.problem:
             return spec.problem
+        if path[0] == fields.STEPS and None in _shape_in_lists(self._stored(path)):
+            return f"{what} of open length: its records do not say where a step's values end"
         decode = _text_decoder(spec) if text else _tensor_decoder(feature, info)
         inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
         return Leaf(spec, path, self._stored(path), decode, isinstance(inner, tfds.features.Text))
@@ -263,6 +275,11 @@ class _Flattening:
         for key in path:
             tree = tree[key]
         return tree
+
+
+def _shape_in_lists(stored: Any) -> tuple[int | None, ...]:
+    """The stored shape behind the lengths of lists, which alone a record tells."""
+    return tuple(stored.shape[max(1, stored.sequence_rank) :])
 
 
 def _article(noun: str) -> str:

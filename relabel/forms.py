@@ -14,7 +14,7 @@ import numpy as np
 from relabel.examples import Example, stored_values
 from relabel.features import Features, Leaf
 from relabel.frames import FORMATS, file_format
-from relabel.texts import are_codes, are_texts, decode_codes
+from relabel.texts import are_codes, are_texts, are_words, decode_codes
 from relabel.videos import is_video_file
 from schemas.enums import CameraForm
 from schemas.errors import EpisodeError
@@ -120,4 +120,13 @@ def video_file(leaf: Leaf, values: Sequence[Any]) -> Leaf:
     return replace(leaf, spec=spec, decode=None, frames=CameraForm.VIDEO)
 
 
-FORMS: Final[tuple[Form, ...]] = (video_file, encoded_frames, text_or_bytes, codes)
+def words_or_names(leaf: Leaf, values: Sequence[Any]) -> Leaf:
+    """Texts that are paths or identifiers are no instructions."""
+    if leaf.spec.kind != "text" or leaf.decode is None:
+        return leaf
+    told = [leaf.decode(value) for value in values]
+    texts = [text for own in told for text in (own if isinstance(own, list) else [own])]
+    return replace(leaf, words=are_words(text for text in texts if text))
+
+
+FORMS: Final[tuple[Form, ...]] = (video_file, encoded_frames, text_or_bytes, codes, words_or_names)

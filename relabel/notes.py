@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -31,6 +31,7 @@ class LanguageReport(BaseModel):
     examples: tuple[str, ...]  # distinct ones, cut to 80 characters
     values: int  # looked at
     empty: int  # of these, without any text
+    silent: int  # episodes looked at that have none at all
     unreadable: int  # of these, not UTF-8
     fills_language: bool  # whether it may fill `language` of the episodes table
 
@@ -45,7 +46,8 @@ def language_reports(features: Features, episodes: Sequence[Episode]) -> tuple[L
 
 
 def _language_report(leaf: Leaf, episodes: Sequence[Episode], fills: bool) -> LanguageReport:
-    values = [texts for episode in episodes for texts in episode.texts(column_name(leaf))]
+    by_episode = [list(episode.texts(column_name(leaf))) for episode in episodes]
+    values = [texts for own in by_episode for texts in own]
     known = [text for texts in values for text in texts if text and text.strip()]
     form: Literal["text", "phrasings", "codes"] = "phrasings" if leaf.spec.shape else "text"
     return LanguageReport(
@@ -55,9 +57,14 @@ def _language_report(leaf: Leaf, episodes: Sequence[Episode], fills: bool) -> La
         examples=tuple(_short(text) for text in list(dict.fromkeys(known))[:_EXAMPLES]),
         values=len(values),
         empty=sum(not any(t is None or t.strip() for t in texts) for texts in values),
+        silent=sum(not any(map(_says, own)) for own in by_episode),
         unreadable=sum(None in texts for texts in values),
         fills_language=fills,
     )
+
+
+def _says(texts: Iterable[str | None]) -> bool:
+    return any(text and text.strip() for text in texts)
 
 
 def _short(text: str) -> str:
@@ -143,6 +150,10 @@ def _is_merged(episode: Episode) -> bool:
     return len(episode_bounds(episode.steps, episode.length)) > 1
 
 
+_WITHOUT: Final = {
+    fields.IS_LAST: "every record counts as whole, however it ended",
+    fields.IS_TERMINAL: "no episode counts as terminated",
+}
 _KINDS: Final[Mapping[str, Callable[[Episode], bool]]] = {
     "unmarked": _is_unmarked,
     "part": lambda episode: episode.is_part,
@@ -192,18 +203,23 @@ def source_notes(features: Features, sample: Sequence[Episode | DeadLetter]) -> 
     ]
 
 
-def flag_notes(columns: Container[str]) -> list[str]:
+def flag_notes(columns: Collection[str]) -> list[str]:
     """What follows from flags that a source does not have.
 
     Args:
         columns: names of its step features.
     """
-    notes = []
-    if fields.IS_LAST not in columns:
-        notes.append("there is no is_last: every record counts as whole, however it ended")
-    if fields.IS_TERMINAL not in columns:
-        notes.append("there is no is_terminal: no episode counts as terminated")
-    return notes
+    return [
+        f"there is no {flag}: {what}{_elsewhere(flag, columns)}"
+        for flag, what in _WITHOUT.items()
+        if flag not in columns
+    ]
+
+
+def _elsewhere(flag: str, columns: Collection[str]) -> str:
+    """That another feature is called so, and is none."""
+    found = sorted(name for name in columns if name.endswith(f".{flag}"))
+    return f"; {', '.join(found)} is no flag there, but a column as others are" if found else ""
 
 
 def _unreadable(sample: Sequence[Episode | DeadLetter]) -> Iterable[str]:

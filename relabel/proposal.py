@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from relabel.content import Content
+from relabel.content import CameraReport, Content
 from relabel.goal_files import FIELD_PREFIX
 from relabel.notes import LanguageReport
 from relabel.source import Source
@@ -47,13 +47,14 @@ def propose(
         return Proposal(error=_nothing_read(split, content))
     opened = ("--source", directory, "--split", split, *how)
     store = ("--store", f"{source.spec.name}.store")
-    if not content.cameras:
+    cameras = [camera for camera in content.cameras if not camera.is_broken]
+    if not cameras:
         words = ("vlm-relabel", "embed", "--no-frames", *opened, *store)
-        return Proposal(shlex.join(words), (_without_camera(source),))
+        return Proposal(shlex.join(words), (_without_camera(source, content),))
     goals, advice = _goals(languages)
     words = (
         *("vlm-relabel", "relabel", *opened),
-        *("--camera", _best(content), "--encoder", _ENCODER, *goals, *store),
+        *("--camera", _best(cameras), "--encoder", _ENCODER, *goals, *store),
     )
     return Proposal(shlex.join(words), advice)
 
@@ -67,7 +68,10 @@ def _nothing_read(split: str, content: Content) -> str:
     )
 
 
-def _without_camera(source: Source) -> str:
+def _without_camera(source: Source, content: Content) -> str:
+    if content.cameras:
+        names = ", ".join(camera.name for camera in content.cameras)
+        return f"no sampled frame of {names} can be decoded: go on without frames:"
     named = [f"{name.replace('.', '/')}: {why}" for name, why in source.found.refused.items()]
     if named:
         return (
@@ -77,15 +81,24 @@ def _without_camera(source: Source) -> str:
     return "the source has no frames: go on without, with the rewards that it has of its own:"
 
 
-def _best(content: Content) -> str:
+def _best(cameras: Sequence[CameraReport]) -> str:
     """The first camera that shows something, if any does."""
-    lit = [own for own in content.cameras if not (own.is_dark or own.problem)]
-    return (lit or list(content.cameras))[0].name
+    lit = [own for own in cameras if not (own.is_dark or own.problem)]
+    return (lit or list(cameras))[0].name
 
 
 def _goals(languages: Sequence[LanguageReport]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The words for the goals, and what to say of them."""
-    told = [own.name for own in languages if own.fills_language and own.examples]
-    if told:
-        return ("--goals", f"{FIELD_PREFIX}{told[0]}"), ()
-    return _TEXTS, ("no instruction was found: put the goals of your own tasks in place of these",)
+    told = [own for own in languages if own.fills_language and own.examples]
+    if not told:
+        advice = "no instruction was found: put the goals of your own tasks in place of these"
+        return _TEXTS, (advice,)
+    first = told[0]
+    others = [own for own in told[1:] if _stem(own.name) == _stem(first.name)]
+    names = ",".join(own.name for own in (first, *(others if first.silent else ())))
+    return ("--goals", f"{FIELD_PREFIX}{names}"), ()
+
+
+def _stem(name: str) -> str:
+    """A name without the number behind it: `instruction_2` is another `instruction`."""
+    return name.rstrip("0123456789").rstrip("_")

@@ -87,7 +87,7 @@ class Odd:
         return {"steps": steps, **({"episode_metadata": metadata} if metadata else {})}
 
 
-def vector(dtype: Any, *shape: int) -> Any:
+def vector(dtype: Any, *shape: int | None) -> Any:
     return kinds.Tensor(shape=shape, dtype=dtype)
 
 
@@ -158,9 +158,9 @@ FORMS: Mapping[str, Odd] = {
     "list of texts of a fixed length": said(
         kinds.Sequence(kinds.Text(), length=2), lambda e, t: [OPEN, PULL], **PHRASINGS
     ),
-    "integers, codes of UTF-8, padded with zeros": said(
+    "integers, codes of UTF-8, padded with zeros or negatives": said(
         vector(np.int32, 64),
-        lambda e, t: codes("öffne die Schublade", 64),
+        lambda e, t: codes("öffne die Schublade", 64) - (np.arange(64) > 32),
         columns={"instruction": ["öffne die Schublade"] * 5},
         language=["öffne die Schublade"] * 2,
         goals=[("öffne die Schublade",)],
@@ -198,6 +198,16 @@ FORMS: Mapping[str, Odd] = {
         metadata={"episode_metadata.file": ["/raw/0", "/raw/1"]},
         language=[OPEN, PULL],
         mine="episode_metadata.instruction",
+        goals=[(OPEN,), (PULL,)],
+    ),
+    "texts of paths or identifiers (`/data/7.h5`, `T0012`)": Odd(
+        {
+            "file": (kinds.Text(), lambda e, t: f"/data/{e}.h5"),
+            "sentence": (kinds.Text(), lambda e, t: (OPEN, PULL)[e]),
+        },
+        columns={"file": ["/data/0.h5"] * 3 + ["/data/1.h5"] * 2},
+        language=[OPEN, PULL],
+        mine="sentence",
         goals=[(OPEN,), (PULL,)],
     ),
     "text at some steps only": said(
@@ -284,6 +294,11 @@ FORMS: Mapping[str, Odd] = {
         lambda e, t: t == 0,
         columns={"is_terminal": [True, False, False, True, False]},
     ),
+    "flag below `observation`": Odd(
+        {"observation": ({"is_terminal": np.bool_}, lambda e, t: {"is_terminal": ends(e, t)})},
+        without=("is_terminal",),
+        columns={"observation.is_terminal": TERMINAL["is_terminal"]},
+    ),
     "several episodes in a record": Odd(
         MERGED,
         columns={"is_first": [True, False, True, True, False], "action": [[1, t] for t in STEPS]},
@@ -298,6 +313,9 @@ FORMS: Mapping[str, Odd] = {
     ),
     "list of images, open length": left_out(kinds.Sequence(kinds.Image(shape=(4, 4, 3))), [IMAGE]),
     "list of lists": left_out(kinds.Sequence(kinds.Sequence(np.int64)), [[1], [2, 3]]),
+    "tensor of an open length at a step": left_out(
+        vector(np.float32, None, 3), np.ones((2, 3), np.float32)
+    ),
     "sound": left_out(kinds.Audio(), np.zeros(4, np.int64)),
     "nested dataset": left_out(kinds.Dataset({"k": np.int64}), [{"k": 1}]),
     "feature excluded by `--exclude`": Odd(

@@ -67,6 +67,10 @@ FORMS: dict[str, tuple[Odd, np.ndarray | None]] = {
     "uint8 smaller than 16 × 16": (of(tensor(SMALL)), SMALL),
     "uint8 (3, H, W)": (of(tensor(np.moveaxis(FRAME, 2, 0).copy())), FRAME),
     "uint8 (H, W, 9)": (of(tensor(np.stack([255 - GREY] * 8 + [GREY], -1))), GREY_FRAME),
+    "`Image` of 8 bits, called depth": (
+        of((kinds.Image(shape=(H, W, 3)), FRAME), "my_depth"),
+        FRAME,
+    ),
     "`Image` of 16 bits": (
         of((kinds.Image(shape=(H, W, 1), dtype=np.uint16), np.zeros((H, W, 1), np.uint16))),
         None,

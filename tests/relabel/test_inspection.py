@@ -135,6 +135,51 @@ def test_a_camera_that_shows_something_is_proposed_first(tmp_path: Path) -> None
     assert options(report.next_command)["--camera"] == "lit"
 
 
+def test_a_camera_without_any_frame_that_decodes_is_not_proposed(tmp_path: Path) -> None:
+    kind = kinds.Tensor(shape=(16, 640, 3), dtype=np.uint8)  # too wide
+    value = {"action": 1.0, "strip": np.zeros((16, 640, 3), np.uint8)}
+    report = bare(tmp_path / "strip", {"action": np.float32, "strip": kind}, [value])
+    assert "--no-frames" in shlex.split(str(report.next_command))
+    assert report.advice == ("no sampled frame of strip can be decoded: go on without frames:",)
+    lit = {"image": kinds.Image(shape=(4, 4, 3)), "strip": kind}
+    black = {"image": np.zeros((4, 4, 3), np.uint8), "strip": value["strip"]}
+    report = bare(tmp_path / "both", lit, [black])
+    assert options(report.next_command)["--camera"] == "image"
+
+
+def test_numbered_instructions_are_proposed_together_where_the_first_is_silent(
+    tmp_path: Path,
+) -> None:
+    said = [{"task": "lift it", "task_2": "raise it", "task_3": "up", "task_type": "lift"}]
+    silent = {"task": "", "task_2": "push it", "task_3": "", "task_type": "push"}
+    image = {"image": np.zeros((4, 4, 3), np.uint8)}
+    step = {**dict.fromkeys(silent, kinds.Text()), "image": kinds.Image(shape=(4, 4, 3))}
+    features = kinds.FeaturesDict({"steps": kinds.Dataset(step)})
+    for name, values in (("all", said), ("some", [*said, silent])):
+        items = [{"steps": [{**value, **image}]} for value in values]
+        write_rlds(tmp_path / name, features, items, shard_lengths=[len(items)])
+    proposed = [
+        options(inspect_source(str(tmp_path / name)).next_command)["--goals"]
+        for name in ("all", "some")
+    ]
+    assert proposed == ["field:task", "field:task,task_2,task_3"]
+
+
+def test_paths_are_not_proposed_as_goals(tmp_path: Path) -> None:
+    image = kinds.Image(shape=(4, 4, 3))
+    step = {"file_path": kinds.Text(), "image": image}
+    value = {"file_path": "/data/7.h5", "image": np.zeros((4, 4, 3), np.uint8)}
+    report = bare(tmp_path / "paths", step, [value])
+    assert report.language_fields == report.instructions == ()
+    assert [text.name for text in report.language] == ["file_path"]
+    assert "goals of your own tasks" in report.advice[0]
+    report = bare(
+        tmp_path / "both", {**step, "sentence": kinds.Text()}, [{**value, "sentence": "lift it"}]
+    )
+    assert report.language_fields == ("sentence",)
+    assert options(report.next_command)["--goals"] == "field:sentence"
+
+
 def test_frames_that_do_not_decode_are_told(tmp_path: Path) -> None:
     items = small.episodes((2, 1))
     items[0]["steps"][0]["observation"]["front"] = b"no image"
