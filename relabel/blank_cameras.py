@@ -88,7 +88,9 @@ def blank_notes(store: Store, table: EmbeddingManifest) -> list[str]:
 
 
 def _episodes(content: pa.Table) -> Iterator[tuple[Array, Array]]:
-    """Which frames of each episode are of one colour, and which are missing."""
+    """Which frames of each episode that has any are of one colour, and which are missing."""
+    if not content.num_rows:
+        return
     column = content.column(fields.BLANK).combine_chunks()
     missing = column.is_null().to_numpy(zero_copy_only=False)
     blank = column.fill_null(False).to_numpy(zero_copy_only=False)

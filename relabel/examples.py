@@ -6,6 +6,7 @@ say which one is missing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -49,14 +50,21 @@ def stored_values(example: Example, leaf: Leaf) -> Any:
     """
     name = leaf.spec.name
     if leaf.key not in example and f"{leaf.key}/ragged_flat_values" not in example:
-        raise EpisodeError(
-            f"feature {name!r} is missing from the record, though features.json has it; "
-            f"`--exclude {name}` reads all records without it"
-        )
+        problem = "is missing from the record, though features.json has it"
+        raise EpisodeError(f"feature {name!r} {problem}; {_cure(name)}")
     try:
         return _stored(example, leaf)
     except Exception as error:  # NumPy and TFDS raise their own kinds
-        raise EpisodeError(f"feature {name!r}: {told(error)}") from error
+        raise _unreadable(leaf, error) from error
+
+
+def _unreadable(leaf: Leaf, error: Exception) -> EpisodeError:
+    name = leaf.spec.name
+    return EpisodeError(f"feature {name!r}: {told(error)}; {_cure(name)}")
+
+
+def _cure(name: str) -> str:
+    return f"`--exclude {name}` reads all records without it"
 
 
 def _stored(example: Example, leaf: Leaf) -> Any:
@@ -198,7 +206,7 @@ def steps_column(example: Example, leaf: Leaf) -> Any:
         array: Array = np.asarray(values, np.dtype(leaf.spec.dtype))
         return array.reshape(len(array), *cast(tuple[int, ...], leaf.spec.shape))
     except Exception as error:  # as above
-        raise EpisodeError(f"feature {leaf.spec.name!r}: {told(error)}") from error
+        raise _unreadable(leaf, error) from error
 
 
 def _metadata_value(example: Example, leaf: Leaf) -> Any:
@@ -209,10 +217,17 @@ def _metadata_value(example: Example, leaf: Leaf) -> Any:
         if leaf.spec.kind == "tensor" and leaf.spec.shape:
             return np.ravel(value).tolist()
     except Exception as error:  # as above
-        raise EpisodeError(f"feature {leaf.spec.name!r}: {told(error)}") from error
+        raise _unreadable(leaf, error) from error
     return value
 
 
 def _check_lengths(lengths: Mapping[str, int]) -> None:
-    if len(set(lengths.values())) > 1:
-        raise EpisodeError(f"its features disagree on the number of steps: {dict(lengths)}")
+    if len(set(lengths.values())) <= 1:
+        return
+    ((common, _),) = Counter(lengths.values()).most_common(1)
+    odd = {name: length for name, length in lengths.items() if length != common}
+    told_of = ", ".join(f"{name!r} has {length}" for name, length in odd.items())
+    raise EpisodeError(
+        f"its features disagree on the number of steps: {told_of}, the others {common}; "
+        f"{_cure(next(iter(odd)))}"
+    )

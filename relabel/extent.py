@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 from relabel.opening import INFO_FILE, Opened, Shard
 from relabel.records import MISSING
@@ -83,6 +84,11 @@ class Extent:
         Raises:
             SourceError: names the files.
         """
+        if text := self.missing():
+            raise SourceError(text)
+
+    def missing(self) -> str | None:
+        """Which shard files of the part are not there, and what to do; None: all are."""
         touched = {(run.split, run.shard) for run in self.part}
         paths = [
             s.shard.path
@@ -91,9 +97,9 @@ class Extent:
             and (s.shard.told is None or (s.shard.split, s.shard.index) in touched)
         ]
         if not paths:
-            return
+            return None
         beside = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
-        raise SourceError(f"{paths[0]}{beside}: {MISSING}{self._hint()}")
+        return f"{paths[0]}{beside}: {MISSING}{_others(paths[0])}{self._hint()}"
 
     def _hint(self) -> str:
         """How to read what is there, if that is the beginning of one split."""
@@ -120,6 +126,17 @@ class Extent:
             *_note(broken, "damaged; what lies behind the damage cannot be found or counted"),
             *_note(missing, "the file is missing; episodes of it cannot be read"),
         ]
+
+
+def _others(path: str) -> str:
+    """Shards beside a missing one that are of another number of shards, if there are any."""
+    wanted = epath.Path(path)
+    stem, _, count = wanted.name.rpartition("-of-")
+    names = [file.name for file in wanted.parent.glob(f"{stem.rpartition('-')[0]}-*-of-*")]
+    others = sorted(name for name in names if name.rpartition("-of-")[2] != count)
+    if not others:
+        return ""
+    return f", or {INFO_FILE} is of another version: its shardLengths do not go with {others[0]}"
 
 
 def _note(shards: Sequence[SurveyedShard], text: str) -> Iterator[str]:

@@ -230,14 +230,7 @@ class _Flattening:
             )
         plain = _tensor_decoder(feature, info)
         spec = FieldSpec(name=_name(path), kind="tensor", dtype="bool")
-
-        def decode(value: Any) -> bool:
-            try:
-                return decode_flag(value if plain is None else plain(value))
-            except ValueError as error:
-                cure = f"`--exclude {path[1]}` reads all records without it"
-                raise ValueError(f"{error}; {cure}") from error
-
+        decode = decode_flag if plain is None else lambda value: decode_flag(plain(value))
         return Leaf(spec, path, self._stored(path), decode)
 
     def _leaf_of(self, feature: Any, path: Path) -> Leaf | str:

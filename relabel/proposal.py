@@ -44,7 +44,7 @@ def propose(
         how: words of the options that it was opened with.
     """
     if content.lengths is None:
-        return Proposal(error=_nothing_read(split, content))
+        return Proposal(error=_nothing_read(split, source, content))
     opened = ("--source", directory, "--split", split, *how)
     store = ("--store", f"{source.spec.name}.store")
     cameras = [camera for camera in content.cameras if not camera.is_broken]
@@ -59,7 +59,9 @@ def propose(
     return Proposal(shlex.join(words), advice)
 
 
-def _nothing_read(split: str, content: Content) -> str:
+def _nothing_read(split: str, source: Source, content: Content) -> str:
+    if not content.records:
+        return f"split {split}: {source.extent.missing()}"
     if not content.unreadable:
         return f"split {split}: none of the first {content.records} episodes has any step"
     return (

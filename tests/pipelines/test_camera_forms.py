@@ -348,6 +348,17 @@ def test_black_frames_do_not_count_and_a_frame_that_no_camera_sees_has_no_score(
     assert all(not problems for _, problems in verify_store(store))
 
 
+def test_episodes_without_a_frame_are_not_blank(tmp_path: Path) -> None:
+    steps = kinds.Dataset({"front": kinds.Image(shape=(None, None, 3)), "action": np.float32})
+    lit = [{"front": encoded_image(pixels(0, t, 3)), "action": 1.0} for t in range(2)]
+    items = [{"steps": own} for own in (lit, [], lit)]
+    source = tmp_path / "source"
+    write_rlds(source, kinds.FeaturesDict({"steps": steps}), items, shard_lengths=[3])
+    done = jobs.embed(job(tmp_path / "store"), embedding(source, "front"))
+    assert (done.episodes, done.episodes_empty) == (3, 1)
+    assert not any(note.startswith("front:") for note in done.notes)
+
+
 def test_an_older_store_does_not_know_which_frames_are_blank(tmp_path: Path) -> None:
     golden = Path(__file__).parents[1] / "golden" / "store-1.0"
     goals = tmp_path / "goals.yaml"

@@ -192,6 +192,20 @@ def test_a_dataset_not_copied_whole_says_what_can_be_read(tmp_path: Path) -> Non
     assert "the file is missing" in report.notes[0]
 
 
+def test_shards_of_another_number_are_named(tmp_path: Path) -> None:
+    directory = told(tmp_path / "src", split(shardLengths=["5"]))
+    expected = (
+        "train.tfrecord-00000-of-00001: the shard is missing; the dataset was not copied whole, or "
+        "dataset_info.json is of another version: its shardLengths do not go with "
+        "small-train.tfrecord-00000-of-00002"
+    )
+    with pytest.raises(SourceError, match=re.escape(expected)):
+        Source.open(directory, "train").extent.check()
+    report = inspect_source(directory)
+    assert expected in str(report.error)
+    assert report.next_command is None
+
+
 def test_pointers_instead_of_shards_are_named(tmp_path: Path) -> None:
     source = small.write_source(tmp_path / "src")
     Path(source.paths[1]).write_text("version https://git-lfs.github.com/spec/v1\n")

@@ -231,9 +231,16 @@ def drop_action(feature: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (shorten_actions, "disagree on the number of steps"),
+        (
+            shorten_actions,
+            "disagree on the number of steps: 'action' has 1, the others 2; `--exclude action` re",
+        ),
         (drop_action, "feature 'action' is missing from the record, though features.json has it"),
-        (change_type, "feature 'is_first': expected values of bool, the record has a float_list"),
+        (
+            change_type,
+            "feature 'is_first': expected values of bool, the record has a float_list; `--exclude "
+            "is_first` reads all records without it",
+        ),
     ],
 )
 def test_a_record_that_breaks_the_promise_is_dead_alone(
