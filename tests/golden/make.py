@@ -3,7 +3,7 @@
     python -m tests.golden.make
 
 What it wrote is in the repository, and every later release must read it: `test_golden.py`.
-The script refuses to replace a store that is there; `index` was called on it once.
+The script refuses to replace a store that is there.
 """
 
 from __future__ import annotations
