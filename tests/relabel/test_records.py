@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,3 +181,19 @@ def test_a_missing_shard_and_an_unknown_format(shard: Path) -> None:
         read(shard.with_name("nowhere"))
     with pytest.raises(SourceError, match=r"file format 'riegeli'; readable are .*'tfrecord'"):
         read(shard, kind="riegeli")
+
+
+@pytest.mark.parametrize("length", [6, 2**31, 2**40, 2**62, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("start", [0, 3])
+def test_a_length_that_the_file_cannot_hold_is_not_believed(
+    tmp_path: Path, length: int, start: int
+) -> None:
+    told = struct.pack("<Q", length)
+    last = told + struct.pack("<I", masked_crc(told)) + b"12345"
+    write_shard(tmp_path / "shard", RECORDS[:2], "tfrecord")
+    with (tmp_path / "shard").open("ab") as stream:
+        stream.write(last)
+    found = read(tmp_path / "shard", start)
+    assert check(found, start) == [i < 2 for i in range(start, 5)]
+    early = length + 4 - 5
+    assert f"the file ends {early} bytes early at record 2; nothing after it" in str(found[-1])
