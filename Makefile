@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 DATA ?= ../shared/data/bridge_dataset/1.0.0
 
-.PHONY: help demo playroom bridge bench test lint docs clean
+.PHONY: help demo playroom bridge bench test torture lint docs clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: $(READY)  ## Every benchmark in quick form: shows that all run
 
 test: $(READY)  ## All tests, the long ones and the documentation's examples included
 	$(BIN)/python -m pytest -n 2
+
+torture: $(READY)  ## Kill every command at random moments and look whether anything is lost; half an hour
+	$(BIN)/python -m tests.torture --kills 100 --seed 0
 
 lint: $(READY)  ## Style and strict types
 	$(BIN)/ruff check .

@@ -22,7 +22,8 @@ import psutil
 from pipelines.local_worker import MODULE
 from schemas.errors import WorkerError
 
-_THREAD: Final = "run_worker"  # Beam's name of the thread that waits for one worker process
+_WAITS: Final = "run_worker"  # Beam's name of the thread that waits for one worker process
+_READS: Final = "read_grpc_client_inputs"  # and of the one that reads what a worker sends
 _CODE: Final = re.compile(r"exited with return code (-?\d+)")  # Beam's words
 _GRACE_S: Final = 2.0  # in which a death is heard of after the runner's own error
 _END_S: Final = 10.0  # that killed workers may take to be gone
@@ -30,6 +31,8 @@ _END_S: Final = 10.0  # that killed workers may take to be gone
 
 class WorkerWatch:
     """Listens for worker processes that die, while the block runs.
+
+    A block that is left with a `WorkerError` ends the other workers.
 
     Example:
         >>> with WorkerWatch() as watch:                     # doctest: +SKIP
@@ -46,21 +49,21 @@ class WorkerWatch:
 
     def _hear(self, raised: threading.ExceptHookArgs) -> None:
         found = _CODE.search(str(raised.exc_value))
-        if found and raised.thread is not None and raised.thread.name == _THREAD:
+        thread = "" if raised.thread is None else raised.thread.name
+        if found and thread == _WAITS:
             self._events.put(("died", int(found[1])))
-        else:
+        elif thread != _READS:  # whose end tells nothing that is not told otherwise
             self._others(raised)
 
     def run(self, work: Callable[[], Any]) -> Any:
         """What `work` returns or raises.
 
         Raises:
-            WorkerError: a worker process died first; the others are ended then.
+            WorkerError: a worker process died first.
         """
         threading.Thread(target=self._work, args=(work,), name="runner", daemon=True).start()
         kind, value = self._events.get()
         if kind == "died":
-            _end_workers()
             raise _death(value)
         if kind == "raised":
             raise value
@@ -86,6 +89,8 @@ class WorkerWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, WorkerError):
+            _end_workers()
         threading.excepthook = self._others
 
 
@@ -102,11 +107,11 @@ def _death(code: int) -> WorkerError:
 
 
 def _end_workers() -> None:
-    """Ends the worker processes that are left; Beam's threads that wait for them end with them."""
+    """Ends the worker processes that are left, and with them Beam's threads that serve them."""
     for child in psutil.Process(os.getpid()).children():
         with suppress(psutil.NoSuchProcess):
             if MODULE in child.cmdline():
                 child.kill()
     for thread in threading.enumerate():
-        if thread.name == _THREAD:
+        if thread.name in (_WAITS, _READS):
             thread.join(_END_S)
