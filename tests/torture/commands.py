@@ -40,7 +40,7 @@ COMMANDS: Final = (
     Command("build-goals", "build-goals store --threads 1 --materialize", given="relabel"),
     Command(
         "train",
-        "train store --dataset gc1 --algo iql --out run --steps 120 --checkpoint-every 10 "
+        "train store --dataset gc1 --algo iql --out run --steps 60 --checkpoint-every 5 "
         "--log-every 4 --keep 3 --set hidden_units=[16] --set batch_size=8",
         given="build-goals",
         workers=False,

@@ -19,6 +19,7 @@ from tests.torture.commands import COMMANDS, Command, Target, write_inputs
 from tests.torture.processes import Moment, Run
 
 PROGRAM: Final = (sys.executable, "-m", "tests.torture.program")
+_TOO_LATE: Final = 20  # trials in a row in which every command has ended before it is killed
 _AT_START: Final = 0.2  # share of the kills that come before the first sign of work
 _UNFINISHED: Final = ("unfinished; resume it with", "there is no such table")
 
@@ -83,9 +84,13 @@ class Torture:
             self._undisturbed(command)
         tallies = {c.name: _tallies(c, place) for place, c in enumerate(commands)}
         turns = itertools.cycle(commands)
+        too_late = 0
         while (left := kills - sum(t.tried for own in tallies.values() for t in own)) > 0:
             command = next(turns)
-            self._trial(command, min(left, self._in_a_row), tallies[command.name])
+            hit = self._trial(command, min(left, self._in_a_row), tallies[command.name])
+            too_late = 0 if hit else too_late + 1
+            if too_late > _TOO_LATE:
+                raise RuntimeError(f"{command.name} ends before it can be killed: {self.losses}")
         return [tally for own in tallies.values() for tally in own]
 
     def _with_given(self, commands: Sequence[Command]) -> list[Command]:
@@ -130,8 +135,12 @@ class Torture:
         shutil.copytree(self._place, self._folder / "whole" / command.name)
         self._say(f"{command.name}: starts in {start_s:.1f} s, works for {whole.work_s:.1f} s")
 
-    def _trial(self, command: Command, kills: int, tallies: list[Tally]) -> None:
-        """Some kills in a row, the least tried targets first; then the command may finish."""
+    def _trial(self, command: Command, kills: int, tallies: list[Tally]) -> int:
+        """Some kills in a row, the least tried targets first; then the command may finish.
+
+        Returns:
+            How many kills struck.
+        """
         self._begin(command)
         struck: list[Tally] = []
         problems: list[str] = []
@@ -148,6 +157,7 @@ class Torture:
             tally.lost += bool(problems)
             tally.survived += not problems
         self.losses += [f"{command.name}: {problem}" for problem in problems]
+        return len(struck)
 
     def _workers(self, command: Command, target: Target) -> int:
         return 2 if target != "job" and command.workers else 1
