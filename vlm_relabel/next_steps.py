@@ -11,15 +11,17 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow.compute as pc
 
 from schemas import fields
-from schemas.manifests import EmbeddingManifest
+from schemas.manifests import EmbeddingManifest, RewardManifest
+from schemas.reward_counts import RewardCounts, read_counts
 from schemas.store import Store
 from schemas.tables import FieldSpec
 
 if TYPE_CHECKING:
-    from pipelines.report import GoalReport, JobReport
+    from pipelines.report import JobReport
 
 _PROGRAM: Final = "vlm-relabel"
 _REWARDS, _DATASETS, _EMBEDDINGS = "rewards/", "goal_datasets/", "embeddings/"
@@ -44,7 +46,7 @@ def after_job(report: JobReport, encoder: str | None = None) -> list[str]:
     if not rewards:
         return _score(store, encoder) or _without_rewards(store)
     verify = _line("verify", report.store)
-    return [verify, _after_rewards(store, rewards[-1], report.goals, encoder)]
+    return [verify, _after_rewards(store, rewards[-1], encoder)]
 
 
 def after_verify(store: Store) -> list[str]:
@@ -54,7 +56,8 @@ def after_verify(store: Store) -> list[str]:
     if datasets:
         return [_train(store, datasets[0])]
     if rewards:
-        return [_build_goals(store, rewards[0])]
+        useful = [name for name in rewards if _is_reached(*_counted(store, name))]
+        return [_after_rewards(store, (useful or rewards)[0], None)]
     return _score(store, None) or _without_rewards(store)
 
 
@@ -116,40 +119,41 @@ def _typed(words: Sequence[str], option: str) -> list[str]:
     return apart + [w.partition("=")[2] for w in words if w.startswith(f"{option}=")]
 
 
-def _after_rewards(
-    store: Store, name: str, goals: Sequence[GoalReport], encoder: str | None
-) -> str:
-    scores = [goal.max_score for goal in goals if goal.max_score is not None]
-    if scores and encoder and all(goal.rewarded == 0 for goal in goals):
-        again = ("score", "--store", store.location, "--encoder", encoder, *_goals_typed(store))
-        threshold = _two_digits(0.9 * max(scores))
-        free = _free(store, _REWARDS, "v")
-        return _line(*again, "--name", free, "--threshold", threshold)
-    return _build_goals(store, name, goals)
+def _counted(store: Store, name: str) -> tuple[RewardManifest, RewardCounts]:
+    """A reward set, and how often each of its goals is reached."""
+    manifest = store.rewards(name)
+    return manifest, read_counts(store, manifest)
 
 
-def _goals_typed(store: Store) -> list[str]:
-    """The goals of the command at hand, or what they might be."""
-    typed = _typed(sys.argv[1:], "--goals")
-    return [word for value in typed for word in ("--goals", value)] or _goals(store)
+def _is_reached(manifest: RewardManifest, counts: RewardCounts) -> bool:
+    """Whether a dataset can be made of a reward set: of rewards that are not 0 or 1, always."""
+    return not manifest.binary or bool(counts.rewarded.any())
 
 
-def _build_goals(store: Store, name: str, goals: Sequence[GoalReport] = ()) -> str:
+def _after_rewards(store: Store, name: str, encoder: str | None) -> str:
+    manifest, counts = _counted(store, name)
+    named, scores = encoder or _encoder_typed(store), counts.best[np.isfinite(counts.best)]
+    if _is_reached(manifest, counts) or named is None or not scores.size:
+        return _build_goals(store, name, counts)
+    goals = _typed(shlex.split(manifest.command or ""), "--goals")
+    words = [word for value in goals for word in ("--goals", value)] or _goals(store)
+    again = ("score", "--store", store.location, "--encoder", named, *words)
+    threshold = _two_digits(0.9 * float(scores.max()))
+    return _line(*again, "--name", _free(store, _REWARDS, "v"), "--threshold", threshold)
+
+
+def _build_goals(store: Store, name: str, counts: RewardCounts) -> str:
     words = ["build-goals", store.location, "--rewards", name]
     words += ["--name", _free(store, _DATASETS, "gc")]
-    if goals and all(goal.above_bound == 0 for goal in goals):
-        words += ["--success-above", _between(goals)]
+    if counts.frames and not counts.above.any():  # rewards that are not 0 or 1, and low
+        words += ["--success-above", _between(counts)]
     return _line(*words)
 
 
-def _between(goals: Sequence[GoalReport]) -> str:
+def _between(counts: RewardCounts) -> str:
     """Half-way from the mean score to the highest, for the goal in the middle."""
-    half_way = [
-        (goal.mean_score + goal.max_score) / 2
-        for goal in goals
-        if goal.mean_score is not None and goal.max_score is not None
-    ]
-    return _two_digits(statistics.median_low(half_way))
+    half_way = (counts.total / counts.frames + counts.best) / 2
+    return _two_digits(statistics.median_low(half_way.tolist()))
 
 
 def _two_digits(value: float) -> str:

@@ -105,13 +105,16 @@ def test_goals_that_are_never_rewarded_are_scored_again(
 ) -> None:
     line = ["relabel", *flat(odd_words, threshold=1)]
     monkeypatch.setattr("sys.argv", ["vlm-relabel", *line])
-    _, score = proposed(run(*line).stdout)
+    verify, score = proposed(run(*line).stdout)
     assert score[:1] == ["score"]
+    assert proposed(run(*verify).stdout) == [score]
     assert "--goals" in score
     result = run(*score, "--threads", "1")
     assert result.exit_code == 0, result.output
     assert "3 of 3 goals are never rewarded" not in result.stdout
-    assert proposed(result.stdout)[1][0] == "build-goals"
+    build = proposed(result.stdout)[1]
+    assert build[:4] == ["build-goals", str(odd_words["--store"]), "--rewards", "v2"]
+    assert proposed(run(*verify).stdout) == [build]  # of v1 there would be none
 
 
 def test_dense_rewards_get_a_bound_that_some_frame_passes(run: Run, odd_words: Words) -> None:
