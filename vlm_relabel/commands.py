@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +19,7 @@ from schemas.enums import LastStep
 from schemas.errors import RelabelError
 from vlm_relabel import console
 from vlm_relabel.goal_words import read_goals
+from vlm_relabel.typed import command_line
 
 Values = Mapping[str, Any]
 
@@ -52,7 +51,7 @@ def _job(values: Values, show: console.Show) -> JobOptions:
         overwrite=values["overwrite"],
         dry_run=values["dry_run"],
         profile=values["profile"],
-        command=shlex.join(["vlm-relabel", *sys.argv[1:]]),
+        command=command_line(),
         show=show,
     )
 

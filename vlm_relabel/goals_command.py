@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +14,7 @@ from schemas.errors import RelabelError
 from vlm_relabel import console
 from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Workers
 from vlm_relabel.guard import guarded
+from vlm_relabel.typed import command_line
 
 if TYPE_CHECKING:
     from pipelines.goal_jobs import GoalJobReport
@@ -163,7 +162,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
             threads=values["threads"],
             overwrite=values["overwrite"],
             dry_run=values["dry_run"],
-            command=shlex.join(["vlm-relabel", *sys.argv[1:]]),
+            command=command_line(),
             show=show,
         )
         return goal_jobs.build_goals(options, what)

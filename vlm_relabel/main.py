@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated
 
 import typer
 
 from schemas.enums import Fusion, Timing
-from vlm_relabel import agent_commands, console, goals_command, interruption, redaction
+from vlm_relabel import (
+    agent_commands,
+    console,
+    goals_command,
+    interruption,
+    redaction,
+    repair_command,
+)
 from vlm_relabel.arguments import (
     PASS_THROUGH,
     DryRun,
@@ -251,6 +259,8 @@ def verify(
     results = guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
     console.show_verification(store, results, json)
     if any(problems for _, problems in results):
+        if not json:
+            console.show_next([shlex.join(["vlm-relabel", "repair", store])])
         raise typer.Exit(1)
     if not json:
         from vlm_relabel.next_steps import after_verify
@@ -269,6 +279,7 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+app.command("repair", cls=Command)(repair_command.repair)
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
 app.command("train", cls=Command)(agent_commands.train)
 app.command("evaluate", cls=Command)(agent_commands.evaluate)
