@@ -42,6 +42,12 @@ def read_example(record: bytes) -> Example:
     return cast(Example, features)
 
 
+def undescribed(example: Example, features: Features) -> set[str]:
+    """Stored names of what an example holds beyond the description."""
+    names = {key.partition("/ragged_")[0] for key in example}
+    return names - features.described
+
+
 def stored_values(example: Example, leaf: Leaf) -> Any:
     """What an example holds of a feature: of all steps (T, …) or of the episode.
 

@@ -55,6 +55,7 @@ class Features:
     metadata: tuple[Leaf, ...]  # everything else, one value per episode
     left_out: Mapping[str, str]  # dotted name → why it cannot be a column
     videos: tuple[Leaf, ...] = ()  # of the episode, with a frame for each of its steps
+    described: frozenset[str] = frozenset()  # stored names of all features, usable or not
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -130,7 +131,16 @@ def read_features(features: Any, origin: str, exclude: Sequence[str] = ()) -> Fe
     # An image or video of a whole episode belongs to no frame.
     images = {leaf.spec.name: "an image of the whole episode" for leaf in metadata if _image(leaf)}
     metadata = tuple(leaf for leaf in metadata if not _image(leaf))
-    return Features(step_leaves, metadata, {**left_out, **more, **images}, videos)
+    described = frozenset(_stored_names(serialized))
+    return Features(step_leaves, metadata, {**left_out, **more, **images}, videos, described)
+
+
+def _stored_names(serialized: Mapping[str, Any]) -> Iterator[str]:
+    for key, inner in serialized.items():
+        if isinstance(inner, Mapping):
+            yield from (f"{key}/{name}" for name in _stored_names(inner))
+        else:
+            yield key
 
 
 def _is_video(feature: Any) -> bool:

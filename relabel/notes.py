@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from relabel.episodes import Episode
 from relabel.features import Features, Leaf, column_name
 from relabel.flags import episode_bounds
+from relabel.texts import language_rank
 from schemas import fields
 from schemas.dead_letters import DeadLetter
 from schemas.store import Store
+from schemas.texts import brief
 
 _EXAMPLES: Final = 3
-_LONGEST_EXAMPLE: Final = 80  # characters
 
 
 class LanguageReport(BaseModel):
@@ -28,7 +29,7 @@ class LanguageReport(BaseModel):
     name: str  # as `field:NAME` takes it
     per: Literal["step", "episode"]
     form: Literal["text", "phrasings", "codes"]
-    examples: tuple[str, ...]  # distinct ones, cut to 80 characters
+    examples: tuple[str, ...]  # distinct ones, each in one line of at most 80 characters
     values: int  # looked at
     empty: int  # of these, without any text
     silent: int  # episodes looked at that have none at all
@@ -54,7 +55,7 @@ def _language_report(leaf: Leaf, episodes: Sequence[Episode], fills: bool) -> La
         name=column_name(leaf),
         per="step" if leaf.in_steps else "episode",
         form="codes" if leaf.spec.codes else form,
-        examples=tuple(_short(text) for text in list(dict.fromkeys(known))[:_EXAMPLES]),
+        examples=tuple(brief(text) for text in list(dict.fromkeys(known))[:_EXAMPLES]),
         values=len(values),
         empty=sum(not any(t is None or t.strip() for t in texts) for texts in values),
         silent=sum(not any(map(_says, own)) for own in by_episode),
@@ -65,10 +66,6 @@ def _language_report(leaf: Leaf, episodes: Sequence[Episode], fills: bool) -> La
 
 def _says(texts: Iterable[str | None]) -> bool:
     return any(text and text.strip() for text in texts)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_EXAMPLE else text[: _LONGEST_EXAMPLE - 1] + "…"
 
 
 class Oddities(BaseModel):
@@ -200,7 +197,33 @@ def source_notes(features: Features, sample: Sequence[Episode | DeadLetter]) -> 
         *flag_notes({leaf.spec.name for leaf in features.steps}),
         *seen.notes("sampled"),
         *_language_notes(language_reports(features, episodes)),
+        *filter(None, map(_lost_language, features.steps)),
     ]
+
+
+def _lost_language(leaf: Leaf) -> str | None:
+    """That a feature is called language and cannot be read as such."""
+    spec = leaf.spec
+    is_integers = len(spec.shape) == 1 and spec.dtype.startswith(("int", "uint"))
+    if (
+        spec.kind != "tensor"
+        or language_rank(spec.name)
+        or not (is_integers or spec.dtype == "object")
+    ):
+        return None
+    what = "integers" if is_integers else "strings"
+    return f"{spec.name}: its {what} hold no UTF-8 text, so that it is no language"
+
+
+def undescribed_note(names: Collection[str]) -> list[str]:
+    """What is not read because only the records tell of it.
+
+    Args:
+        names: stored names of features.
+    """
+    if not names:
+        return []
+    return [f"features.json does not tell of {', '.join(sorted(names))}: it is not read"]
 
 
 def flag_notes(columns: Collection[str]) -> list[str]:

@@ -16,12 +16,12 @@ from relabel.blank_cameras import sampled_blank_notes
 from relabel.camera_names import resolve_cameras
 from relabel.cameras import Found, find_cameras
 from relabel.episodes import Episode as Episode
-from relabel.examples import Cameras, EpisodeParser, Example, read_example
+from relabel.examples import Cameras, EpisodeParser, Example, read_example, undescribed
 from relabel.extent import Extent, find_extent, known_splits, split_names
 from relabel.features import Features, Leaf, column_name, read_features
 from relabel.flags import episode_bounds
 from relabel.forms import settle
-from relabel.notes import LanguageReport, language_reports, source_notes
+from relabel.notes import LanguageReport, language_reports, source_notes, undescribed_note
 from relabel.opening import FEATURES_FILE, Opened, open_dataset
 from relabel.reasons import told
 from relabel.records import read_records
@@ -283,7 +283,9 @@ class Source:
         # Decoding whole videos would take too long.
         forms = {n: form for n, form in self.found.forms.items() if form is not CameraForm.VIDEO}
         blank = sampled_blank_notes(forms, self._sampled_frames(forms))
-        return [*source_notes(self.features, self._sampled), *self.found.notes, *blank]
+        unknown = {n for e in self._sampled_examples() for n in undescribed(e, self.features)}
+        told = [*source_notes(self.features, self._sampled), *undescribed_note(unknown)]
+        return [*told, *self.found.notes, *blank]
 
     @cached_property
     def _sampled(self) -> tuple[Episode | DeadLetter, ...]:

@@ -46,9 +46,9 @@ def language_rank(name: str) -> int:
 
 
 def decode_text(value: Any) -> str | None:
-    """A text from its bytes; None if they are not UTF-8."""
+    """A text from its bytes, without the zeros that fill it up; None if they are not UTF-8."""
     try:
-        return bytes(value).decode("utf-8")
+        return bytes(value).rstrip(b"\0").decode("utf-8")
     except UnicodeDecodeError:
         return None
 

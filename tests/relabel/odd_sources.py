@@ -130,15 +130,20 @@ def spoil(feature: Any) -> None:
     feature["steps/instruction"].bytes_list.value[1] = b"caf\xe9"
 
 
+def add(feature: Any) -> None:
+    feature["steps/observation/force"].float_list.value.extend([0.5])
+
+
 def drop(feature: Any) -> None:
     del feature["steps/gripper"]
 
 
 def left_out(kind: Any, value: Any) -> Odd:
-    return Odd({"odd": (kind, lambda e, t: value)}, columns={"action": [[1, t] for t in STEPS]})
+    return Odd({"odd": (kind, lambda e, t: value)}, columns={"action": ACTIONS})
 
 
 STEPS = [0, 1, 2, 0, 1]
+ACTIONS = [[1, t] for t in STEPS]
 MERGED = {"is_first": (np.bool_, lambda e, t: t in (0, 2)),
           "is_last": (np.bool_, lambda e, t: t in (1, LENGTHS[e] - 1))}  # fmt: skip
 
@@ -152,6 +157,11 @@ FORMS: Mapping[str, Odd] = {
         columns={"instruction": [b"\x80\x04\xff"] * 5},
         language=[None, None],
         mine=None,
+    ),
+    "text filled up with zeros": said(
+        np.str_,
+        lambda e, t: OPEN.encode().ljust(40, b"\0"),
+        columns={"instruction": [OPEN] * 5},
     ),
     "list of texts": said(kinds.Sequence(kinds.Text()), lambda e, t: [OPEN, PULL], **PHRASINGS),
     "fixed array of strings": said(vector(np.str_, 2), lambda e, t: [OPEN, PULL], **PHRASINGS),
@@ -301,7 +311,7 @@ FORMS: Mapping[str, Odd] = {
     ),
     "several episodes in a record": Odd(
         MERGED,
-        columns={"is_first": [True, False, True, True, False], "action": [[1, t] for t in STEPS]},
+        columns={"is_first": [True, False, True, True, False], "action": ACTIONS},
         ids=("train/0/0.0", "train/0/0.1", "train/0/1"),
     ),
     "several episodes in a record, `--keep-merged`": Odd(
@@ -324,6 +334,7 @@ FORMS: Mapping[str, Odd] = {
         columns={"is_last": [False, False, True, False, True]},
     ),
     "`--exclude` that matches nothing": Odd(exclude=("depth",)),
+    "feature that only the records tell of": Odd(change=add, columns={"action": ACTIONS}),
     "feature that records lack": Odd(
         {"gripper": (np.float32, lambda e, t: 0.0)}, change=drop, ids=()
     ),

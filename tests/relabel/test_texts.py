@@ -39,6 +39,7 @@ def test_codes_that_are_no_text(codes: list[int]) -> None:
 def test_phrasings_are_decoded_one_by_one() -> None:
     stored = np.array([b"caf\xe9", "fermé".encode(), b""], object)
     assert decode_phrasings(stored) == [None, "fermé", ""]
+    assert decode_phrasings(np.array([b"open\0\0", b"\0\0", b"\0a"], object)) == ["open", "", "\0a"]
 
 
 @pytest.mark.parametrize(
