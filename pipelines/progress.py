@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.errors import StoreError
 from schemas.store import Store
 
 _POLL_S: Final = 0.5
@@ -79,9 +80,13 @@ def watched(watch: Watch, show: Callable[[Progress], None]) -> Iterator[None]:
     """Calls `show` twice a second from a thread while the block runs, and once after it."""
     stopped = threading.Event()
 
+    def look() -> None:
+        with suppress(StoreError):  # it tells nothing of the job, which looks for itself
+            show(watch.look())
+
     def poll() -> None:
         while not stopped.wait(_POLL_S):
-            show(watch.look())
+            look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()
@@ -90,4 +95,4 @@ def watched(watch: Watch, show: Callable[[Progress], None]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-        show(watch.look())
+        look()

@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
+from relabel.records import reaching_source
 from schemas.errors import SourceError
-from schemas.locations import check_no_secret
+from schemas.locations import check_no_secret, is_url
 from schemas.object_stores import explained, network_errors, open_url
 
 FEATURES_FILE: Final = "features.json"
@@ -81,8 +82,13 @@ def open_dataset(directory: str) -> Opened:
     Raises:
         SourceError: there is no such directory, or no dataset in it.
     """
-    path = checked_directory(directory)
+    with reaching_source(directory):
+        return _opened(directory, checked_directory(directory))
+
+
+def _opened(directory: str, path: epath.Path) -> Opened:
     info = _read_info(path)
+    _check_local(directory, info)
     _check_features(path / FEATURES_FILE)
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
@@ -90,9 +96,17 @@ def open_dataset(directory: str) -> Opened:
         builder.info.splits.keys()  # parsed late
     except Exception as error:  # TFDS raises whatever its JSON and registry code raises
         raise SourceError(
-            f"{path / INFO_FILE}: the dataset description cannot be read: {brief(error)}"
+            f"{path / INFO_FILE}: the dataset description cannot be read: {_told(error)}"
         ) from error
     return Opened(directory, builder, info, _shards(path, builder, info))
+
+
+def _check_local(directory: str, info: DatasetInfo) -> None:
+    if info.file_format == "array_record" and is_url(directory):
+        raise SourceError(
+            f"{directory}: expected a directory on a local disk, since the library that reads "
+            "ArrayRecord files opens no URLs; copy the dataset first"
+        )
 
 
 def checked_directory(directory: str) -> epath.Path:
@@ -152,6 +166,16 @@ def _use_fsspec() -> None:
     forget = getattr(getattr(gpath, "_is_tf_installed", None), "cache_clear", None)
     if forget is not None:
         forget()
+
+
+def _told(error: BaseException) -> str:
+    """An error on one line; what the network says rather than what TFDS makes of it."""
+    told, cause = brief(error), error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, network_errors()):
+            told = explained(cause)
+        cause = cause.__cause__ or cause.__context__
+    return told
 
 
 def brief(error: BaseException) -> str:

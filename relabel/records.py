@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import IO, Final
 
 import google_crc32c
@@ -17,6 +18,8 @@ from etils import epath
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from relabel.reasons import told
 from schemas.errors import EpisodeError, SourceError
+from schemas.locations import is_url
+from schemas.object_stores import reaching
 
 Record = bytes | EpisodeError
 
@@ -39,17 +42,28 @@ def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator
         The serialized episode, or the error that stands in its place.
 
     Raises:
-        SourceError: the file is missing, is a Git LFS pointer, or its format is not one of the
-            two.
+        SourceError: the file is missing or cannot be reached, is a Git LFS pointer, or its format
+            is not one of the two.
     """
     readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record}
     if file_format not in readers:
         raise SourceError(f"{path}: file format {file_format!r}; readable are {list(readers)}")
-    if not epath.Path(path).exists():
-        raise SourceError(f"{path}: {MISSING}")
-    if is_lfs_pointer(path):
-        raise SourceError(f"{path}: {LFS_CURE}")
-    return readers[file_format](path, start, stop)
+    with reaching_source(path):
+        if not epath.Path(path).exists():
+            raise SourceError(f"{path}: {MISSING}")
+        if is_lfs_pointer(path):
+            raise SourceError(f"{path}: {LFS_CURE}")
+    return _reached(path, readers[file_format](path, start, stop))
+
+
+def reaching_source(path: str) -> AbstractContextManager[None]:
+    """A disk or network that fails is no damage of a record: it becomes a SourceError."""
+    return reaching(path, "cannot be read", "run the same command again", SourceError)
+
+
+def _reached(path: str, records: Iterator[Record]) -> Iterator[Record]:
+    with reaching_source(path):
+        yield from records
 
 
 def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
@@ -62,6 +76,8 @@ def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
                     continue
                 data, intact = _next(stream, size)
             except (EpisodeError, OSError, MemoryError) as error:
+                if isinstance(error, OSError) and is_url(path):
+                    raise  # the network has failed, not the record
                 # Without a trustworthy length the next record cannot be found.
                 lost = EpisodeError(
                     f"{told(error)} at record {index}; nothing after it can be read"

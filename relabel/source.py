@@ -24,7 +24,7 @@ from relabel.forms import settle
 from relabel.notes import LanguageReport, language_reports, source_notes, undescribed_note
 from relabel.opening import FEATURES_FILE, Opened, open_dataset
 from relabel.reasons import told
-from relabel.records import read_records
+from relabel.records import reaching_source, read_records
 from relabel.survey import survey_shard
 from relabel.videos import check_library, with_videos
 from schemas import fields
@@ -142,7 +142,8 @@ class Source:
 
     def _description(self) -> Any:
         path = epath.Path(self.directory).expanduser() / FEATURES_FILE
-        return json.loads(path.read_text())
+        with reaching_source(self.directory):
+            return json.loads(path.read_text())
 
     @cached_property
     def stored_bytes(self) -> int:

@@ -22,7 +22,7 @@ from etils import epath
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from relabel.reasons import told
-from relabel.records import CRC, read_length
+from relabel.records import CRC, reaching_source, read_length
 from schemas.errors import EpisodeError, SourceError
 
 _THREADS: Final = 8  # shards walked at once: on object stores each small read waits
@@ -69,16 +69,18 @@ def survey_shard(path: str, file_format: str) -> ShardSurvey:
         file_format: "tfrecord" or "array_record".
 
     Raises:
-        SourceError: it is a Git LFS pointer, or its format is not one of the two.
+        SourceError: it cannot be reached, is a Git LFS pointer, or its format is not one of the
+            two.
     """
     surveys = {"tfrecord": _survey_tfrecord, "array_record": _survey_array_record}
     if file_format not in surveys:
         raise SourceError(f"{path}: file format {file_format!r}; readable are {list(surveys)}")
-    if not epath.Path(path).exists():
-        return ShardSurvey(records=0, size=0, missing=True)
-    if is_lfs_pointer(path):
-        raise SourceError(f"{path}: {LFS_CURE}")
-    return surveys[file_format](path)
+    with reaching_source(path):
+        if not epath.Path(path).exists():
+            return ShardSurvey(records=0, size=0, missing=True)
+        if is_lfs_pointer(path):
+            raise SourceError(f"{path}: {LFS_CURE}")
+        return surveys[file_format](path)
 
 
 def _survey_tfrecord(path: str) -> ShardSurvey:

@@ -19,7 +19,15 @@ from pyarrow import fs
 from schemas.errors import StoreError
 from schemas.locations import check_location, without_scheme
 from schemas.names import check_inside
-from schemas.object_stores import SCHEMES, explained, names_no_bucket, network_errors, open_url
+from schemas.object_stores import (
+    SCHEMES,
+    Handler,
+    abort_uploads,
+    create_first,
+    names_no_bucket,
+    open_url,
+    reaching,
+)
 from schemas.processes import host_mark, pid_runs
 
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
@@ -61,7 +69,7 @@ class Folder:
     @classmethod
     def on(cls, remote: Any, path: str) -> Folder:
         """The folder at a path of a file system of fsspec's."""
-        return cls(path.rstrip("/"), fs.PyFileSystem(fs.FSSpecHandler(remote)), remote)
+        return cls(path.rstrip("/"), fs.PyFileSystem(Handler(remote)), remote)
 
     @property
     def is_local(self) -> bool:
@@ -157,25 +165,28 @@ class Folder:
         with self.reaching(path), suppress(FileNotFoundError):
             self.filesystem.delete_dir(path)
 
-    def leftovers(self, folder: str = "") -> list[str]:
+    def leftovers(self, folder: str = "", *, recursive: bool = True) -> list[str]:
         """Files of writers that were killed before they committed; not those of one at work."""
-        below = f"{folder}/" if folder else ""
-        names = self.names(folder, recursive=True)
+        names = self.names(folder, recursive=recursive)
         temporary = (name for name in names if Path(name).name.startswith(_TEMPORARY))
-        return [name for name in temporary if not self._is_at_work(below + name)]
+        below = f"{folder}/" if folder else ""
+        return [n for n in temporary if not (self.is_local and _is_at_work(self.join(below + n)))]
 
-    def _is_at_work(self, name: str) -> bool:
-        """Whether a file that is not committed may still be."""
-        writer = _WRITER.match(Path(name).name)
-        if writer is None:
-            return False
-        if writer[1] == host_mark():
-            return pid_runs(int(writer[2]))
-        if not self.is_local:
-            return False
-        with suppress(FileNotFoundError):
-            return time.time() - Path(self.join(name)).stat().st_mtime < _FOREIGN_S
-        return False
+    def sweep(self, folder: str = "", *, recursive: bool = True) -> None:
+        """Removes what killed writers left of files below a folder.
+
+        On an object store nothing can be left there but the parts of large files; what was to be
+        uploaded lies in this machine's temporary directory.
+        """
+        if self.remote is None:
+            for leftover in self.leftovers(folder, recursive=recursive):
+                self.delete(f"{folder}/{leftover}" if folder else leftover)
+            return
+        abort_uploads(self.remote, self.join(folder) if folder else self.path)
+        for path in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*.part"):
+            if _WRITER.match(path.name) and not _is_at_work(path):
+                with suppress(OSError):  # of another user
+                    path.unlink()
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file so that it appears whole or not at all."""
@@ -191,7 +202,7 @@ class Folder:
         """As `write`, but only if there is no such file: of several writers, one succeeds.
 
         Returns:
-            Whether it was this one.
+            Whether it was this one; on an object store also if another wrote the same.
         """
         staged = self.stage(name)
         try:
@@ -229,14 +240,9 @@ class Folder:
             path: of the file or folder, for the error's text.
             cure: what to do about it.
         """
-        try:
+        what = "cannot be written" if cure else "cannot be read or written"
+        with reaching(path, what, cure):
             yield
-        except Exception as error:
-            if not isinstance(error, network_errors()):
-                raise
-            what = "cannot be written" if cure else "cannot be read or written"
-            told = explained(error) if self.remote is not None else str(error)
-            raise StoreError(f"{path}: {what}: {told}" + (f"; {cure}" if cure else "")) from error
 
 
 @dataclass(frozen=True)
@@ -268,9 +274,7 @@ class StagedFile:
         with self.folder.reaching(target, "the disk or the network fails"):
             try:
                 if self.folder.remote is not None:
-                    content = self.path.read_bytes()
-                    self.folder.remote.pipe_file(target, content, mode="create")
-                    return True
+                    return create_first(self.folder.remote, target, self.path.read_bytes())
                 _sync(self.path)
                 os.link(self.path, target)
             except FileExistsError:
@@ -281,6 +285,19 @@ class StagedFile:
     def discard(self) -> None:
         """Removes what was written and not committed."""
         self.path.unlink(missing_ok=True)
+
+
+def _is_at_work(file: str | Path) -> bool:
+    """Whether the writer of a file that is not committed may still be there."""
+    path = Path(file)
+    writer = _WRITER.match(path.name)
+    if writer is None:
+        return False
+    if writer[1] == host_mark():
+        return pid_runs(int(writer[2]))
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime < _FOREIGN_S
+    return False
 
 
 def _sync(path: Path) -> None:

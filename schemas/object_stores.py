@@ -9,28 +9,35 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
-from schemas.errors import LocationError, StoreError
+import pyarrow as pa
+from pyarrow import fs
+
+from schemas.errors import LocationError, RelabelError, StoreError
 from schemas.locations import check_location, redacted
 
 _LIBRARY: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # URL scheme → extra of this package
 SCHEMES: Final = tuple(_LIBRARY)
-# Attempts are made by botocore, each with a growing pause; s3fs repeats what breaks off midway.
+# Requests are tried again by botocore, with growing pauses: some 13 s on an average if nobody is
+# there, 60 s if the store is busy. s3fs tries again what breaks off midway.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # A listing kept from before would hide what other processes have written since.
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {
-            "retries": {"max_attempts": 4, "mode": "standard"},
+            "retries": {"max_attempts": 10, "mode": "standard"},
             "connect_timeout": 5,
-            "read_timeout": 20,
+            "read_timeout": 15,
         },
     },
     "gs": {"use_listings_cache": False},
     "gcs": {"use_listings_cache": False},
 }
+_ATTEMPTS_OF_S3FS: Final = 3  # times those of botocore where an endpoint never answers
 _ABANDONED_AFTER: Final = timedelta(days=1)  # an upload of one file of a slice takes minutes
+_TAKEN: Final = ("PreconditionFailed", "ConditionalRequestConflict")  # S3 of a name in use
 _SHOWN: Final = 300  # characters of what a library says
 
 
@@ -54,7 +61,10 @@ def open_url(location: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
         configure()
-        return url_to_fs(_lowered(location, scheme))  # type: ignore[no-any-return]
+        remote, path = url_to_fs(_lowered(location, scheme))
+    if scheme == "s3":
+        remote.retries = _ATTEMPTS_OF_S3FS
+    return remote, path
 
 
 def read_text(location: str, characters: int) -> str:
@@ -84,15 +94,24 @@ def _lowered(location: str, scheme: str) -> str:
 @contextmanager
 def _opened(location: str, scheme: str, what: str = "opened") -> Iterator[None]:
     try:
-        yield
+        with reaching(location, f"cannot be {what}"):
+            yield
     except ImportError as error:
         extra = _LIBRARY.get(scheme)
         cure = f"pip install 'vlm-relabel[{extra}]'" if extra else str(error)
         raise LocationError(f"{location}: {scheme}:// needs a library: {cure}") from error
-    except Exception as error:
-        if not isinstance(error, (ValueError, *network_errors())):
-            raise
+    except ValueError as error:
         raise StoreError(f"{location}: cannot be {what}: {explained(error)}") from error
+
+
+class Handler(fs.FSSpecHandler):  # type: ignore[misc]
+    """Arrow's, without asking first whether what is to be opened is there."""
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        """A file to be read here and there."""
+        return pa.PythonFile(self.fs.open(path, mode="rb"), mode="r")
+
+    open_input_stream = open_input_file
 
 
 # --- what goes wrong
@@ -109,6 +128,42 @@ def network_errors() -> tuple[type[Exception], ...]:
     loaded = ((sys.modules.get(module), kinds) for module, kinds in names.items())
     own = [getattr(module, kind) for module, kinds in loaded if module for kind in kinds]
     return (OSError, *own)
+
+
+@contextmanager
+def reaching(
+    path: str | Path,
+    what: str = "cannot be read or written",
+    cure: str | None = None,
+    kind: type[RelabelError] = StoreError,
+) -> Iterator[None]:
+    """Whatever the disk, the network or the object store refuses becomes one sentence.
+
+    Args:
+        path: of the file or folder.
+        what: cannot be done with it.
+        cure: what to do about it.
+        kind: of the error.
+    """
+    try:
+        yield
+    except network_errors() as error:
+        raise kind(f"{path}: {what}: {explained(error)}" + (f"; {cure}" if cure else "")) from error
+
+
+def create_first(remote: Any, path: str, content: bytes) -> bool:
+    """Writes a small file unless there is one; whether it is there with this content.
+
+    The answer to a request may be lost after it was done. It is then sent again and refused, so
+    that only the content tells who was first.
+    """
+    try:
+        remote.pipe_file(path, content, mode="create")
+        return True
+    except OSError as error:
+        if not (isinstance(error, FileExistsError) or _code(error) in _TAKEN):
+            raise
+    return bytes(remote.cat_file(path)) == content
 
 
 def explained(error: BaseException) -> str:
@@ -129,9 +184,13 @@ def explained(error: BaseException) -> str:
 
 def names_no_bucket(error: BaseException) -> bool:
     """Whether a file is missing because its whole bucket is."""
+    return _code(error) == "NoSuchBucket"
+
+
+def _code(error: BaseException) -> str | None:
+    """S3's own name of an error that s3fs has translated."""
     response = getattr(error.__cause__, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return code == "NoSuchBucket"
+    return response.get("Error", {}).get("Code") if isinstance(response, dict) else None
 
 
 # --- what killed writers leave
@@ -154,8 +213,13 @@ def abort_uploads(remote: Any, path: str) -> int:
     with suppress(*network_errors()):
         listed = call("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/")
         for upload in listed.get("Uploads", []):
-            if datetime.now(UTC) - upload["Initiated"] > _ABANDONED_AFTER:
+            if now() - upload["Initiated"] > _ABANDONED_AFTER:
                 names = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
                 call("abort_multipart_upload", Bucket=bucket, **names)
                 done += 1
     return done
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)

@@ -135,7 +135,11 @@ class Store:
             plan, manifest_bytes(manifest)
         ):
             self.check(manifest)  # another process began it meanwhile
-        return self.is_complete(manifest.table)
+        if self.is_complete(manifest.table):
+            return True
+        self.folder.sweep(recursive=False)
+        self._sweep(manifest)
+        return False
 
     def differences(self, manifest: AnyTableManifest) -> list[str]:
         """What keeps a table from being the one that is there, or was begun, under its name."""
@@ -170,9 +174,12 @@ class Store:
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
         self.folder.delete(f"{manifest.table}/{PLAN}")
         self.folder.delete_folder(f"{manifest.table}/{RECEIPTS}")
+        self._sweep(manifest)
+
+    def _sweep(self, manifest: AnyTableManifest) -> None:
+        """Removes what killed writers left of a table."""
         for folder in manifest.folders:
-            for leftover in self.folder.leftovers(folder):
-                self.folder.delete(f"{folder}/{leftover}")
+            self.folder.sweep(folder)
 
     def is_complete(self, table: str) -> bool:
         """Whether the table has its manifest."""
@@ -490,8 +497,11 @@ class Store:
         self._check(table, piece.file)
         name = self.folder.join(f"{table}/{piece.file}")
         try:
-            with self.folder.reaching(name):
-                return pq.read_table(name, columns=columns, filesystem=self.folder.filesystem)
+            with (
+                self.folder.reaching(name),
+                self.folder.filesystem.open_input_file(name) as stream,
+            ):
+                return pq.read_table(stream, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{name}: cannot be read: {error}") from error
 

@@ -13,7 +13,7 @@ import requests
 
 from relabel.source import Source
 from schemas.store import Store
-from tests import small
+from tests import buckets, small
 
 S3_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -88,9 +88,11 @@ def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_server)
     requests.post(f"{_s3_server}/moto-api/reset", timeout=10)
+    buckets.forget_endpoints()
     filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
     filesystem.mkdir("bucket")
     yield _s3_server
+    buckets.forget_endpoints()
     fsspec.asyn.reset_lock()
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas import object_stores
 from schemas.errors import LocationError, StoreError
 from schemas.files import Folder
+from schemas.object_stores import explained
+from schemas.processes import host_mark
 from tests import small
 
 
@@ -267,3 +272,92 @@ def test_of_many_creators_one_succeeds(folder: Folder, tmp_path: Path) -> None:
     assert not folder.create("a/plan", b"late")
     assert folder.names("", recursive=True) == ["a/plan"]
     assert staged_uploads(tmp_path) == []
+
+
+def test_what_a_library_says_is_one_line_without_secrets() -> None:
+    told = explained(OSError("no answer\nfrom http://user:hunter2@host/x?sig=hunter2" + " x" * 999))
+    assert told.startswith("no answer from http://…@host/x?… x x")
+    assert len(told) <= 300
+
+
+# --- what killed writers leave
+
+
+def of_process(pid: int, name: str = "x.parquet") -> str:
+    return f".tmp-{host_mark()}-{pid}-0123456789ab-{name}.part"
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_stays(
+    tmp_path: Path, dead: int
+) -> None:
+    folder = local(tmp_path)
+    folder.write("steps/whole", b"")
+    at_work = folder.stage("steps/y.parquet")
+    for place in ("steps/a", "steps"):
+        folder.write(f"{place}/{of_process(dead)}", b"half")
+    folder.sweep("steps")
+    assert folder.names("", recursive=True) == [f"steps/{at_work.path.name}", "steps/whole"]
+    at_work.commit()
+    assert folder.names("steps") == ["whole", "y.parquet"]
+
+
+def test_uploads_of_a_killed_writer_are_swept(tmp_path: Path, dead: int) -> None:
+    temporary = tmp_path / "temporary"
+    kept = [of_process(os.getpid()), "of-somebody-else.part", ".tmp-of-somebody-else.part"]
+    for name in [*kept, of_process(dead)]:
+        (temporary / name).write_bytes(b"half")
+    in_bucket(tmp_path).sweep("steps")
+    assert sorted(staged_uploads(tmp_path)) == sorted(kept)
+
+
+@pytest.mark.parametrize("hours", [1, 30])
+def test_uploads_in_parts_that_never_ended_are_aborted_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    folder = in_bucket(tmp_path)
+    call = folder.remote.call_s3
+    for key in ("steps/x", "steps-too/x"):
+        name = f"{folder.path}/{key}".removeprefix("bucket/")
+        call("create_multipart_upload", Bucket="bucket", Key=name)
+    begun = [u["Initiated"] for u in call("list_multipart_uploads", Bucket="bucket")["Uploads"]]
+    now = max(begun) + timedelta(hours=hours)
+    monkeypatch.setattr(object_stores, "now", lambda: now)
+    folder.sweep("steps")
+    left = call("list_multipart_uploads", Bucket="bucket").get("Uploads", [])
+    names = [upload["Key"].rpartition("store/")[2] for upload in left]
+    assert sorted(names) == (["steps-too/x"] if hours > 24 else ["steps-too/x", "steps/x"])
+
+
+def test_keys_that_may_not_list_uploads_sweep_what_they_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    folder = in_bucket(tmp_path)
+    monkeypatch.setattr(folder.remote, "call_s3", refused)
+    folder.sweep("steps")
+
+
+def test_a_creation_whose_answer_was_lost_is_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_bucket(tmp_path)
+    pipe_file = folder.remote.pipe_file
+
+    def twice(*args: Any, **options: Any) -> None:
+        pipe_file(*args, **options)
+        pipe_file(*args, **options)  # as botocore does when it has heard nothing
+
+    monkeypatch.setattr(folder.remote, "pipe_file", twice)
+    assert folder.create("lease", b"mine")
+    assert not folder.create("lease", b"another's")
+    assert folder.read("lease") == b"mine"
