@@ -80,6 +80,12 @@ def _without_camera(source: Source, content: Content) -> str:
             f"no feature is taken for a camera unasked ({'; '.join(named)}); name one with "
             "--camera of relabel, or go on without frames, with the rewards that the source has:"
         )
+    if source.features.left_out:
+        names = ", ".join(source.features.left_out)
+        return (
+            f"no camera is among what can be read (left out: {names}): go on without frames, with "
+            "the rewards that the source has:"
+        )
     return "the source has no frames: go on without, with the rewards that it has of its own:"
 
 

@@ -107,6 +107,15 @@ def test_without_a_camera_the_command_embeds_none(tmp_path: Path) -> None:
     assert report.cameras == report.language_fields == report.instructions == ()
 
 
+def test_without_a_camera_what_is_left_out_is_named_in_the_advice(tmp_path: Path) -> None:
+    kind = kinds.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="zlib")
+    value = {"action": 1.0, "frame": np.zeros((20, 20, 3), np.uint8)}
+    report = bare(tmp_path / "src", {"action": np.float32, "frame": kind}, [value])
+    assert "--no-frames" in shlex.split(str(report.next_command))
+    (advice,) = report.advice
+    assert advice.startswith("no camera is among what can be read (left out: frame): go on")
+
+
 def test_what_might_be_a_camera_is_named_in_the_advice(tmp_path: Path) -> None:
     mask = kinds.Tensor(shape=(20, 20), dtype=np.uint8)
     value = {"action": 1.0, "plane": np.zeros((20, 20), np.uint8)}
