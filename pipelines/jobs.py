@@ -185,7 +185,8 @@ class _Run:
         """Tables that are not complete, begun; a reward set with its goals written."""
         overwrite = self._options.overwrite
         if self._embedding is not None and self._embedding.replans:
-            replan(Store.open(self._options.store), self._store.manifest)
+            stored = Store.open(self._options.store)
+            replan(stored, self._store.manifest, self._embedding.again)
         pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
         scoring = self._scoring
         if scoring is None or scoring.manifest not in pending:
@@ -251,6 +252,7 @@ def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:
         "more records could not be processed than --max-dead-ratio "
         f"{options.max_dead_ratio:g} accepts:\n  "
         + "\n  ".join([*lines, "such as", *list(examples)[:3]])
-        + f"\nall of them are in {options.store}/dead_letters; to accept them, run again with a "
-        "higher --max-dead-ratio: nothing is computed twice"
+        + f"\nall of them are in {options.store}/dead_letters; once the source is mended, the "
+        "same command reads them again; to accept them, run it with a higher --max-dead-ratio: "
+        "nothing is computed twice"
     )

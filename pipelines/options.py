@@ -118,6 +118,7 @@ class EmbedOptions:
     episodes_per_slice: int | None = None  # None: from the stored size
     exclude: tuple[str, ...] = ()  # patterns of features to leave out; (): as the store has it
     keep_merged: bool = False  # records of several episodes stay whole
+    retry_dead_letters: bool = False  # slices with dead letters are made again
 
 
 @dataclass(frozen=True)

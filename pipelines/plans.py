@@ -32,7 +32,7 @@ from schemas.manifests import (
     embedding_name,
 )
 from schemas.names import check_name
-from schemas.slices import TableFile
+from schemas.slices import Slice, TableFile
 from schemas.store import GOAL_SET, GOALS, Store
 
 
@@ -43,7 +43,8 @@ class EmbedPlan:
     store: Store
     tables: tuple[SourceTable, ...]  # in the order in which a slice's files are committed
     cameras: tuple[str, ...]
-    replans: bool = False  # the store is there with another plan
+    replans: bool = False  # the store is there with another plan, or has slices to make again
+    again: tuple[Slice, ...] = ()  # slices to make again though the plan has not changed
     notes: tuple[str, ...] = ()  # on the source
 
     @property
@@ -112,7 +113,13 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         exclude=what.exclude,
         keep_merged=what.keep_merged,
     )
-    planned = plan_store(options.store, source, settings, overwrite=options.overwrite)
+    planned = plan_store(
+        options.store,
+        source,
+        settings,
+        overwrite=options.overwrite,
+        retry=what.retry_dead_letters,
+    )
     store = planned.store
     shared: dict[str, Any] = {
         "source_fingerprint": store.manifest.source.fingerprint,
@@ -130,7 +137,7 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
     )
     steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
     tables: tuple[SourceTable, ...] = (steps, episodes, *embeddings)
-    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.notes)
+    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.again, planned.notes)
 
 
 def plan_scoring(

@@ -38,7 +38,7 @@ from schemas import fields
 from schemas.dead_letters import DeadLetter, dead_letter_columns
 from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
-from schemas.errors import EpisodeError, EpisodeFramesError, FrameError
+from schemas.errors import EpisodeError, EpisodeFramesError, FrameError, StoreError
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import SliceWriter, Store, check_same_rows
@@ -275,7 +275,13 @@ class _SliceJob:
         names = [fields.EPISODE_ID, fields.STEP]
         stored = self._store.read_slices("steps", [self._piece], names)
         keys = pa.table(key_columns(self._ids, self._lengths), names=names)
-        check_same_rows(stored, keys, f"steps and the source, {self._piece.name}")
+        try:
+            check_same_rows(stored, keys, f"steps and the source, {self._piece.name}")
+        except StoreError as error:
+            raise StoreError(
+                f"{error}; records that could not be read when steps were made may be readable "
+                "now: --retry-dead-letters makes such slices again"
+            ) from error
 
 
 def _dead_letter(row: Row, error: FrameError, camera: str) -> DeadLetter:

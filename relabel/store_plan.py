@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from relabel.retries import lost_slices, mended_slices
 from relabel.source import Source
 from schemas.enums import LastStep
 from schemas.errors import StoreError
@@ -39,7 +40,8 @@ class StorePlan:
     """A store as it is to be."""
 
     store: Store
-    replans: bool = False  # it is there with another plan
+    replans: bool = False  # it is there with another plan, or has slices to make again
+    again: tuple[Slice, ...] = ()  # slices to make again though the plan has not changed
     notes: tuple[str, ...] = field(default=())  # for the user
 
 
@@ -70,7 +72,12 @@ def open_source(
 
 
 def plan_store(
-    location: str, source: Source, settings: StoreSettings, *, overwrite: bool = False
+    location: str,
+    source: Source,
+    settings: StoreSettings,
+    *,
+    overwrite: bool = False,
+    retry: bool = False,
 ) -> StorePlan:
     """Opens or plans the store of a source; writes nothing.
 
@@ -78,7 +85,9 @@ def plan_store(
         location: of the store.
         source: its part may be larger than what the store holds: the store grows then.
         settings: what a store fixes.
-        overwrite: plan slices anew whose records have changed, instead of refusing.
+        overwrite: plan slices anew whose records have changed, instead of refusing. Those that
+            have dead letters are planned anew in any case: the source may have been mended.
+        retry: make all slices with dead letters again.
 
     Raises:
         SourceError: no such part, or shards that are not there.
@@ -94,19 +103,42 @@ def plan_store(
     _check_source(store, source)
     _check_settings(store, settings, source)
     changed = changed_slices(store, source)
-    if changed and not overwrite:
-        raise StoreError(_changed(store, source, changed))
+    lost = lost_slices(store) if changed or retry else {}
+    refused = [] if overwrite else [piece for piece in changed if piece not in lost]
+    if refused:
+        raise StoreError(_changed(store, source, refused))
     manifest = _replanned(store, source, changed)
-    if manifest.slices == store.manifest.slices:
+    again = tuple(lost) if retry else _mended(store, source, everywhere=overwrite)
+    again = tuple(piece for piece in again if piece not in changed)
+    if manifest.slices == store.manifest.slices and not again:
         return StorePlan(store, notes=notes)
     if store.manifest.is_of_first_format:
         raise StoreError(
-            f"{location}: is of format 1, whose slices cannot become more, and covers "
+            f"{location}: is of format 1, whose slices stay as they are, and covers "
             f"{store.manifest.episodes} of {source.extent.episodes} episodes of "
             f"{source.instruction}; choose another --store"
         )
     grown = _growth(store.manifest, manifest)
-    return StorePlan(Store(location, store.folder, manifest), replans=True, notes=(*notes, *grown))
+    if again:
+        grown.append(_again(again))
+    planned = Store(location, store.folder, manifest)
+    return StorePlan(planned, replans=True, again=again, notes=(*notes, *grown))
+
+
+def _mended(store: Store, source: Source, *, everywhere: bool) -> tuple[Slice, ...]:
+    """Slices with dead letters that are none any more; where nobody asked, of unfinished tables."""
+    if store.manifest.is_of_first_format:
+        return ()
+    tables = [*store.unfinished(), *(store.tables() if everywhere else ())]
+    return tuple(mended_slices(store, source, tables))
+
+
+def _again(slices: Sequence[Slice]) -> str:
+    return (
+        f"{len(slices)} slice{'s' * (len(slices) != 1)} with dead letters made again, in every "
+        "table; those that this command does not make are unfinished until the command that made "
+        "them has run again"
+    )
 
 
 def new_manifest(source: Source, settings: StoreSettings) -> StoreManifest:

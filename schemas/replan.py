@@ -24,7 +24,7 @@ def outdated_slices(old: StoreManifest, new: StoreManifest) -> list[Slice]:
     return [piece for piece, spec in pairs if (piece.name, spec.digest) not in names]
 
 
-def replan(store: Store, manifest: StoreManifest) -> Store:
+def replan(store: Store, manifest: StoreManifest, again: Iterable[Slice] = ()) -> Store:
     """Gives a store another plan.
 
     A job that is killed in the middle of this leaves a store with its old plan and tables that
@@ -33,11 +33,12 @@ def replan(store: Store, manifest: StoreManifest) -> Store:
     Args:
         store: as it is.
         manifest: as it is to be.
+        again: slices to make again though their records are the same.
 
     Returns:
         The store with its new plan.
     """
-    outdated = outdated_slices(store.manifest, manifest)
+    outdated = [*outdated_slices(store.manifest, manifest), *again]
     for table in {*store.tables(), *store.unfinished()}:
         recorded = store.recorded(table)
         if recorded is not None:

@@ -74,6 +74,7 @@ def _embedding(values: Values) -> EmbedOptions:
         episodes_per_slice=values["episodes_per_slice"],
         exclude=tuple(values["exclude"] or ()),
         keep_merged=values["keep_merged"],
+        retry_dead_letters=values["retry_dead_letters"],
     )
 
 

@@ -216,3 +216,7 @@ MaxDead = Annotated[
     float,
     typer.Option(min=0, max=1, metavar="SHARE", help="Largest share of records that may fail."),
 ]
+Retry = Annotated[
+    bool,
+    typer.Option("--retry-dead-letters", help="Make slices with dead letters again."),
+]

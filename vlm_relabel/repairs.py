@@ -19,7 +19,8 @@ from schemas.store import Store
 from vlm_relabel import typed
 
 _MAKERS: Final = ("relabel", "embed", "score", "build-goals")
-_LEFT_OUT: Final = ("overwrite", "dry_run", "profile", "json")  # of a command that runs again
+# Of a command that runs again:
+_LEFT_OUT: Final = ("overwrite", "retry_dead_letters", "dry_run", "profile", "json")
 _THREADS: Final = "threads"
 
 
