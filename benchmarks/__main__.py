@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from schemas.locations import path_argument
+
 RUNS = (
     ("reading",),
     ("digests",),
@@ -38,7 +40,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help="full sizes and repeats")
-    parser.add_argument("--out", type=Path, default=Path("demo/bench"), help="folder of JSON files")
+    parser.add_argument(
+        "--out", type=path_argument, default=Path("demo/bench"), help="folder of JSON files"
+    )
     parser.add_argument("--only", nargs="*", help="names of benchmarks")
     options = parser.parse_args()
     failed = []

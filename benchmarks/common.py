@@ -21,6 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from schemas.locations import path_argument
+
 PACKAGES = ("numpy", "pyarrow", "torch", "apache-beam", "tensorflow-datasets", "pillow", "d3rlpy")
 
 
@@ -31,7 +33,7 @@ def options(doc: str | None, *, repeats: int = 5) -> argparse.ArgumentParser:
     )
     parser.add_argument("--repeats", type=int, default=repeats, help=f"default: {repeats}")
     parser.add_argument("--quick", action="store_true", help="small: shows that it runs")
-    parser.add_argument("--out", type=Path, help="JSON file to write as well")
+    parser.add_argument("--out", type=path_argument, help="JSON file to write as well")
     return parser
 
 

@@ -30,6 +30,7 @@ from relabel.encoder import OpenClipEncoder, load_encoder
 from relabel.frames import decode_frame
 from relabel.source import Episode, Source
 from relabel.testing import encoded_image
+from schemas.locations import path_argument
 from schemas.slices import plan_slices
 
 
@@ -152,7 +153,9 @@ def main() -> None:
     parser = common.options(__doc__)
     parser.add_argument("--encoder", default="ViT-B-32")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--source", type=Path, nargs="*", default=[], help="RLDS directories")
+    parser.add_argument(
+        "--source", type=path_argument, nargs="*", default=[], help="RLDS directories"
+    )
     options = parser.parse_args()
     if options.quick:
         options.repeats, options.batch = 1, 8

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from schemas.locations import path_argument
+
 TINY = Path(__file__).parent / "playroom" / "encoders" / "small"
 WHERE = (
     "no BridgeData here. A small sample in RLDS form is in the repository octo-models/octo "
@@ -40,8 +42,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="directory with features.json")
-    parser.add_argument("--out", type=Path, required=True, help="store to write")
+    parser.add_argument(
+        "--data", type=path_argument, required=True, help="directory with features.json"
+    )
+    parser.add_argument("--out", type=path_argument, required=True, help="store to write")
     parser.add_argument("--encoder", default=f"local-dir:{TINY}", help="open_clip model")
     options = parser.parse_args(argv)
     if not (options.data / "features.json").exists():

@@ -241,7 +241,10 @@ class Folder:
             cure: what to do about it.
         """
         what = "cannot be written" if cure else "cannot be read or written"
-        with reaching(path, what, cure):
+        shown = path
+        if self.remote is not None and isinstance(path, str):
+            shown = self.remote.unstrip_protocol(path)
+        with reaching(shown, what, cure):
             yield
 
 

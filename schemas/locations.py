@@ -6,6 +6,7 @@ A location is recorded in manifests and shown, so a secret in one would be read 
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -105,6 +106,14 @@ def local_path(what: str, location: str) -> Path:
         "runs and what is made of them live on a local disk (their store need not): give a path, "
         "and copy what is there when the command is done"
     )
+
+
+def path_argument(location: str) -> Path:
+    """As `local_path`, for `argparse`, which names the option itself."""
+    try:
+        return local_path("", location)
+    except LocationError as error:
+        raise ArgumentTypeError(str(error).strip()) from error
 
 
 def without_scheme(location: str) -> str:

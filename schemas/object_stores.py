@@ -20,14 +20,14 @@ from schemas.locations import check_location, redacted
 
 _LIBRARY: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}  # URL scheme → extra of this package
 SCHEMES: Final = tuple(_LIBRARY)
-# Requests are tried again by botocore, with growing pauses: some 13 s on an average if nobody is
-# there, 60 s if the store is busy. s3fs tries again what breaks off midway.
+# Requests are tried again by botocore, with growing pauses of some 25 s in all. s3fs tries again
+# what breaks off midway.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # A listing kept from before would hide what other processes have written since.
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {
-            "retries": {"max_attempts": 10, "mode": "standard"},
+            "retries": {"max_attempts": 7, "mode": "standard"},
             "connect_timeout": 5,
             "read_timeout": 15,
         },

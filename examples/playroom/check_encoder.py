@@ -25,6 +25,7 @@ from examples.playroom.evaluate import Result, evaluate
 from examples.playroom.goals import FAMILIES, GOALS, Goal, truth
 from examples.playroom.room import make_env
 from examples.playroom.view import frames_of, is_held_out
+from schemas.locations import path_argument
 
 CHECK_SEED = 1_000_003
 
@@ -156,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", type=Path, help="a local-dir: model")
+    parser.add_argument("directory", type=path_argument, help="a local-dir: model")
     parser.add_argument(
         "--frames", type=int, default=10_000, help="held-out frames (default: 10000)"
     )

@@ -24,6 +24,7 @@ import numpy as np
 from examples.playroom import rlds_writer
 from examples.playroom.episodes import ABSENT_PROBABILITY, MIXTURES, Episode, collect_episode
 from examples.playroom.room import make_env
+from schemas.locations import path_argument
 
 
 def episode_seeds(seed: int, split: str, count: int) -> list[int]:
@@ -94,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=width),
     )
-    parser.add_argument("--out", type=Path, required=True, help="dataset directory to write")
+    parser.add_argument(
+        "--out", type=path_argument, required=True, help="dataset directory to write"
+    )
     parser.add_argument("--episodes", type=int, default=200, help="how many (default: 200)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of rooms, goals and noise (default: 0)"

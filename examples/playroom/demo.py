@@ -26,6 +26,7 @@ from examples.playroom.evaluate import Result, evaluate
 from examples.playroom.goals import FAMILIES
 from examples.playroom.room import make_env
 from schemas import fields
+from schemas.locations import path_argument
 from schemas.store import Store
 from schemas.tables import matrix
 
@@ -139,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder; made anew")
+    parser.add_argument("--out", type=path_argument, default=Path("demo"), help="folder; made anew")
     parser.add_argument("--episodes", type=int, default=600, help="to collect")
     parser.add_argument("--encoders", nargs="+", default=["small", "smaller"], help="shipped ones")
     parser.add_argument("--steps", type=int, default=8000, help="updates of the agent")

@@ -30,6 +30,7 @@ from offline_rl import checkpoints, rollouts, run_config, training
 from offline_rl.dataset import GoalDataset
 from relabel.encoder import load_encoder
 from relabel.scoring import load_scorer
+from schemas.locations import path_argument
 
 Floats = npt.NDArray[np.float64]
 
@@ -176,10 +177,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of `train`")
-    parser.add_argument("--encoder", type=Path, default=Path(__file__).parent / "encoders/small")
+    parser.add_argument(
+        "--runs", type=path_argument, nargs="+", required=True, help="folders of `train`"
+    )
+    parser.add_argument(
+        "--encoder", type=path_argument, default=Path(__file__).parent / "encoders/small"
+    )
     parser.add_argument("--episodes", type=int, default=4, help="per goal and checkpoint")
-    parser.add_argument("--out", type=Path, default=Path("figure3.png"))
+    parser.add_argument("--out", type=path_argument, default=Path("figure3.png"))
     options = parser.parse_args(argv)
     found = {run.name: returns(run, options.encoder, options.episodes) for run in options.runs}
     told = report(found)

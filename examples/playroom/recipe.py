@@ -34,6 +34,7 @@ from examples.playroom.room import make_env
 from offline_rl import checkpoints, rollouts, training
 from offline_rl.dataset import GoalDataset
 from offline_rl.run_config import TrainConfig
+from schemas.locations import path_argument
 
 Floats = npt.NDArray[np.float64]
 Rewards = Literal["vlm", "true", "none"]
@@ -292,8 +293,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--store", type=Path, required=True, help="with gc1 and gc1.true")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--store", type=path_argument, required=True, help="with gc1 and gc1.true")
+    parser.add_argument("--out", type=path_argument, required=True, help="folder of the runs")
     parser.add_argument("--dataset", default="gc1", help="default: gc1")
     parser.add_argument("--seeds", type=int, default=3, help="runs per agent (default: 3)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"updates (default: {STEPS})")

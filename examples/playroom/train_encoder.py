@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from examples.playroom import captions, check_encoder, model, vocabulary
 from examples.playroom.scenes import Views, training_views
+from schemas.locations import path_argument
 
 _README = """\
 # Playroom encoder `{size}`
@@ -204,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     known = Options("small", Path())
     parser.add_argument("--size", choices=sorted(model.SIZES), default="small", help="preset")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--out", type=path_argument, required=True, help="model directory to write")
     parser.add_argument("--steps", type=int, default=known.steps, help="optimizer steps")
     parser.add_argument("--views", type=int, default=known.views, help="training views")
     parser.add_argument("--batch", type=int, default=known.batch, help="views per step")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import LocationError
-from schemas.locations import check_location, check_no_secret, is_url, local_path, redacted
+from schemas.locations import (
+    check_location,
+    check_no_secret,
+    is_url,
+    local_path,
+    path_argument,
+    redacted,
+)
 
 SECRETS = [
     "s3://KEY:hunter2@bucket/s",
@@ -113,3 +121,13 @@ def test_local_paths() -> None:
         local_path("--out", "file://host/x")
     with pytest.raises(LocationError, match="must not carry keys"):
         local_path("--out", "s3://KEY:SECRET@bucket/run")
+
+
+def test_paths_of_programs_with_argparse(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--out", type=path_argument)
+    assert parser.parse_args(["--out", "runs/a"]).out == Path("runs/a")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--out", "s3://bucket/run"])
+    told = capsys.readouterr().err
+    assert "argument --out: s3://bucket/run: expected a path on a local disk" in told
