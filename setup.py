@@ -15,6 +15,8 @@ DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     "moto[server]>=5",  # an S3 endpoint
+    # Fuzzes parsers; it has wheels for these alone.
+    "atheris>=3; sys_platform == 'linux' and platform_machine == 'x86_64'",
     *("polars>=1", "datasets>=3"),  # that read a table's folder
     *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "types-psutil", "pandas-stubs"),
 ]

@@ -28,6 +28,7 @@ from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_files import sync
 from offline_rl.weights import read_tree, write_tree
 from schemas.errors import RunError
+from schemas.json_text import parse_json
 
 _STATE: Final = "state.json"
 _SEAL: Final = "seal.json"
@@ -54,7 +55,7 @@ def problem(checkpoint: Path) -> str | None:
     if (checkpoint / "agent.d3").exists():
         return "was written by an earlier version, as a pickle, which is not opened; train anew"
     try:
-        seal = json.loads((checkpoint / _SEAL).read_text())
+        seal = parse_json((checkpoint / _SEAL).read_text())
         for name, (size, digest) in dict(seal).items():
             content = (checkpoint / Path(name).name).read_bytes()
             if len(content) != size or hashlib.sha256(content).hexdigest() != digest:

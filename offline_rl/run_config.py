@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +12,7 @@ from offline_rl.dataset import GoalEncoding, View
 from schemas import fields
 from schemas.enums import Kind
 from schemas.errors import RunError
+from schemas.json_text import parse_json
 
 CONFIG: Final = "config.json"
 TRUE_SUFFIX: Final = ".true"  # of the dataset built from the environment's truth
@@ -77,7 +77,7 @@ def load_config(out: Path) -> TrainConfig:
     if not path.exists():
         raise RunError(f"{out}: not a run (no {CONFIG}); `vlm-relabel train` makes one")
     try:
-        return TrainConfig.model_validate(_upgraded(json.loads(path.read_text())))
+        return TrainConfig.model_validate(_upgraded(parse_json(path.read_text())))
     except (ValidationError, ValueError) as error:
         raise RunError(
             f"{path}: not the configuration of a run, or of a later version: {error}"

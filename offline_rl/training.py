@@ -33,6 +33,7 @@ from offline_rl.run_files import write_whole
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
+from schemas.json_text import parse_json
 from schemas.store import Store
 
 ALGORITHM: Final = "algorithm.json"
@@ -321,7 +322,7 @@ def _check_run(config: TrainConfig, dataset: GoalDataset, agent: Any, out: Path)
 def _differing_algorithm(agent: Any, out: Path) -> list[str]:
     """What a version of this package that asks for the same does otherwise, such as scaling."""
     try:
-        stored = json.loads((out / ALGORITHM).read_text())
+        stored = parse_json((out / ALGORITHM).read_text())
     except (OSError, ValueError) as error:
         return [f"{ALGORITHM}: cannot be read: {error}"]
     today = json.loads(agent.config.serialize())

@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from relabel.records import reaching_source
 from schemas.errors import SourceError
+from schemas.json_text import parse_json
 from schemas.locations import check_no_secret, is_url
 from schemas.object_stores import explained, network_errors, open_url
 
@@ -93,12 +94,13 @@ def _opened(directory: str, path: epath.Path) -> Opened:
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         builder = tfds.builder_from_directory(path)
-        builder.info.splits.keys()  # parsed late
+        return Opened(directory, builder, info, _shards(path, builder, info))
+    except SourceError:
+        raise
     except Exception as error:  # TFDS raises whatever its JSON and registry code raises
         raise SourceError(
             f"{path / INFO_FILE}: the dataset description cannot be read: {_told(error)}"
         ) from error
-    return Opened(directory, builder, info, _shards(path, builder, info))
 
 
 def _check_local(directory: str, info: DatasetInfo) -> None:
@@ -230,7 +232,7 @@ def _inner_features(content: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _read_json(path: epath.Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except (ValueError, OSError) as error:
         raise SourceError(
             f"{path}: the dataset description cannot be read: {brief(error)}"

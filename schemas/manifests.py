@@ -18,6 +18,7 @@ from schemas.encoders import EncoderSpec
 from schemas.enums import CameraForm, Fusion, LastStep, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
+from schemas.json_text import parse_json
 from schemas.names import InsidePath, Name, folder_name
 from schemas.slices import Slice
 from schemas.table_manifest import (
@@ -27,6 +28,7 @@ from schemas.table_manifest import (
     differences_of,
 )
 from schemas.tables import FieldSpec
+from schemas.texts import brief
 
 __all__ = [
     "FORMAT_VERSION",
@@ -48,6 +50,7 @@ __all__ = [
     "unsealed",
 ]
 
+_SHOWN: Final = 5  # problems of one manifest
 CHECKSUM: Final = "checksum"  # of a manifest: SHA-256 of its other keys
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -256,7 +259,8 @@ def parse_manifest(text: str | bytes, *, origin: str, changed: bool = False) -> 
     content = unsealed(text, origin=origin, changed=changed)
     model = _KINDS.get(str(content.get("kind")))
     if model is None:
-        raise StoreError(f"{origin}: expected kind in {list(_KINDS)}, got {content.get('kind')!r}")
+        told = brief(repr(content.get("kind")))
+        raise StoreError(f"{origin}: expected kind in {list(_KINDS)}, got {told}")
     return _validated(model, content, origin)
 
 
@@ -285,8 +289,11 @@ def _validated(model: type[_M], content: dict[str, Any], origin: str) -> _M:
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
         problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            f"{brief('.'.join(map(str, problem['loc'])))}: {brief(problem['msg'])}"
+            for problem in error.errors()[:_SHOWN]
         ]
+        if error.error_count() > _SHOWN:
+            problems.append(f"and {error.error_count() - _SHOWN} more")
         raise StoreError(f"{origin}: not a valid manifest: {'; '.join(problems)}") from error
 
 
@@ -297,14 +304,14 @@ def unsealed(text: str | bytes, *, origin: str, changed: bool = False) -> dict[s
         StoreError: no JSON, of a format version this code does not read, or changed since.
     """
     try:
-        content: Any = json.loads(text)
+        content: Any = parse_json(text)
     except ValueError as error:
         raise StoreError(f"{origin}: not JSON: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, str) or version.split(".")[0] not in READABLE_MAJORS:
         raise StoreError(
             f"{origin}: expected format version {' or '.join(f'{n}.x' for n in READABLE_MAJORS)}, "
-            f"got {version!r}; read it with a release of that major version"
+            f"got {brief(repr(version))}; read it with a release of that major version"
         )
     found = content.pop(CHECKSUM, None)
     if version.split(".")[0] != "1" and not changed and found != _checksum(content):

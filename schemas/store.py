@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,6 +15,7 @@ from schemas import fields
 from schemas.errors import DamagedError, StoreError
 from schemas.files import Folder
 from schemas.goals import GoalSet
+from schemas.json_text import parse_json
 from schemas.manifests import (
     AnyTableManifest,
     EmbeddingManifest,
@@ -254,7 +254,7 @@ class Store:
         file = self._beside_rewards(name, GOAL_SET)
         origin = self.folder.join(file)
         try:
-            content = json.loads(self.folder.read(file))
+            content = parse_json(self.folder.read(file))
         except ValueError as error:
             raise StoreError(f"{origin}: not JSON: {error}") from error
         return GoalSet.from_mapping(content, origin=origin)

@@ -314,3 +314,15 @@ def test_a_shard_written_behind_the_description(tmp_path: Path) -> None:
     assert episodes(Source.open(source.directory, "train"))[3:] == [
         f"train/1/{index}" for index in range(4)
     ]
+
+
+@pytest.mark.parametrize("template", ["{DATASET}-{SPLIT}-{NO_SUCH}", "{", "{DATASET"])
+def test_a_template_that_names_no_file_is_told(tmp_path: Path, template: str) -> None:
+    directory = tmp_path / "source"
+    small.write_source(directory)
+    path = directory / "dataset_info.json"
+    content = json.loads(path.read_text())
+    content["splits"][0]["filepathTemplate"] = template
+    path.write_text(json.dumps(content))
+    with pytest.raises(SourceError, match=r"dataset_info\.json: the dataset description cannot"):
+        Source.open(str(directory), "train")
