@@ -5,6 +5,7 @@ It never outlives its parent: Beam's own loop would go on to ask for an address 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
@@ -21,21 +22,25 @@ _LOOK_S: Final = 0.5  # between two looks for the parent
 def command() -> str:
     """For a shell: starts a worker of this process.
 
-    The trap is there before Python is: a terminal sends Ctrl-C to every process.
+    The trap is there before Python is: a terminal sends Ctrl-C to every process, and what ends a
+    whole group sends SIGTERM.
     """
-    return f"trap '' INT; exec {shlex.quote(sys.executable)} -m {MODULE} {os.getpid()}"
+    return f"trap '' INT TERM; exec {shlex.quote(sys.executable)} -m {MODULE} {os.getpid()}"
 
 
 def main() -> None:
     """Serves one job; how to reach it is in the environment, where Beam's main looks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent ends its workers
     parent = int(sys.argv.pop(1))
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     # Beam logs at every level until it has read its options; the parent is told all the same.
     logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.runners.worker import sdk_worker_main
 
-    sdk_worker_main.main(sys.argv)
+    # Beam prints what a slice raised, besides telling the parent.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        sdk_worker_main.main(sys.argv)
 
 
 def _end_with(parent: int) -> None:

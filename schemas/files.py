@@ -192,7 +192,7 @@ class Folder:
         """Writes a small file so that it appears whole or not at all."""
         staged = self.stage(name)
         try:
-            with self.reaching(staged.path):
+            with self.reaching(self.join(name), "the disk fails"):
                 staged.path.write_bytes(content)
             staged.commit()
         finally:
@@ -206,7 +206,7 @@ class Folder:
         """
         staged = self.stage(name)
         try:
-            with self.reaching(staged.path):
+            with self.reaching(self.join(name), "the disk fails"):
                 staged.path.write_bytes(content)
             return staged.commit_first()
         finally:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import fs
 
+from schemas.disks import disk_cure
 from schemas.errors import LocationError, RelabelError, StoreError
 from schemas.locations import check_location, redacted
 
@@ -148,6 +149,7 @@ def reaching(
     try:
         yield
     except network_errors() as error:
+        cure = disk_cure(error) or cure
         raise kind(f"{path}: {what}: {explained(error)}" + (f"; {cure}" if cure else "")) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -600,8 +601,14 @@ class SliceWriter:
 
     def __enter__(self) -> Self:
         self._staged = self._folder.stage(f"{self._table}/{self._piece.file}")
-        self._file = pq.ParquetWriter(self._staged.path, self._schema, **_encoding(self._schema))
+        with self._writing():
+            encoding = _encoding(self._schema)
+            self._file = pq.ParquetWriter(self._staged.path, self._schema, **encoding)
         return self
+
+    def _writing(self) -> AbstractContextManager[None]:
+        name = f"{self._table}/{self._piece.file}"
+        return self._folder.reaching(self._folder.join(name), "the disk fails")
 
     def write(self, columns: Sequence[pa.Array]) -> None:
         """Appends rows.
@@ -618,7 +625,8 @@ class SliceWriter:
 
     def _flush(self, rows: int) -> None:
         table = pa.Table.from_batches(self._pending, self._schema)
-        self._file.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows or 1)
+        with self._writing():
+            self._file.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows or 1)
         self._pending = table.slice(rows).to_batches()
         self._pending_rows -= rows
 
@@ -632,10 +640,11 @@ class SliceWriter:
             self._flush(self._pending_rows)
         if metadata:
             self._file.add_key_value_metadata(dict(metadata))
-        self._file.close()
-        with self._staged.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = self._staged.path.stat().st_size
+        with self._writing():
+            self._file.close()
+            with self._staged.path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = self._staged.path.stat().st_size
         self._staged.commit()
         return TableFile(
             table=self._table, file=self._piece.file, rows=self.rows, bytes=size, sha256=digest
@@ -648,6 +657,8 @@ class SliceWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._file.close()
+            # What was written is dropped; a full disk refuses its end as it refused the rest.
+            with suppress(OSError, pa.ArrowException):
+                self._file.close()
         finally:
             self._staged.discard()

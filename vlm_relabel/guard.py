@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import typer
 
+from schemas.disks import disk_cure
 from schemas.errors import RelabelError
 from vlm_relabel import console
 
@@ -19,6 +20,13 @@ def guarded(run: Callable[[], T], as_json: bool) -> T:
         return run()
     except RelabelError as error:
         console.show_error(error, as_json)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        cure = disk_cure(error)
+        if cure is None:
+            raise
+        where = error.filename or "a file"
+        console.show_error(RelabelError(f"{where}: {error.strerror}; {cure}"), as_json)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
         console.say("interrupted; the same command resumes where it stopped")

@@ -1,4 +1,4 @@
-"""Ctrl-C: one line, exit code 130, at once.
+"""Ctrl-C and SIGTERM: one line, exit code 130 or 143, at once.
 
 Whatever runs, in whichever thread, is dropped where it stands: tables appear whole or not at
 all, so the same command goes on from what is there. Unwinding instead would wait for threads and
@@ -15,42 +15,51 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-EXIT_CODE: Final = 130
-_RESUMED: Final = ("relabel", "embed", "score", "build-goals", "train")
+# By signal: the exit code, and what is said. A shell takes 128 + the signal's number for it.
+_HEEDED: Final = {
+    signal.SIGINT: (130, "interrupted", "Interrupted"),
+    signal.SIGTERM: (143, "terminated", "Terminated"),
+}
+_RESUMED: Final = ("relabel", "embed", "score", "build-goals", "train", "repair")
 _SHOW_CURSOR: Final = "\r\x1b[K\x1b[?25h"  # clears the line of a progress bar, which hides it
 
 
 def listen() -> None:
-    """Heeds Ctrl-C from now on; to be called by the main thread of a process of one command."""
-    signal.signal(signal.SIGINT, _leave)
+    """Heeds both from now on; to be called by the main thread of a process of one command."""
+    for number in _HEEDED:
+        signal.signal(number, _leave)
 
 
 def ignore() -> None:
-    """Leaves Ctrl-C unheeded: the command is done, and the interpreter is about to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leaves both unheeded: the command is done, and the interpreter is about to end."""
+    for number in _HEEDED:
+        signal.signal(number, signal.SIG_IGN)
 
 
-def message(words: list[str]) -> str:
+def message(words: list[str], what: str = "interrupted") -> str:
     """How to go on after an interruption.
 
     Args:
         words: of the command line, without the program's name.
+        what: has happened.
     """
     if any(word in _RESUMED for word in words[:1]):
-        return "interrupted; the same command resumes where it stopped"
-    return "interrupted; nothing is half done, type the same command to start again"
+        return f"{what}; the same command resumes where it stopped"
+    return f"{what}; nothing is half done, type the same command to start again"
 
 
 def _leave(number: int, frame: Any) -> None:
+    sys.setswitchinterval(1e-5)  # so that busy threads do not hold this one up
+    code, what, name = _HEEDED[signal.Signals(number)]
     words = sys.argv[1:]
-    told = message(words)
+    told = message(words, what)
     threading.excepthook = _unheard  # of Beam's threads, which lose their workers
     _end_workers()
     # Last of all, so that a progress bar is not drawn again below it.
     if "--json" in words:
-        _write(1, json.dumps({"error": "Interrupted", "message": told}) + "\n")
+        _write(1, json.dumps({"error": name, "message": told}) + "\n")
     _write(2, (_SHOW_CURSOR if os.isatty(2) else "") + told + "\n")
-    os._exit(EXIT_CODE)
+    os._exit(code)
 
 
 def _unheard(problem: threading.ExceptHookArgs) -> None:

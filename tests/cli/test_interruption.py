@@ -35,8 +35,10 @@ def _start(*line: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     )
 
 
-def _interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    os.killpg(process.pid, signal.SIGINT)
+def _interrupt(
+    process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
+    os.killpg(process.pid, number)
     out, error = process.communicate(timeout=60)
     return process.returncode, out, error
 
@@ -102,6 +104,15 @@ def test_a_terminal_gets_its_cursor_back() -> None:
     assert told.endswith("\r\x1b[K\x1b[?25h" + RESUMES)
 
 
+@pytest.mark.parametrize("work", [IN_MAIN, IN_THREADS, UNDER_TRY])
+def test_sigterm_is_143_with_the_word_how_to_go_on(work: str) -> None:
+    told = RESUMES.replace("interrupted", "terminated")
+    ended = _interrupt(_waiting(["relabel", "--store", "x"], work), signal.SIGTERM)
+    assert ended == (143, "", told)
+    code, out, _ = _interrupt(_waiting(["score", "--json"], work), signal.SIGTERM)
+    assert (code, json.loads(out)) == (143, {"error": "Terminated", "message": told.strip()})
+
+
 def test_machines_are_told_too() -> None:
     code, out, error = _interrupt(_waiting(["train", "--json"], IN_MAIN))
     assert (code, error) == (130, RESUMES)
@@ -114,9 +125,12 @@ def test_what_writes_no_table_does_not_promise_to_resume(command: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "number", "code"),
+    [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)],
+)
 def test_a_job_interrupted_at_work_goes_on(
-    workers: int, goals: Path, tiny_model: str, tmp_path: Path
+    workers: int, number: signal.Signals, code: int, goals: Path, tiny_model: str, tmp_path: Path
 ) -> None:
     source = write_source(tmp_path / "source", (3,) * 40, (40,))
     words: dict[str, Any] = {
@@ -132,7 +146,8 @@ def test_a_job_interrupted_at_work_goes_on(
     process = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=stopped))
     while process.poll() is None and not list(stopped.glob("rewards/v1/*.parquet")):
         time.sleep(0.05)
-    assert _interrupt(process)[0] == 130, "it ended before it could be interrupted"
+    ended, _, error = _interrupt(process, number)
+    assert ended == code, error  # else it ended before it could be interrupted
     _check_unfinished(stopped)
     for store in (stopped, whole):
         done = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=store))
