@@ -44,6 +44,8 @@ class TrainConfig(BaseModel):
     keep: int = Field(default=5, ge=1)  # checkpoints, the newest
     device: str = "cpu"
     loggers: tuple[str, ...] = ()
+    # Of this process and not of the run: files of the store are not hashed when they are read.
+    trust: bool = Field(default=False, exclude=True)
 
     @property
     def view(self) -> View:

@@ -214,7 +214,7 @@ def open_dataset(config: TrainConfig) -> GoalDataset:
     Raises:
         StoreError: it does not exist; says how to build it.
     """
-    store = Store.open(config.store)
+    store = Store.open(config.store, trust=config.trust)
     try:
         return GoalDataset(store, config.dataset_name)
     except StoreError as error:

@@ -61,7 +61,7 @@ def build_goals(options: JobOptions, what: GoalDatasetOptions) -> GoalJobReport:
     Raises:
         RelabelError: anything the user can mend; nothing half-written looks whole.
     """
-    store = Store.open(options.store)
+    store = Store.open(options.store, trust=options.trust)
     datasets = plan_datasets(options, what, store)
     inputs = [index_inputs(store, dataset) for dataset in datasets]
     for dataset, own in zip(datasets, inputs, strict=True):
@@ -197,13 +197,21 @@ def _build(
     pending: Sequence[GoalDatasetManifest],
     pipeline: beam.Pipeline,
 ) -> None:
-    finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio, fill_manifest)
+    finish = FinishJob(
+        options.store,
+        tuple(pending),
+        options.max_dead_ratio,
+        fill_manifest,
+        trust=options.trust,
+    )
     (
         pipeline
         | "Slices" >> beam.Create(store.slices).with_output_types(Slice)
         | "Reshuffle" >> beam.Reshuffle()
         | "IndexSlices"
-        >> IndexSlices(IndexJob(options.store, tuple(pending), options.worker_threads))
+        >> IndexSlices(
+            IndexJob(options.store, tuple(pending), options.worker_threads, options.trust)
+        )
         | "FinishTables" >> FinishTables(finish)
     )
 

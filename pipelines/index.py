@@ -23,6 +23,7 @@ class IndexJob:
     store: str
     datasets: tuple[GoalDatasetManifest, ...]  # not complete yet
     threads: int  # of the arithmetic, per worker
+    trust: bool = False  # what is read is not hashed
 
 
 class IndexSlices(beam.PTransform):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class _IndexSlice(beam.DoFn):  # type: ignore[misc]
         self._slices = Metrics.counter("vlm_relabel", "slices_indexed")
 
     def setup(self) -> None:
-        self._store = Store.open(self._job.store)
+        self._store = Store.open(self._job.store, trust=self._job.trust)
         self._inputs = [index_inputs(self._store, dataset) for dataset in self._job.datasets]
 
     def process(self, piece: Slice) -> Iterator[Slice]:

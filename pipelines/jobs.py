@@ -64,7 +64,7 @@ def score(options: JobOptions, what: ScoreOptions) -> JobReport:
     Raises:
         RelabelError: as `embed`.
     """
-    store = Store.open(options.store)
+    store = Store.open(options.store, trust=options.trust)
     encoder = encoder_for_texts(what.encoder, store)
     limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
     plan = plan_scoring(options, what, store, encoder)
@@ -206,7 +206,13 @@ class _Run:
             slices = slices | "ScoreSlices" >> ScoreSlices(scoring)
         options = self._options
         accepted = EMPTY_IMAGE if self._what and self._what.accept_empty else None
-        finish = FinishJob(options.store, tuple(pending), options.max_dead_ratio, accepted=accepted)
+        finish = FinishJob(
+            options.store,
+            tuple(pending),
+            options.max_dead_ratio,
+            accepted=accepted,
+            trust=options.trust,
+        )
         slices | "FinishTables" >> FinishTables(finish)
 
     def _embed_job(self, pending: set[str]) -> EmbedJob | None:
@@ -234,7 +240,8 @@ class _Run:
         # Behind an encoder there is nothing to gain.
         embeds = self._embed_job(pending) is not None
         side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
-        return ScoreJob(self._options.store, plan.manifest, plan.scorer, side_by_side)
+        trust = self._options.trust
+        return ScoreJob(self._options.store, plan.manifest, plan.scorer, side_by_side, trust)
 
 
 def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:

@@ -30,6 +30,7 @@ class ScoreJob:
     rewards: RewardManifest
     scorer: Scorer
     side_by_side: int  # slices in work at once, per worker
+    trust: bool = False  # embeddings are not hashed when they are read
 
 
 class ScoreSlices(beam.PTransform):  # type: ignore[misc]
@@ -50,7 +51,7 @@ class _ScoreSlice(beam.DoFn):  # type: ignore[misc]
         self._slices = Metrics.counter("vlm_relabel", "slices_scored")
 
     def setup(self) -> None:
-        self._store = Store.open(self._job.store)
+        self._store = Store.open(self._job.store, trust=self._job.trust)
         self._pool = ThreadPoolExecutor(self._job.side_by_side, thread_name_prefix="score")
 
     def start_bundle(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from vlm_relabel import agent_console
-from vlm_relabel.arguments import Json
+from vlm_relabel.arguments import Json, Trust
 from vlm_relabel.guard import guarded
 
 _SEEDS: Final = 2**32 - 1  # the highest that NumPy takes
@@ -97,6 +97,7 @@ def train(
     ] = None,
     old_goals: Annotated[str | None, typer.Option("--goals", hidden=True)] = None,
     old_rewards: Annotated[str | None, typer.Option("--rewards", hidden=True)] = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
@@ -150,6 +151,7 @@ def evaluate(
         str | None, typer.Option(help="Write the first rollouts as one animated GIF.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda:N or mps.")] = "cpu",
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Evaluate an agent off-policy and by rollouts. Against held-out episodes and the truth."""

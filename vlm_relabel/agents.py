@@ -51,7 +51,7 @@ def train(values: Values) -> TrainReport:
     """Runs `train`."""
     _check_renamed(values)
     out, cache = local_path("--out", values["out"]), _cache(values)
-    store = Store.open(values["store"])
+    store = Store.open(values["store"], trust=values["trust"])
     seen = values["observation"]
     default = None if seen else default_observations(store)
     config = TrainConfig(
@@ -73,6 +73,7 @@ def train(values: Values) -> TrainReport:
         keep=values["keep"],
         device=values["device"],
         loggers=tuple(values["logger"] or ()),
+        trust=values["trust"],
     )
     left_out = {} if default is None else default.left_out
     plans: list[training.Plan] = []
@@ -163,7 +164,7 @@ def evaluate(values: Values) -> EvaluationReport:
     run = local_path("RUN", values["run"])
     if values["gif"] is not None:
         local_path("--gif", values["gif"])  # before anything is computed
-    config = load_config(run)
+    config = load_config(run).model_copy(update={"trust": values["trust"]})
     training.check_device(values["device"])
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
@@ -194,7 +195,7 @@ def export(run: str, file: str, step: int | None) -> None:
     checkpoints.export(folder, path, step)
 
 
-_UNKEPT: Final = ("run", "step", "split", "json")  # said elsewhere in a report
+_UNKEPT: Final = ("run", "step", "split", "trust", "json")  # said elsewhere in a report
 
 
 def _options(values: Values) -> dict[str, Any]:

@@ -26,6 +26,12 @@ Threads = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace tables that were made of other inputs.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Compare sizes of stored files only; without it, each is hashed once."
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
 ]

@@ -49,6 +49,7 @@ def _job(values: Values, show: console.Show) -> JobOptions:
         threads=values["threads"],
         max_dead_ratio=values["max_dead_ratio"],
         overwrite=values["overwrite"],
+        trust=values.get("trust", False),
         dry_run=values["dry_run"],
         profile=values["profile"],
         command=command_line(),

@@ -12,7 +12,7 @@ from rich.table import Table
 from schemas.enums import Kind, Timing
 from schemas.errors import RelabelError
 from vlm_relabel import console
-from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Workers
+from vlm_relabel.arguments import DryRun, Json, Overwrite, Threads, Trust, Workers
 from vlm_relabel.guard import guarded
 from vlm_relabel.typed import command_line
 
@@ -128,6 +128,7 @@ def build_goals(
     workers: Workers = 1,
     threads: Threads = None,
     overwrite: Overwrite = False,
+    trust: Trust = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -161,6 +162,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
             run=RunOptions(values["workers"], runner_arguments(values["context"].args)),
             threads=values["threads"],
             overwrite=values["overwrite"],
+            trust=values["trust"],
             dry_run=values["dry_run"],
             command=command_line(),
             show=show,

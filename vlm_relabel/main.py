@@ -23,6 +23,7 @@ from vlm_relabel.arguments import (
     Json,
     Overwrite,
     Threads,
+    Trust,
     Workers,
 )
 from vlm_relabel.guard import guarded
@@ -238,6 +239,7 @@ def score(
     threads: Threads = None,
     max_dead_ratio: MaxDead = 0.0,
     overwrite: Overwrite = False,
+    trust: Trust = False,
     dry_run: DryRun = False,
     profile: Profile = False,
     json: Json = False,

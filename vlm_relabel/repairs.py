@@ -20,7 +20,7 @@ from vlm_relabel import typed
 
 _MAKERS: Final = ("relabel", "embed", "score", "build-goals")
 # Of a command that runs again:
-_LEFT_OUT: Final = ("overwrite", "retry_dead_letters", "dry_run", "profile", "json")
+_LEFT_OUT: Final = ("overwrite", "retry_dead_letters", "trust", "dry_run", "profile", "json")
 _THREADS: Final = "threads"
 
 
