@@ -30,6 +30,8 @@ RUNS = (
     ("first_batch",),
     ("replay",),
     ("precision",),
+    ("integrity",),
+    ("long_run",),
     ("levers",),
 )
 
