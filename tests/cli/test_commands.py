@@ -28,7 +28,7 @@ JOB = (
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
     *("--keep-frames", "--last-step", "--episodes-per-slice", "--exclude", "--keep-merged"),
-    "--skip-blank-cameras",
+    *("--skip-blank-cameras", "--retry-dead-letters"),
 )
 SCORE = (
     *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
@@ -39,7 +39,7 @@ OPTIONS = {
     "inspect": ("--exclude", "--keep-merged", "--json"),
     "relabel": (*JOB, *EMBED, *SCORE),
     "embed": (*JOB, *EMBED),
-    "score": (*JOB, *SCORE, "--camera"),
+    "score": (*JOB, *SCORE, "--camera", "--trust"),
     "verify": ("--json",),
     "doctor": ("--json",),
 }
