@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -26,11 +27,22 @@ class Command:
     words: str
     given: str | None = None  # the command whose result it starts from; None: an empty folder
     workers: bool = True  # whether it takes --workers
+    prepare: Callable[[Path], object] | None = None  # damages the folder before it starts
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """What can be killed: every process at once, one worker, or the parent of the workers."""
         return ("job", "worker", "parent") if self.workers else ("job",)
+
+
+def _damage(folder: Path) -> None:
+    """One slice of each table of a relabeling is gone, another has a flipped bit."""
+    for table in ("steps", "embeddings/*", "rewards/v1"):
+        changed, gone, *_ = sorted((folder / "store").glob(f"{table}/slice-*.parquet"))
+        content = bytearray(changed.read_bytes())
+        content[len(content) // 2] ^= 1
+        changed.write_bytes(content)
+        gone.unlink()
 
 
 COMMANDS: Final = (
@@ -45,6 +57,7 @@ COMMANDS: Final = (
         given="build-goals",
         workers=False,
     ),
+    Command("repair", "repair store --yes", given="relabel", workers=False, prepare=_damage),
 )
 
 

@@ -12,7 +12,7 @@ from schemas.store import Store
 from tests.torture.commands import COMMANDS, Command
 from tests.torture.trials import Torture, content, damage
 
-KILLS = 5  # one of each command
+KILLS = 6  # one of each command
 SEED = 5
 CARELESS = (sys.executable, "-m", "tests.torture.careless")
 

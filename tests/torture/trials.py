@@ -113,6 +113,8 @@ class Torture:
             self._place.mkdir()
         else:
             shutil.copytree(self._folder / "whole" / command.given, self._place)
+        if command.prepare is not None:
+            command.prepare(self._place)
 
     def begin(self, command: Command, workers: int) -> Run:
         """Starts a command from where it is to start, in an emptied place."""
@@ -151,7 +153,7 @@ class Torture:
                 break  # it had come to its end
             tally.tried += 1
             struck.append(tally)
-            problems += self._after_kill(run, tally.target)
+            problems += self._after_kill(command, run, tally.target)
         problems += self._at_the_end(command)
         for tally in struck:
             tally.lost += bool(problems)
@@ -173,7 +175,7 @@ class Torture:
         self._say(f"{command.name}: {target} killed after {after:.1f} s, {when}; hit: {hit}")
         return hit
 
-    def _after_kill(self, run: Run, target: Target) -> Iterator[str]:
+    def _after_kill(self, command: Command, run: Run, target: Target) -> Iterator[str]:
         """What is wrong at once: a hang, processes left, files that look whole and are not."""
         try:
             code = run.finish()
@@ -183,7 +185,8 @@ class Torture:
         if target == "worker" and code != 0 and "Traceback" in run.told():
             yield f"a worker was killed, and the command says: {run.told()}"
         yield from self._left(run)
-        yield from damage(self._place / "store")
+        if command.prepare is None:  # else the store was damaged before
+            yield from damage(self._place / "store")
 
     def _left(self, run: Run) -> Iterator[str]:
         if survivors := run.survivors(self._patience_s):
