@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import shutil
@@ -78,15 +77,14 @@ class Torture:
         write_inputs(folder)
 
     def run(self, kills: int, commands: Sequence[Command] = COMMANDS) -> list[Tally]:
-        """Kills `kills` times, every command and every kind of process in turn."""
+        """Kills `kills` times, those commands and kinds of process first that were killed least."""
         needed = self._with_given(commands)
         for command in needed:
             self._undisturbed(command)
         tallies = {c.name: _tallies(c, place) for place, c in enumerate(commands)}
-        turns = itertools.cycle(commands)
         too_late = 0
-        while (left := kills - sum(t.tried for own in tallies.values() for t in own)) > 0:
-            command = next(turns)
+        while (left := kills - sum(map(_tried, tallies.values()))) > 0:
+            command = min(commands, key=lambda c: _tried(tallies[c.name]))
             hit = self._trial(command, min(left, self._in_a_row), tallies[command.name])
             too_late = 0 if hit else too_late + 1
             if too_late > _TOO_LATE:
@@ -219,6 +217,10 @@ def _tallies(command: Command, place: int) -> list[Tally]:
     targets = command.targets
     first = place % len(targets)
     return [Tally(command.name, target) for target in (*targets[first:], *targets[:first])]
+
+
+def _tried(tallies: Sequence[Tally]) -> int:
+    return sum(tally.tried for tally in tallies)
 
 
 def damage(store: Path, *, unfinished: bool = True) -> Iterator[str]:
