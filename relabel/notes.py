@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from relabel.episodes import Episode
 from relabel.features import Features, Leaf, column_name
@@ -15,6 +15,7 @@ from relabel.flags import episode_bounds
 from relabel.texts import language_rank
 from schemas import fields
 from schemas.dead_letters import DeadLetter
+from schemas.footers import Count, read_figures
 from schemas.store import Store
 from schemas.texts import brief
 
@@ -71,12 +72,21 @@ def _says(texts: Iterable[str | None]) -> bool:
 class Oddities(BaseModel):
     """How many of some episodes are unusual, and the first of each kind."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
-    episodes: int = 0  # that have any step
-    counts: dict[str, int] = Field(default_factory=dict)  # by kind, see `_KINDS`
+    episodes: Count = 0  # that have any step
+    counts: dict[str, Count] = Field(default_factory=dict)  # by kind, see `_KINDS`
     first: dict[str, str] = Field(default_factory=dict)  # id of the first episode of a kind
-    lost_texts: dict[str, int] = Field(default_factory=dict)  # by name: values not decoded
+    lost_texts: dict[str, Count] = Field(default_factory=dict)  # by name: values not decoded
+
+    @model_validator(mode="after")
+    def _check(self) -> Oddities:
+        """Holds the figures against each other."""
+        if max(self.counts.values(), default=0) > self.episodes:
+            raise ValueError("more unusual episodes than episodes")
+        if missing := sorted(set(self.counts) - set(self.first)):
+            raise ValueError(f"first: missing {brief(missing[0])}")
+        return self
 
     def add(self, episode: Episode, texts: Sequence[str]) -> None:
         """Looks at one episode.
@@ -118,12 +128,12 @@ class Oddities(BaseModel):
         which = f"{which} " if which else ""
         of = f"of {self.episodes} {which}episodes"
         told = [
-            f"{self.counts[kind]} {of} {text}; the first is {self.first[kind]}"
+            f"{self.counts[kind]} {of} {text}; the first is {brief(self.first[kind])}"
             for kind, text in _TOLD.items()
             if kind in self.counts
         ]
         lost = [
-            f"{name}: {count} {which} texts are not UTF-8 and are left out (null)".replace(
+            f"{brief(name)}: {count} {which} texts are not UTF-8 and are left out (null)".replace(
                 "  ", " "
             )
             for name, count in self.lost_texts.items()
@@ -171,12 +181,15 @@ def read_oddities(store: Store) -> Oddities:
     """What is unusual about the episodes of a store, from the footers of its steps.
 
     Slices that are not there yet, or were written without such figures, count nothing.
+
+    Raises:
+        StoreError: a footer holds something else in their place.
     """
     total = Oddities()
     for piece in store.slices:
         if store.has("steps", piece):
-            content = store.metadata("steps", piece).get(fields.ODDITIES)
-            total.merge(Oddities() if content is None else Oddities.model_validate_json(content))
+            found = read_figures(store, "steps", piece, fields.ODDITIES, Oddities)
+            total.merge(Oddities() if found is None else found)
     return total
 
 

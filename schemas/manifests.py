@@ -18,7 +18,7 @@ from schemas.encoders import EncoderSpec
 from schemas.enums import CameraForm, Fusion, LastStep, Timing
 from schemas.errors import StoreError
 from schemas.goal_datasets import GoalDatasetManifest
-from schemas.json_text import parse_json
+from schemas.json_text import parse_json, validation_problems
 from schemas.names import InsidePath, Name, folder_name
 from schemas.slices import Slice
 from schemas.table_manifest import (
@@ -50,7 +50,6 @@ __all__ = [
     "unsealed",
 ]
 
-_SHOWN: Final = 5  # problems of one manifest
 CHECKSUM: Final = "checksum"  # of a manifest: SHA-256 of its other keys
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -288,13 +287,7 @@ def _validated(model: type[_M], content: dict[str, Any], origin: str) -> _M:
         # From JSON, in which a tuple is a list and an enum its value, whatever is strict.
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        problems = [
-            f"{brief('.'.join(map(str, problem['loc'])))}: {brief(problem['msg'])}"
-            for problem in error.errors()[:_SHOWN]
-        ]
-        if error.error_count() > _SHOWN:
-            problems.append(f"and {error.error_count() - _SHOWN} more")
-        raise StoreError(f"{origin}: not a valid manifest: {'; '.join(problems)}") from error
+        raise StoreError(f"{origin}: not a valid manifest: {validation_problems(error)}") from error
 
 
 def unsealed(text: str | bytes, *, origin: str, changed: bool = False) -> dict[str, Any]:

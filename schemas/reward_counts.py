@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from schemas import fields
+from schemas.footers import Count, read_figures
 from schemas.goal_datasets import IndexOptions
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
@@ -19,6 +22,40 @@ from schemas.tables import Array, matrix
 _READ_VALUES: Final = 1 << 19  # at once
 # What `build-goals` takes for a success unless told otherwise.
 SUCCESS_ABOVE: Final = float(IndexOptions.model_fields["success_above"].default)
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_Score = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
+
+
+class _Stored(BaseModel):
+    """The figures of one slice as a footer holds them; a null: no frame has a score."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    transitions: Count
+    rewarded: list[Count]
+    best: list[_Score | None]
+    # The others are of rewards that are not 0 or 1; footers of earlier versions lack them.
+    frames: Count | None = None
+    above: list[Count] = []
+    total: list[_Score] = []
+    lowest: list[_Score | None] = []
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> _Stored:
+        """Holds the figures against the goals and the rows of the slice."""
+        context: Any = info.context
+        goals, rows = context["goals"], context["rows"]
+        names = ["rewarded", "best"]
+        names += [] if self.frames is None else ["above", "total", "lowest"]
+        for name in names:
+            if (found := len(getattr(self, name))) != goals:
+                raise ValueError(f"{name}: expected {goals} values, one per goal, got {found}")
+        frames = 0 if self.frames is None else self.frames
+        if max(self.transitions, frames) > rows:
+            raise ValueError(f"expected at most {rows} frames, as many as there are rows")
+        if max(self.rewarded, default=0) > self.transitions or max(self.above, default=0) > frames:
+            raise ValueError("more frames of a goal than frames")
+        return self
 
 
 @dataclass
@@ -97,21 +134,32 @@ class RewardCounts:
         return {fields.COUNTS: json.dumps(content, separators=(",", ":")).encode()}
 
     @classmethod
-    def parse(cls, stored: bytes, goals: int, *, dense: bool) -> RewardCounts | None:
+    def _of(cls, stored: _Stored, *, dense: bool) -> RewardCounts | None:
         """What a footer holds; None if it was written before all of these were counted."""
-        content = json.loads(stored)
-        if dense and "frames" not in content:
+        if dense and stored.frames is None:
             return None
-        counts = cls.none(goals, dense=dense)
-        counts.transitions = content["transitions"]
-        counts.rewarded = np.array(content["rewarded"], np.int64)
-        counts.best = _array(content["best"], -np.inf)
-        if dense:
-            counts.frames = content["frames"]
-            counts.above = np.array(content["above"], np.int64)
-            counts.total = np.array(content["total"], np.float64)
-            counts.lowest = _array(content["lowest"], np.inf)
+        counts = cls.none(len(stored.rewarded), dense=dense)
+        counts.transitions = stored.transitions
+        counts.rewarded = np.array(stored.rewarded, np.int64)
+        counts.best = _array(stored.best, -np.inf)
+        if dense and stored.frames is not None:
+            counts.frames = stored.frames
+            counts.above = np.array(stored.above, np.int64)
+            counts.total = np.array(stored.total, np.float64)
+            counts.lowest = _array(stored.lowest, np.inf)
         return counts
+
+    @classmethod
+    def of_footer(cls, store: Store, manifest: RewardManifest, piece: Slice) -> RewardCounts | None:
+        """The figures in a slice's footer; None if it does not hold all of them.
+
+        Raises:
+            StoreError: it holds something else in their place.
+        """
+        rows = store.rows(manifest.table, piece.file)
+        context = {"goals": manifest.goals, "rows": rows}
+        stored = read_figures(store, manifest.table, piece, fields.COUNTS, _Stored, context)
+        return None if stored is None else cls._of(stored, dense=not manifest.binary)
 
 
 def _finite(values: NDArray[np.float32]) -> list[float | None]:
@@ -135,14 +183,38 @@ def read_counts(store: Store, manifest: RewardManifest) -> RewardCounts:
 
 
 def _counts_of(store: Store, manifest: RewardManifest, piece: Slice) -> RewardCounts:
-    dense = not manifest.binary
-    stored = store.metadata(manifest.table, piece).get(fields.COUNTS)
-    found = None if stored is None else RewardCounts.parse(stored, manifest.goals, dense=dense)
+    found = RewardCounts.of_footer(store, manifest, piece)
     if found is not None:
         return found
-    counts = RewardCounts.none(manifest.goals, dense=dense)
+    counts = RewardCounts.none(manifest.goals, dense=not manifest.binary)
     rows = max(1, _READ_VALUES // manifest.goals)
     for batch in store.batches(manifest.table, piece, rows=rows):
         scores = matrix(batch.column(fields.SCORE)) if manifest.scores else None
         counts.add(scores, matrix(batch.column(fields.REWARD)))
     return counts
+
+
+def count_problems(
+    store: Store, manifest: RewardManifest, piece: Slice, scores: Array | None, rewards: Array
+) -> Iterator[str]:
+    """Where the figures of a footer do not follow from the columns.
+
+    Args:
+        store: of the slice.
+        manifest: of its table.
+        piece: the slice.
+        scores: (n, G) of the slice; None: not stored.
+        rewards: (n, G) of the slice.
+    """
+    found = RewardCounts.of_footer(store, manifest, piece)
+    if found is None:
+        return
+    counted = RewardCounts.none(manifest.goals, dense=not manifest.binary)
+    counted.add(scores, rewards)
+    names = ["transitions", "rewarded"]
+    if scores is not None:
+        names += ["best", *(("frames", "above", "total", "lowest") if counted.dense else ())]
+    for name in names:
+        # A sum depends on its order.
+        if not np.allclose(getattr(found, name), getattr(counted, name), rtol=1e-6, atol=1e-6):
+            yield f"the figures in its footer ({name}) do not follow from its columns"

@@ -23,6 +23,7 @@ from schemas.manifests import (
     GoalDatasetManifest,
     RewardManifest,
 )
+from schemas.reward_counts import count_problems
 from schemas.seals import file_problem
 from schemas.slices import Slice, TableFile
 from schemas.store import Store, check_same_rows, fingerprint_of
@@ -192,6 +193,10 @@ class _TableCheck:
         if isinstance(manifest, RewardManifest) and self.compares_rewards:
             threshold = self._threshold if manifest.binary and manifest.scores else None
             yield from _reward_problems(manifest, content, threshold)
+        if isinstance(manifest, RewardManifest):
+            scores = matrix(content.column(fields.SCORE)) if manifest.scores else None
+            rewards = matrix(content.column(fields.REWARD))
+            yield from count_problems(store, manifest, piece, scores, rewards)
 
     @cached_property
     def _threshold(self) -> Array:
