@@ -38,6 +38,7 @@ setup(
         "fsspec>=2024.2",
         "ftfy>=6.1",
         "google-crc32c>=1.5",
+        "grpcio>=1.60",  # of a lost connection to a worker
         "numpy>=1.26",
         "packaging>=23",
         "pillow>=10",

@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
+import grpc
 import psutil
 
 from pipelines.local_worker import MODULE
@@ -52,8 +53,8 @@ class WorkerWatch:
         thread = "" if raised.thread is None else raised.thread.name
         if found and thread == _WAITS:
             self._events.put(("died", int(found[1])))
-        elif thread != _READS:  # whose end tells nothing that is not told otherwise
-            self._others(raised)
+        elif thread != _READS and not isinstance(raised.exc_value, grpc.RpcError):
+            self._others(raised)  # the end of a connection tells nothing that is not told otherwise
 
     def run(self, work: Callable[[], Any]) -> Any:
         """What `work` returns or raises.

@@ -21,6 +21,7 @@ from schemas.errors import StoreError
 from schemas.files import Folder
 from schemas.processes import ProcessName
 from schemas.store import Store
+from tests import small
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.store_checks import hashes, leftovers, problems
 
@@ -53,6 +54,13 @@ def test_a_lease_names_its_process_and_goes_with_the_block(folder: Folder) -> No
     with pytest.raises(KeyError), leased(folder, ["steps"], "embed a"):
         raise KeyError
     assert folder.names("", recursive=True) == []
+
+
+def test_half_a_lease_of_a_killed_process_is_swept(folder: Folder) -> None:
+    small.stage_and_die(folder, f"{LEASES}/embeddings/clip.json")
+    assert folder.leftovers() != []
+    with leased(folder, ["steps"], "embed a"):
+        assert folder.leftovers() == []
 
 
 def test_another_command_is_told_who_works_there(folder: Folder) -> None:

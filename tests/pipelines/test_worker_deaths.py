@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 
@@ -66,6 +67,19 @@ def test_a_death_that_is_told_after_the_runners_own_error_explains_it() -> None:
         with pytest.raises(RuntimeError, match="Channel"):
             watch.run(closed)
         assert "SIGKILL" in str(watch.death())
+
+
+def test_lost_connections_to_workers_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> None:
+        raise grpc.RpcError
+
+    heard: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)
+    with WorkerWatch() as watch:
+        thread = threading.Thread(target=read, name="beam_control_read")
+        watch.run(thread.start)
+        thread.join()
+    assert heard == []
 
 
 def test_errors_of_other_threads_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
