@@ -89,7 +89,7 @@ class JobOptions:
     max_dead_ratio: float = 0.0  # share of records that may be dead letters
     overwrite: bool = False
     dry_run: bool = False
-    trust: bool = False  # files of complete tables are not hashed when they are read
+    trust: bool = False  # of complete tables, compare the sizes of files only
     profile: bool = False  # report where the time went, and keep it in the store
     command: str | None = None  # kept in manifests: how to resume
     show: Callable[[Progress], None] = field(default=_silent, compare=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from relabel.prompts import resolve_prompts
 from relabel.readings import Readings, check_lengths
 from relabel.rewards import Scorer, bind, parse_reward
 from relabel.store_plan import StoreSettings, open_source, plan_store
+from schemas.checksums import checksums_of
 from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
 from schemas.errors import StoreError
 from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
@@ -77,12 +78,14 @@ class ScorePlan:
     def _write(self, store: Store, file: str, content: bytes) -> TableFile:
         table = self.manifest.table
         store.folder.write(f"{table}/{file}", content)
+        sums = checksums_of(io.BytesIO(content))
         return TableFile(
             table=table,
             file=file,
             rows=self.goals.num_rows,
             bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=sums.sha256,
+            crc32c=sums.crc32c,
         )
 
 

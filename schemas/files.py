@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pyarrow import fs
 
+from schemas.checksums import Checksums, checksums_of, crc32c_of
 from schemas.errors import StoreError
 from schemas.locations import check_location, without_scheme
 from schemas.names import check_inside
@@ -145,6 +146,18 @@ class Folder:
         path = self.join(name)
         with self.reaching(path), self.filesystem.open_input_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def crc32c(self, name: str) -> int:
+        """As `sha256`, at a sixth of its cost; for damage that nobody intended."""
+        path = self.join(name)
+        with self.reaching(path), self.filesystem.open_input_file(path) as stream:
+            return crc32c_of(stream)
+
+    def checksums(self, name: str) -> Checksums:
+        """Both, of one reading."""
+        path = self.join(name)
+        with self.reaching(path), self.filesystem.open_input_file(path) as stream:
+            return checksums_of(stream)
 
     def size(self, name: str) -> int:
         """Length of a file in bytes."""

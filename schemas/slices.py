@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import StoreError
 from schemas.names import InsidePath
@@ -22,6 +22,7 @@ class TableFile(BaseModel):
     rows: int
     bytes: int
     sha256: str
+    crc32c: int | None = Field(None, ge=0, lt=1 << 32)  # None: not recorded, as it was before
 
 
 @dataclass(frozen=True, order=True)

@@ -9,17 +9,18 @@ keeps it, `wrist` as JPEG, which nearly does.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import tensorflow_datasets as tfds
 
 from relabel.embedding import SourceTable, embed_slice
@@ -29,6 +30,7 @@ from relabel.rewards import Scorer, bind, parse_reward
 from relabel.scoring import score_slice
 from relabel.source import Source
 from relabel.testing import FileFormat, PixelMeanEncoder, encoded_image, write_rlds
+from schemas.checksums import checksums_of
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.files import Folder
 from schemas.goals import GoalSet
@@ -287,7 +289,7 @@ def write_goals(
             file=file,
             rows=table.num_rows,
             bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            **asdict(checksums_of(io.BytesIO(content))),
         )
         for file, content in contents.items()
     )
@@ -299,13 +301,25 @@ def relist(store: Store, manifest: AnyTableManifest) -> None:
         f.model_copy(
             update={
                 "bytes": store.folder.size(f"{f.table}/{f.file}"),
-                "sha256": store.folder.sha256(f"{f.table}/{f.file}"),
+                **asdict(store.folder.checksums(f"{f.table}/{f.file}")),
                 "rows": store.rows(f.table, f.file) if f.file.endswith("parquet") else f.rows,
             }
         )
         for f in manifest.files
     )
     rewrite_manifest(store, manifest.model_copy(update={"files": files}))
+
+
+def hashed(monkeypatch: pytest.MonkeyPatch, *methods: str) -> list[str]:
+    """Names of the files whose content is checked from now on: by some checksums, or by any."""
+    names: list[str] = []
+
+    def noting(real: Any) -> Any:
+        return lambda self, name: names.append(name) or real(self, name)
+
+    for checksum in methods or ("sha256", "crc32c", "checksums"):
+        monkeypatch.setattr(Folder, checksum, noting(getattr(Folder, checksum)))
+    return names
 
 
 def rewrite_manifest(store: Store, manifest: AnyTableManifest) -> None:

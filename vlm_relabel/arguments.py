@@ -29,7 +29,8 @@ Overwrite = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Compare sizes of stored files only; without it, each is hashed once."
+        "--trust",
+        help="Compare sizes of stored files only; without it, checksums too, once each.",
     ),
 ]
 DryRun = Annotated[

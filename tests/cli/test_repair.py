@@ -146,6 +146,21 @@ def test_a_slice_that_the_manifest_does_not_list(store: Store, pristine: Path) -
     check_repaired(store, pristine)
 
 
+@pytest.mark.parametrize("kind", KINDS[:-1])
+@pytest.mark.parametrize("wrong", [{"crc32c": 5}, {"sha256": "5" * 64}])
+def test_checksums_that_no_file_has(
+    store: Store, pristine: Path, kind: str, wrong: dict[str, Any]
+) -> None:
+    table = table_of(store, kind)
+    store.read(table)
+    manifest = store.table_manifest(table)
+    files = tuple(file.model_copy(update=wrong) for file in manifest.files)
+    small.rewrite_manifest(store, manifest.model_copy(update={"files": files}))
+    done = run("repair", store.location, "--yes")
+    assert done.exit_code == 0, done.output
+    check_repaired(store, pristine)
+
+
 def change(store: Store, table: str, **changes: Any) -> None:
     """Changes keys of a manifest, and not its checksum."""
     name = f"{table}/{MANIFEST}"

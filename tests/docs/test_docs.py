@@ -17,6 +17,7 @@ from schemas import fields, goal_datasets, manifests
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goals import Family, Goal, GoalSet
+from schemas.slices import TableFile
 from tests.docs.docs_blocks import (
     BlockError,
     blocks,
@@ -161,7 +162,7 @@ def test_every_manifest_key_is_documented() -> None:
         *(manifests.StepsManifest, manifests.EpisodesManifest, manifests.EmbeddingManifest),
         *(manifests.RewardManifest, EncoderSpec),
         *(goal_datasets.GoalDatasetManifest, goal_datasets.IndexOptions),
-        goal_datasets.ColumnStatistics,
+        *(goal_datasets.ColumnStatistics, TableFile),
     ]
     keys = {key for model in models for key in model.model_fields}
     assert _documented("format.md", keys) == set()

@@ -16,8 +16,8 @@ from pipelines.options import GoalDatasetOptions, JobOptions
 from schemas import seals
 from schemas.enums import Split
 from schemas.errors import StoreError
-from schemas.files import Folder
 from schemas.store import Store
+from tests import small
 from tests.pipelines.job_options import Embedding, Scoring
 
 Command = Callable[[JobOptions], Any]
@@ -34,11 +34,8 @@ def made(job: JobOptions, embedding: Embedding, scoring: Scoring) -> JobOptions:
 @pytest.fixture
 def hashed(made: JobOptions, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are hashed from now on."""
-    names: list[str] = []
-    real = Folder.sha256
-    monkeypatch.setattr(Folder, "sha256", lambda self, name: names.append(name) or real(self, name))
     monkeypatch.setattr(seals, "_WHOLE", set())
-    return names
+    return small.hashed(monkeypatch)
 
 
 def config(job: JobOptions) -> TrainConfig:
@@ -83,7 +80,7 @@ def test_a_flipped_embedding_is_scored_on_trust_alone(
     content = bytearray(path.read_bytes())
     content[content.index(row)] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="its SHA-256 is not the one recorded"):
+    with pytest.raises(StoreError, match="its CRC-32C is not the one recorded"):
         jobs.score(made, scoring(name="v2"))
     assert jobs.score(replace(made, trust=True), scoring(name="v2")).tables[0].complete
     path.write_bytes(path.read_bytes()[:-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +230,8 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
     pq.write_table(content, sink)
     name = f"{manifest.table}/{GOALS}"
     store.folder.write(name, sink.getvalue().to_pybytes())
-    size, digest = store.folder.size(name), store.folder.sha256(name)
-    return TableFile(table=manifest.table, file=GOALS, rows=number, bytes=size, sha256=digest)
+    size, sums = store.folder.size(name), asdict(store.folder.checksums(name))
+    return TableFile(table=manifest.table, file=GOALS, rows=number, bytes=size, **sums)
 
 
 def dataset_manifest(

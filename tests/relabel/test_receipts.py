@@ -89,8 +89,7 @@ def test_what_agrees_with_its_receipt_is_kept(begun: Store, source: Source) -> N
 def test_what_this_process_wrote_is_not_hashed_again(
     begun: Store, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed: list[str] = []
-    monkeypatch.setattr(type(begun.folder), "sha256", lambda _, name: hashed.append(name))
+    hashed = small.hashed(monkeypatch)
     files = [file for piece in embed(begun, source) for file in piece.files]
     assert len(files) == 3 * 4
     assert hashed == []
@@ -109,7 +108,7 @@ def test_without_a_receipt_the_file_counts_as_it_is(
 def test_a_changed_slice_of_an_unfinished_table_is_not_read(begun: Store) -> None:
     piece = begun.slices[0]
     flip(Path(begun.location, "steps", piece.file), 0.5)
-    with pytest.raises(StoreError, match=r"steps/slice-.*its SHA-256 is not the one recorded"):
+    with pytest.raises(StoreError, match=r"steps/slice-.*its CRC-32C is not the one recorded"):
         Store.open(begun.location).read_slices("steps", [piece])
     Store.open(begun.location).read_slices("steps", begun.slices[1:])
 

@@ -10,6 +10,7 @@ import pytest
 from schemas.errors import StoreError
 from schemas.store import GOAL_SET, GOALS, Store
 from schemas.verify import verify_store
+from tests import small
 
 
 def flip(path: Path, place: float) -> None:
@@ -32,7 +33,7 @@ def test_a_flipped_bit_is_not_read(store: Store, kind: str, place: float) -> Non
     flip(Path(store.location, table, store.slices[2].file), place)
     opened = Store.open(store.location)
     opened.read_slices(table, opened.slices[:1])
-    damaged = "slice-train-00001-000000-000002\\.parquet: its SHA-256"
+    damaged = "slice-train-00001-000000-000002\\.parquet: its CRC-32C"
     with pytest.raises(StoreError, match=rf"{damaged}.*repair"):
         opened.read_slices(table, opened.slices)
     with pytest.raises(StoreError, match=damaged):
@@ -43,7 +44,7 @@ def test_a_flipped_bit_is_not_read(store: Store, kind: str, place: float) -> Non
 @pytest.mark.parametrize("file", [GOALS, GOAL_SET])
 def test_a_flipped_bit_of_the_goals_is_not_read(store: Store, file: str, place: float) -> None:
     flip(Path(store.location, "rewards/v1", file), place)
-    with pytest.raises(StoreError, match="its SHA-256 is not the one recorded"):
+    with pytest.raises(StoreError, match="its CRC-32C is not the one recorded"):
         _ = store.goals("v1") if file == GOALS else store.goal_set("v1")
 
 
@@ -60,12 +61,8 @@ def test_a_trusting_store_compares_sizes_only(store: Store) -> None:
         trusting.read("rewards/v1")
 
 
-def test_a_file_is_hashed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[str] = []
-    real = type(store.folder).sha256
-    monkeypatch.setattr(
-        type(store.folder), "sha256", lambda self, name: hashed.append(name) or real(self, name)
-    )
+def test_a_file_is_checked_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = small.hashed(monkeypatch)
     for _ in range(3):
         Store.open(store.location).read("steps")
     assert sorted(hashed) == [f"steps/{piece.file}" for piece in store.slices]
