@@ -63,5 +63,5 @@ setup(
         "video": VIDEO,
         "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO, *TEST],
     },
-    entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.entry:main"]},
+    entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.cli.entry:main"]},
 )

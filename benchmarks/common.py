@@ -203,7 +203,7 @@ def random_vit(directory: Path, name: str = "ViT-B-32") -> str:
     import torch
     from safetensors.torch import save_file
 
-    from relabel.open_clip_import import import_open_clip
+    from relabel.encoders.open_clip_import import import_open_clip
 
     torch.manual_seed(0)
     model = import_open_clip().create_model(name, pretrained=None)

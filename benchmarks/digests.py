@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks import common
-from relabel.records import read_records
-from relabel.survey import survey_shards
+from relabel.source.records import read_records
+from relabel.source.survey import survey_shards
 from relabel.testing import FileFormat, write_shard
 
 SHARDS = 4

@@ -52,7 +52,7 @@ from benchmarks.table_size import (
 )
 from offline_rl.dataset import GoalDataset, View
 from pipelines import goal_jobs
-from pipelines.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas import fields
 from schemas.goal_datasets import Split
 from schemas.manifests import EpisodesManifest, StepsManifest

@@ -21,8 +21,8 @@ import pyarrow as pa
 from benchmarks import common
 from benchmarks.relabel import job
 from pipelines import jobs
-from pipelines.options import JobOptions, LoadEncoder, ScoreOptions, encoder_loader
-from pipelines.report import JobReport
+from relabel.jobs.options import JobOptions, LoadEncoder, ScoreOptions, encoder_loader
+from relabel.jobs.report import JobReport
 from schemas.manifests import EmbeddingManifest, SliceSpec, StoreManifest
 from schemas.store import Store
 from schemas.tables import embedding_schema, key_columns, vectors

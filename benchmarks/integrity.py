@@ -28,8 +28,8 @@ from benchmarks.goals import stored_embeddings
 from benchmarks.long_run import relabel as relabel_tiny
 from benchmarks.long_run import tiny_source
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
-from pipelines.report import JobReport
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.report import JobReport
 from relabel.testing import PixelMeanEncoder
 from schemas import seals
 from schemas.store import Store

@@ -25,10 +25,10 @@ from PIL import Image
 
 from benchmarks import common
 from benchmarks.relabel import job
-from pipelines.options import encoder_loader
-from relabel.encoder import OpenClipEncoder, load_encoder
-from relabel.frames import decode_frame
-from relabel.source import Episode, Source
+from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
+from relabel.frames.decoding import decode_frame
+from relabel.jobs.options import encoder_loader
+from relabel.source.source import Episode, Source
 from relabel.testing import encoded_image
 from schemas.locations import path_argument
 from schemas.slices import plan_slices

@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 
 from benchmarks import common
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 from relabel.testing import PixelMeanEncoder, encoded_image, write_rlds
 
 STEPS: Final = 2  # frames of an episode

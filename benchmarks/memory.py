@@ -39,7 +39,7 @@ CASES = {"": (1, 1), f", {MORE}x episodes": (MORE, 1), f", {MORE}x goals": (1, M
 
 JOB = """
 import sys
-from vlm_relabel.main import main
+from vlm_relabel.cli.main import main
 
 try:
     main()

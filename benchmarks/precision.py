@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 from benchmarks import common
-from relabel.encoder import OpenClipEncoder, load_encoder
-from relabel.goal_files import load_goals
-from relabel.prompts import resolve_prompts
-from relabel.readings import Readings
-from relabel.rewards import Scorer, bind, parse_reward
+from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
+from relabel.goals.files import load_goals
+from relabel.goals.prompts import resolve_prompts
+from relabel.goals.readings import Readings
+from relabel.rewards.scorer import Scorer, bind, parse_reward
 from schemas.enums import Fusion, Timing
 from schemas.goals import GoalSet
 

@@ -42,11 +42,11 @@ from benchmarks.common import (
     seconds,
     show,
 )
-from pipelines.options import EmbedOptions, JobOptions
-from pipelines.plans import plan_embedding
-from relabel.embedding import embed_slice
-from relabel.frames import decode_frame
-from relabel.source import Episode, Source
+from relabel.frames.decoding import decode_frame
+from relabel.jobs.options import EmbedOptions, JobOptions
+from relabel.jobs.plans import plan_embedding
+from relabel.slices.embed_slice import embed_slice
+from relabel.source.source import Episode, Source
 from relabel.testing import PixelMeanEncoder
 from schemas.slices import Slice
 from schemas.store import Store

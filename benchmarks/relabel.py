@@ -17,16 +17,16 @@ import torch
 
 from benchmarks import common
 from pipelines import jobs
-from pipelines.options import (
+from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
+from relabel.frames.decoding import decode_frame
+from relabel.jobs.options import (
     EmbedOptions,
     JobOptions,
     LoadEncoder,
     ScoreOptions,
     encoder_loader,
 )
-from pipelines.report import JobReport
-from relabel.encoder import OpenClipEncoder, load_encoder
-from relabel.frames import decode_frame
+from relabel.jobs.report import JobReport
 from relabel.testing import encoded_image
 
 

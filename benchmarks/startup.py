@@ -67,23 +67,23 @@ def stamped(module, function, before=None, after=None):
     setattr(module, function, outer)
 
 
-import vlm_relabel.main
+import vlm_relabel.cli.main
 stamp("import of the command line")
-import vlm_relabel.commands
+import vlm_relabel.cli.commands
 stamp("import of Beam, TFDS, pyarrow and more")
-import relabel.encoder
+import relabel.encoders.open_clip
 stamp("import of torch")
-from relabel.open_clip_import import import_open_clip
+from relabel.encoders.open_clip_import import import_open_clip
 import_open_clip()
 stamp("import of open_clip")
-import pipelines.embed, pipelines.jobs, pipelines.score
+import pipelines.embed_slices, pipelines.jobs, pipelines.score_slices
 stamped(pipelines.jobs, "plan_embedding", "loading the encoder", "opening the source, planning")
 stamped(pipelines.jobs, "plan_scoring", after="goals: reading, embedding, planning")
 stamped(pipelines.jobs, "run_pipeline", before="plans written")
-stamped(pipelines.embed, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
-stamped(pipelines.score, "score_slice", "Beam: to the next stage", "first slice: score")
+stamped(pipelines.embed_slices, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
+stamped(pipelines.score_slices, "score_slice", "Beam: to the next stage", "first slice: score")
 try:
-    vlm_relabel.main.main()
+    vlm_relabel.cli.main.main()
 finally:
     names = [name for name, _ in stamps]
     stamps = stamps[: names.index("first slice: score") + 1]
@@ -93,7 +93,7 @@ finally:
 
 LOADED = """
 import sys
-from vlm_relabel.main import main
+from vlm_relabel.cli.main import main
 
 try:
     main()
@@ -152,7 +152,7 @@ class Relabel:
 
 def import_seconds() -> dict[str, float]:
     """Seconds that the modules of each package take by themselves, the longest first."""
-    modules = "vlm_relabel.commands, relabel.encoder, relabel.open_clip_import as last"
+    modules = "vlm_relabel.cli.commands, relabel.encoders.open_clip, relabel.encoders.open_clip_import as last"
     code = f"import {modules}; last.import_open_clip()"
     told = finished([sys.executable, "-X", "importtime", "-c", code]).stderr
     found: Counter[str] = Counter()

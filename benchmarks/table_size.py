@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import folder, goals_file, interleaved, medians, options, seconds, show
 from pipelines import jobs
-from pipelines.options import JobOptions, ScoreOptions
+from relabel.jobs.options import JobOptions, ScoreOptions
 from schemas import fields
 from schemas.encoders import EncoderSpec
 from schemas.enums import LastStep

@@ -44,7 +44,7 @@ def job(source: Path, workers: int) -> None:
     """Embeds a source into a store that is thrown away."""
     with folder() as place:
         command = [
-            *(sys.executable, "-m", "vlm_relabel.main", "embed", "--encoder", TINY, "--json"),
+            *(sys.executable, "-m", "vlm_relabel.cli.main", "embed", "--encoder", TINY, "--json"),
             *("--source", str(source), "--camera", "image", "--store", str(place / "store")),
             *("--episodes-per-slice", str(PER_SLICE), "--workers", str(workers)),
             *("--threads", "1", "--decode-threads", "1"),

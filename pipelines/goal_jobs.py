@@ -1,6 +1,6 @@
 """The job `build-goals`: from a reward set to goal-conditioned datasets.
 
-Create(slices) → Reshuffle → IndexSlices → FinishTables
+Create(slices) → Reshuffle → BuildSlices → FinishTables
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 import apache_beam as beam
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.finish import FinishJob, FinishTables
-from pipelines.index import IndexJob, IndexSlices
-from pipelines.leases import leased, touched
-from pipelines.options import GoalDatasetOptions, JobOptions
-from pipelines.plans import made_by
-from pipelines.progress import Watch, watched
-from pipelines.report import JobReport, report
+from pipelines.build_slices import BuildJob, BuildSlices
+from pipelines.finish_tables import FinishJob, FinishTables
 from pipelines.runners import run_pipeline
-from relabel.goal_files import FIELD_PREFIX, load_goals
-from relabel.index_inputs import IndexInputs, index_inputs
-from relabel.instruction_notes import instruction_notes
-from relabel.positives import check_positives
-from relabel.statistics import statistics_warnings, with_statistics
+from relabel.goal_datasets.inputs import DatasetInputs, dataset_inputs
+from relabel.goal_datasets.instruction_notes import instruction_notes
+from relabel.goal_datasets.positives import check_positives
+from relabel.goal_datasets.statistics import statistics_warnings, with_statistics
+from relabel.goals.files import FIELD_PREFIX, load_goals
+from relabel.jobs.leases import leased, touched
+from relabel.jobs.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.plans import made_by
+from relabel.jobs.progress import Watch, watched
+from relabel.jobs.report import JobReport, report
 from schemas import fields
 from schemas.enums import Kind, Timing
 from schemas.errors import GoalError, StoreError
@@ -63,7 +63,7 @@ def build_goals(options: JobOptions, what: GoalDatasetOptions) -> GoalJobReport:
     """
     store = Store.open(options.store, trust=options.trust)
     datasets = plan_datasets(options, what, store)
-    inputs = [index_inputs(store, dataset) for dataset in datasets]
+    inputs = [dataset_inputs(store, dataset) for dataset in datasets]
     for dataset, own in zip(datasets, inputs, strict=True):
         check_positives(store, dataset, own)
     warnings = _warnings(store, datasets[0], inputs[0])
@@ -208,9 +208,9 @@ def _build(
         pipeline
         | "Slices" >> beam.Create(store.slices).with_output_types(Slice)
         | "Reshuffle" >> beam.Reshuffle()
-        | "IndexSlices"
-        >> IndexSlices(
-            IndexJob(options.store, tuple(pending), options.worker_threads, options.trust)
+        | "BuildSlices"
+        >> BuildSlices(
+            BuildJob(options.store, tuple(pending), options.worker_threads, options.trust)
         )
         | "FinishTables" >> FinishTables(finish)
     )
@@ -241,7 +241,7 @@ def _report(
     )
 
 
-def _warnings(store: Store, dataset: GoalDatasetManifest, inputs: IndexInputs) -> list[str]:
+def _warnings(store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs) -> list[str]:
     """What is unusual about the source, with regard to goals."""
     warnings = []
     if fields.IS_TERMINAL not in {spec.name for spec in store.manifest.fields}:

@@ -11,11 +11,16 @@ from functools import partial
 
 import apache_beam as beam
 
-from pipelines.embed import EmbedJob, EmbedSlices
-from pipelines.finish import FinishJob, FinishTables
-from pipelines.leases import leased, touched
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
-from pipelines.plans import (
+from pipelines.embed_slices import EmbedJob, EmbedSlices
+from pipelines.finish_tables import FinishJob, FinishTables
+from pipelines.profiles import job_profile
+from pipelines.runners import run_pipeline
+from pipelines.score_slices import ScoreJob, ScoreSlices
+from pipelines.workers import SharedEncoder, limit_threads
+from relabel.goals.files import FIELD_PREFIX
+from relabel.jobs.leases import leased, touched
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.plans import (
     EmbedPlan,
     ScorePlan,
     check_goals,
@@ -23,13 +28,8 @@ from pipelines.plans import (
     plan_embedding,
     plan_scoring,
 )
-from pipelines.profiles import job_profile
-from pipelines.progress import Progress, Watch, watched
-from pipelines.report import PROFILE, JobReport, ProfileReport, encoder_text, report
-from pipelines.runners import run_pipeline
-from pipelines.score import ScoreJob, ScoreSlices
-from pipelines.workers import SharedEncoder, limit_threads
-from relabel.goal_files import FIELD_PREFIX
+from relabel.jobs.progress import Progress, Watch, watched
+from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text, report
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.encoders import Encoder
 from schemas.errors import DeadLetterError, EncoderError

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from apache_beam.metrics import Metrics, MetricsFilter
 
-from relabel.profile import Profile
+from relabel.slices.profile import Profile
 
 _NAMESPACE: Final = "vlm_relabel.profile"
 _UNITS_PER_S: Final = 1e6  # a counter holds whole numbers

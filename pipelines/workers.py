@@ -8,7 +8,7 @@ from typing import cast
 from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
-from pipelines.options import LoadEncoder, OpenClipLoader
+from relabel.jobs.options import LoadEncoder, OpenClipLoader
 from schemas.encoders import Encoder, EncoderSpec
 from schemas.errors import EncoderError
 

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image
 
-from relabel.records import masked_crc
+from relabel.source.records import masked_crc
 from schemas.encoders import EncoderSpec
 
 FileFormat = Literal["tfrecord", "array_record"]

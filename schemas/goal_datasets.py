@@ -116,7 +116,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class IndexOptions(_Model):
+class DatasetOptions(_Model):
     """How a goal-conditioned dataset is cut out of a reward set."""
 
     end_on_success: bool = True  # a trajectory ends, and is terminal, at its first success
@@ -189,7 +189,7 @@ class GoalDatasetManifest(TableManifest):
     source_column: str | None = None  # a steps column of (G,) truth used instead of the rewards
     timing: Timing | None = None  # of the column, if there is no reward set; else that one's
     goals: tuple[DatasetGoal, ...] = ()  # likewise
-    options: IndexOptions
+    options: DatasetOptions
     materialized: bool = False  # transitions are written out as well
     statistics: dict[str, ColumnStatistics] = Field(default_factory=dict)  # by steps column
     counts: dict[str, int] = Field(default_factory=dict)  # rows by "<split>/<kind>", left_out

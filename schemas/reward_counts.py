@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validat
 
 from schemas import fields
 from schemas.footers import Count, read_figures
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
 from schemas.store import Store
@@ -21,7 +21,7 @@ from schemas.tables import Array, matrix
 
 _READ_VALUES: Final = 1 << 19  # at once
 # What `build-goals` takes for a success unless told otherwise.
-SUCCESS_ABOVE: Final = float(IndexOptions.model_fields["success_above"].default)
+SUCCESS_ABOVE: Final = float(DatasetOptions.model_fields["success_above"].default)
 _LARGEST: Final = float(np.finfo(np.float32).max)
 _Score = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas import fields
 from schemas.enums import Timing
 from schemas.errors import StoreError
-from schemas.index_checks import dataset_problems, index_problems
+from schemas.goal_dataset_checks import dataset_problems, trajectory_problems
 from schemas.manifests import (
     AnyTableManifest,
     EmbeddingManifest,
@@ -184,7 +184,7 @@ class _TableCheck:
             yield from _episode_problems(store, content, piece)
             return
         if isinstance(manifest, GoalDatasetManifest):
-            yield from index_problems(store, manifest, piece, content)
+            yield from trajectory_problems(store, manifest, piece, content)
             return
         keys = store.read_slices("steps", [piece], [fields.EPISODE_ID, fields.STEP])
         check_same_rows(keys, content, f"steps and {manifest.table}")

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 import requests
 
-from relabel.source import Source
+from relabel.source.source import Source
 from schemas.store import Store
 from tests import buckets, small
 

@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_datasets as tfds
 
-from relabel.embedding import SourceTable, embed_slice
-from relabel.goal_files import goals_table
-from relabel.readings import read_prompts
-from relabel.rewards import Scorer, bind, parse_reward
-from relabel.scoring import score_slice
-from relabel.source import Source
+from relabel.goals.files import goals_table
+from relabel.goals.readings import read_prompts
+from relabel.rewards.scorer import Scorer, bind, parse_reward
+from relabel.slices.embed_slice import SourceTable, embed_slice
+from relabel.slices.score_slice import score_slice
+from relabel.source.source import Source
 from relabel.testing import FileFormat, PixelMeanEncoder, encoded_image, write_rlds
 from schemas.checksums import checksums_of
 from schemas.enums import Fusion, LastStep, Timing

@@ -35,16 +35,24 @@ FORBIDDEN = {
 }
 # Of the room `relabel`: the only modules that may import a library.
 _TORCH_MODULES = {
-    *("relabel/encoder.py", "relabel/encoder_checkpoint.py", "relabel/encoder_device.py"),
-    "relabel/encoder_images.py",
-    *("relabel/encoder_pixels.py", "relabel/encoder_texts.py", "relabel/open_clip_import.py"),
-    "relabel/hardware.py",
+    *(
+        "relabel/encoders/open_clip.py",
+        "relabel/encoders/checkpoint.py",
+        "relabel/encoders/device.py",
+    ),
+    "relabel/encoders/images.py",
+    *(
+        "relabel/encoders/pixels.py",
+        "relabel/encoders/texts.py",
+        "relabel/encoders/open_clip_import.py",
+    ),
+    "relabel/encoders/hardware.py",
 }
 _TFDS_MODULES = {
-    "relabel/examples.py",
-    "relabel/extent.py",
-    "relabel/features.py",
-    "relabel/opening.py",
+    "relabel/source/examples.py",
+    "relabel/source/extent.py",
+    "relabel/source/features.py",
+    "relabel/source/opening.py",
     "relabel/testing.py",
 }
 ONLY_IN = {
@@ -130,7 +138,7 @@ def test_imports_go_down_the_ladder(path: str) -> None:
 
 def test_the_rooms_are_looked_at() -> None:
     listed = files()
-    for path in ("schemas/store.py", "relabel/encoder.py", "pipelines/jobs.py"):
+    for path in ("schemas/store.py", "relabel/encoders/open_clip.py", "pipelines/jobs.py"):
         assert path in listed
 
 
@@ -148,7 +156,7 @@ def test_the_heavy_libraries_are_where_they_should_be() -> None:
     ("path", "code"),
     [
         ("schemas/x.py", "import relabel"),
-        ("schemas/x.py", "from relabel.source import Source"),
+        ("schemas/x.py", "from relabel.source.source import Source"),
         ("schemas/x.py", "import numpy, torch"),
         ("schemas/x.py", "def f():\n    import tensorflow as tf"),
         ("schemas/x.py", "from apache_beam.metrics import Metrics"),
@@ -159,15 +167,15 @@ def test_the_heavy_libraries_are_where_they_should_be() -> None:
         ("relabel/x.py", "import torch.nn.functional as F"),
         ("relabel/x.py", "def f():\n    return importlib.import_module('open_clip.factory')"),
         ("relabel/x.py", "__import__('torch')"),
-        ("relabel/encoder.py", "import tensorflow"),
-        ("relabel/source.py", "import torch"),
-        ("relabel/records.py", "try:\n    import rlds\nexcept ImportError:\n    pass"),
+        ("relabel/encoders/open_clip.py", "import tensorflow"),
+        ("relabel/source/source.py", "import torch"),
+        ("relabel/source/records.py", "try:\n    import rlds\nexcept ImportError:\n    pass"),
         ("pipelines/x.py", "import offline_rl"),
         ("pipelines/x.py", "lambda: __import__('torch')"),
-        ("offline_rl/x.py", "from relabel.rewards import Scorer"),
+        ("offline_rl/x.py", "from relabel.rewards.scorer import Scorer"),
         ("offline_rl/x.py", "import apache_beam"),
         ("offline_rl/x.py", "from vlm_relabel import main"),
-        ("schemas/x.py", "if TYPE_CHECKING:\n    from relabel.source import Source"),
+        ("schemas/x.py", "if TYPE_CHECKING:\n    from relabel.source.source import Source"),
         ("schemas/x.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import torch"),
     ],
 )
@@ -181,10 +189,10 @@ def test_an_offending_module_is_caught(path: str, code: str) -> None:
     [
         ("relabel/x.py", "import schemas.store\nfrom schemas import fields\nimport numpy"),
         ("relabel/x.py", "if TYPE_CHECKING:\n    import torch"),
-        ("relabel/encoder.py", "import torch\nimport open_clip"),
+        ("relabel/encoders/open_clip.py", "import torch\nimport open_clip"),
         ("relabel/testing.py", "import tensorflow_datasets as tfds"),
         ("relabel/x.py", "from . import source\nfrom .source import Source"),
-        ("pipelines/x.py", "import apache_beam\nfrom relabel.source import Source"),
+        ("pipelines/x.py", "import apache_beam\nfrom relabel.source.source import Source"),
         ("offline_rl/x.py", "import torch\nimport d3rlpy\nfrom schemas.store import Store"),
         ("vlm_relabel/x.py", "import pipelines, relabel, schemas, offline_rl"),
         ("schemas/x.py", "text = 'import torch'\nimport torchless"),

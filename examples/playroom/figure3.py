@@ -28,8 +28,8 @@ from examples.playroom.recipe import ROOM_SEED, observer_of
 from examples.playroom.room import make_env
 from offline_rl import checkpoints, rollouts, run_config, training
 from offline_rl.dataset import GoalDataset
-from relabel.encoder import load_encoder
-from relabel.scoring import load_scorer
+from relabel.encoders.open_clip import load_encoder
+from relabel.slices.score_slice import load_scorer
 from schemas.locations import path_argument
 
 Floats = npt.NDArray[np.float64]

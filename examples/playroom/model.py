@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from examples.playroom.view import FRAME_PIXELS, tile_images
 from examples.playroom.vocabulary import BPE_FILE, tokenizer_with
-from relabel.open_clip_import import import_open_clip
+from relabel.encoders.open_clip_import import import_open_clip
 
 CONTEXT_LENGTH = 20
 PATCH_PIXELS = 28

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from relabel.open_clip_import import import_open_clip
+from relabel.encoders.open_clip_import import import_open_clip
 
 BPE_FILE = "bpe_vocab.txt.gz"
 """Name of the vocabulary inside a model directory; pass its path as `bpe_path`."""

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import __main__ as every
 from benchmarks import common
-from relabel.source import Episode, Source
+from relabel.source.source import Episode, Source
 from schemas.slices import Slice
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from relabel.testing import load_pixel_mean_encoder
 from tests.cli.cli_outcomes import Run
 from tests.pipelines.small_source import GOALS, write_source
 from tests.pipelines.tiny_model import write_tiny_model
-from vlm_relabel.main import app
+from vlm_relabel.cli.main import app
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run() -> Run:
 @pytest.fixture
 def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of an encoder; whatever is asked for, `PixelMeanEncoder` is loaded."""
-    from vlm_relabel import commands
+    from vlm_relabel.cli import commands
 
     monkeypatch.setattr(commands, "encoder_loader", lambda *_: load_pixel_mean_encoder)
     return "fake"

@@ -62,7 +62,7 @@ def training_words(store: Path, out: Path, **changes: Any) -> list[str]:
 def _trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from typer.testing import CliRunner
 
-    from vlm_relabel.main import app
+    from vlm_relabel.cli.main import app
 
     out = tmp_path_factory.mktemp("runs") / "agent"
     assert CliRunner().invoke(app, training_words(made, out)).exit_code == 0
@@ -251,7 +251,9 @@ def test_rollouts_with_the_vlm_beside_the_truth(
     run: Run, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The colours say what is true, so the return by `PixelMeanEncoder` is the true one."""
-    monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: PixelMeanEncoder())
+    monkeypatch.setattr(
+        "relabel.encoders.open_clip.load_encoder", lambda *_, **__: PixelMeanEncoder()
+    )
     words = (
         *("evaluate", agent, "--fqe-steps", 0, "--env", ROOM, "--episodes", 5),
         *("--encoder", "fake", "--gif", tmp_path / "a.gif"),

@@ -104,7 +104,9 @@ def as_of_0_1(run_folder: Path, **changes: Any) -> None:
 def test_earlier_run_is_evaluated_rolled_out_and_resumed(
     run: Run, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: PixelMeanEncoder())
+    monkeypatch.setattr(
+        "relabel.encoders.open_clip.load_encoder", lambda *_, **__: PixelMeanEncoder()
+    )
     store, out = made / "store", tmp_path / "run"
     see = ("--observation", "embedding:pixel", "--goal-encoding", "one-hot")
     fine(run, *words(store, out, *see))
@@ -262,13 +264,13 @@ def test_encoder_is_loaded_as_the_store_says(
         asked.append((name, options))
         return PixelMeanEncoder()
 
-    monkeypatch.setattr("relabel.encoder.load_encoder", load)
+    monkeypatch.setattr("relabel.encoders.open_clip.load_encoder", load)
     out = tmp_path / "run"
     fine(run, *words(made / "store", out, "--observation", "observation.state"))
     rollout = ("--fqe-steps", 0, "--env", ROOM, "--episodes", 1, "--encoder", "fake")
     fine(run, "evaluate", out, *rollout)
     assert asked == [("fake", {"device": "cpu", "precision": "float32", "preprocess": {}})]
-    monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: Other())
+    monkeypatch.setattr("relabel.encoders.open_clip.load_encoder", lambda *_, **__: Other())
     message = refusal(run("evaluate", out, *rollout, "--json"))
     assert "--encoder fake: the rewards were made with pixel-mean:0 at float32" in message
     assert "this is pixel-mean:7 at float32" in message
@@ -284,12 +286,14 @@ def test_agent_may_see_another_encoder_than_the_rewards(
     fine(run, *words(made / "store", out, "--observation", f"embedding:{table}"))
     rollout = ("--fqe-steps", 0, "--env", ROOM, "--episodes", 1, "--encoder", "fake")
     monkeypatch.setattr(
-        "relabel.encoder.load_encoder", lambda *_, **__: PixelMeanEncoder(version=1)
+        "relabel.encoders.open_clip.load_encoder", lambda *_, **__: PixelMeanEncoder(version=1)
     )
     told = json.loads(fine(run, "evaluate", out, *rollout, "--json").stdout)
     assert all(outcome["vlm_return"] is None for outcome in told["outcomes"])
     assert any("no return by the VLM: the rewards were made with" in n for n in told["notes"])
-    monkeypatch.setattr("relabel.encoder.load_encoder", lambda *_, **__: PixelMeanEncoder())
+    monkeypatch.setattr(
+        "relabel.encoders.open_clip.load_encoder", lambda *_, **__: PixelMeanEncoder()
+    )
     message = refusal(run("evaluate", out, *rollout, "--json"))
     assert "what the agent sees was embedded with pixel-mean:1" in message
 

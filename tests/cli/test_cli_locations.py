@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.cli.cli_outcomes import Run
-from vlm_relabel import main, redaction
+from vlm_relabel.cli import main, redaction
 
 SECRET = "hunter2"
 KEYED = f"s3://KEY:{SECRET}@bucket/x"

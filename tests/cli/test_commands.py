@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.store import MANIFEST, PLAN, Store
 from tests.cli.cli_outcomes import Run, files, flat
 from tests.pipelines.small_source import write_source
-from vlm_relabel import goals_command
+from vlm_relabel.cli import goals_command
 
 Words = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -217,7 +217,7 @@ def test_the_command_that_resumes_is_the_one_that_was_typed(
 def test_an_interrupted_command_says_how_to_go_on(
     run: Run, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlm_relabel import commands
+    from vlm_relabel.cli import commands
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -331,7 +331,7 @@ def test_verify_of_a_damaged_store_ends_with_1(
 
 
 def _process(*words: Any) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "vlm_relabel.main", *map(str, words)]
+    line = [sys.executable, "-m", "vlm_relabel.cli.main", *map(str, words)]
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
         line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -340,7 +340,7 @@ def _process(*words: Any) -> subprocess.CompletedProcess[str]:
 
 def test_verify_needs_neither_beam_nor_torch_nor_tfds(made: Path) -> None:
     script = (
-        "import sys\nfrom vlm_relabel.main import app\n"
+        "import sys\nfrom vlm_relabel.cli.main import app\n"
         f"app(['verify', {str(made)!r}], standalone_mode=False)\n"
         "heavy = {'apache_beam', 'torch', 'tensorflow_datasets', 'tensorflow'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
@@ -378,7 +378,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
         *("apache_beam", "tensorflow", "structlog", "sklearn"),
     ]
     code = (
-        "import sys; sys.argv = ['vlm-relabel', '--help']; from vlm_relabel.main import main\n"
+        "import sys; sys.argv = ['vlm-relabel', '--help']; from vlm_relabel.cli.main import main\n"
         "try: main()\n"
         f"finally: print('loaded', [m for m in {heavy!r} if m in sys.modules])"
     )
@@ -388,7 +388,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
 
 def test_defaults_of_build_goals_are_those_of_the_index() -> None:
     parameters = inspect.signature(goals_command.build_goals).parameters
-    asked = set(IndexOptions.model_fields) & set(parameters) - set(goals_command._OPTIONS)
+    asked = set(DatasetOptions.model_fields) & set(parameters) - set(goals_command._OPTIONS)
     assert len(asked) == 12
-    options = IndexOptions()
+    options = DatasetOptions()
     assert {n: parameters[n].default for n in asked} == {n: getattr(options, n) for n in asked}

@@ -35,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def start(*line: Any, **how: Any) -> tuple[int, str, str]:
     """Exit code and both outputs of `vlm-relabel`."""
-    words = [sys.executable, "-m", "vlm_relabel.entry", *map(str, line)]
+    words = [sys.executable, "-m", "vlm_relabel.cli.entry", *map(str, line)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, **how)
     return done.returncode, done.stdout, done.stderr
 

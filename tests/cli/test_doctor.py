@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from relabel import hardware
-from relabel.encoder_device import choose_precision, resolve_device
+from relabel.encoders import hardware
+from relabel.encoders.device import choose_precision, resolve_device
 from tests.cli.cli_outcomes import Run
-from vlm_relabel import doctor
-from vlm_relabel.doctor import Finding
+from vlm_relabel.cli import doctor
+from vlm_relabel.cli.doctor import Finding
 
 
 @pytest.fixture

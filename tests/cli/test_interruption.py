@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.cli_outcomes import flat
 from tests.pipelines.small_source import write_source
-from vlm_relabel import interruption
+from vlm_relabel.cli import interruption
 
 ROOT = Path(__file__).parents[2]
 RESUMES = "interrupted; the same command resumes where it stopped\n"
@@ -143,14 +143,14 @@ def test_a_job_interrupted_at_work_goes_on(
         "--workers": workers,
     }
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    process = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=stopped))
+    process = _start("-m", "vlm_relabel.cli.entry", "relabel", *flat(words, store=stopped))
     while process.poll() is None and not list(stopped.glob("rewards/v1/*.parquet")):
         time.sleep(0.05)
     ended, _, error = _interrupt(process, number)
     assert ended == code, error  # else it ended before it could be interrupted
     _check_unfinished(stopped)
     for store in (stopped, whole):
-        done = _start("-m", "vlm_relabel.entry", "relabel", *flat(words, store=store))
+        done = _start("-m", "vlm_relabel.cli.entry", "relabel", *flat(words, store=store))
         _, error = done.communicate(timeout=120)
         assert done.returncode == 0, error
     assert _tables(stopped) == _tables(whole)

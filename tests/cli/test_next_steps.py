@@ -10,7 +10,7 @@ import pytest
 
 from schemas.tables import FieldSpec
 from tests.cli.cli_outcomes import Run, flat
-from vlm_relabel import next_steps
+from vlm_relabel.cli import next_steps
 
 Words = dict[str, Any]
 

@@ -273,7 +273,7 @@ def test_a_store_without_embeddings_of_the_encoder(
     run: Run, words: Words, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from relabel.testing import PixelMeanEncoder
-    from vlm_relabel import commands
+    from vlm_relabel.cli import commands
 
     monkeypatch.setattr(commands, "encoder_loader", lambda *_: lambda: PixelMeanEncoder(7))
     before = files(made)

@@ -20,8 +20,8 @@ from schemas.verify import verify_store
 from tests import small
 from tests.cli.cli_outcomes import flat
 from tests.schemas.test_seals import flip
-from vlm_relabel import commands
-from vlm_relabel.main import app
+from vlm_relabel.cli import commands
+from vlm_relabel.cli.main import app
 
 
 def run(*words: Any, answer: str | None = None) -> Result:

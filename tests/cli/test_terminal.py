@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.table import Table
 
-from vlm_relabel.terminal import Terminal, visible
+from vlm_relabel.cli.terminal import Terminal, visible
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07 \x9b2J\x08\r\u202etxt.exe\x00"
 

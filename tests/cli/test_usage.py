@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from tests.cli.cli_outcomes import Run, refusal
-from vlm_relabel.main import app
-from vlm_relabel.usage import Command, wants_json
+from vlm_relabel.cli.main import app
+from vlm_relabel.cli.usage import Command, wants_json
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
@@ -107,7 +107,7 @@ def test_version(run: Run) -> None:
 def test_completion_knows_commands_and_options(typed: str, found: list[str]) -> None:
     asked = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
     done = subprocess.run(
-        [sys.executable, "-m", "vlm_relabel.entry"],
+        [sys.executable, "-m", "vlm_relabel.cli.entry"],
         env={**os.environ, **asked, "_VLM_RELABEL_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,

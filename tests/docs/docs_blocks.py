@@ -19,7 +19,7 @@ import click
 import typer
 from typer.testing import CliRunner
 
-from vlm_relabel.main import app
+from vlm_relabel.cli.main import app
 
 _MARK: Final = re.compile(r"^<!--\s*(not run|fails):\s*(.+?)\s*-->$")
 _FILE: Final = re.compile(r"# (\w+\.py)\n")

@@ -51,7 +51,7 @@ def make_workspace(directory: Path) -> Path:
 def make_store(directory: Path) -> None:
     """Relabels the source into `my.store`, for a page that begins with a store."""
     from pipelines.jobs import relabel
-    from pipelines.options import EmbedOptions, JobOptions, ScoreOptions, encoder_loader
+    from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions, encoder_loader
 
     encoder = encoder_loader("local-dir:my_encoder", "cpu", "auto")
     relabel(
@@ -134,7 +134,7 @@ def _write_encoder(directory: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from relabel.open_clip_import import import_open_clip
+    from relabel.encoders.open_clip_import import import_open_clip
 
     open_clip = import_open_clip()
     directory.mkdir()

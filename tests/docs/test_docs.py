@@ -12,7 +12,7 @@ import pytest
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalEncoding
 from offline_rl.training import LOGGERS
-from relabel.reward_functions import REWARD_FUNCTIONS
+from relabel.rewards.functions import REWARD_FUNCTIONS
 from schemas import fields, goal_datasets, manifests
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing
@@ -161,7 +161,7 @@ def test_every_manifest_key_is_documented() -> None:
         *(manifests.StoreManifest, manifests.SourceSpec, manifests.SliceSpec),
         *(manifests.StepsManifest, manifests.EpisodesManifest, manifests.EmbeddingManifest),
         *(manifests.RewardManifest, EncoderSpec),
-        *(goal_datasets.GoalDatasetManifest, goal_datasets.IndexOptions),
+        *(goal_datasets.GoalDatasetManifest, goal_datasets.DatasetOptions),
         *(goal_datasets.ColumnStatistics, TableFile),
     ]
     keys = {key for model in models for key in model.model_fields}

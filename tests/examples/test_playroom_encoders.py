@@ -10,7 +10,7 @@ import pytest
 from examples.playroom import captions, check_encoder, model, train_encoder, view, vocabulary
 from examples.playroom.goals import truth
 from examples.playroom.scenes import training_views
-from relabel.open_clip_import import import_open_clip
+from relabel.encoders.open_clip_import import import_open_clip
 
 ENCODERS = Path(check_encoder.__file__).with_name("encoders")
 LEAST = {"small": 0.98, "smaller": 0.80}  # measured on 10,000 frames: see each README

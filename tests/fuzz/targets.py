@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from offline_rl.run_config import load_config
 from offline_rl.run_files import sync
-from relabel.examples import EpisodeParser, read_example
-from relabel.features import read_features
-from relabel.frames import MAX_PIXELS, decode_frame
-from relabel.opening import FEATURES_FILE, INFO_FILE
-from relabel.records import read_records
-from relabel.source import Source
-from relabel.survey import survey_shard
+from relabel.frames.decoding import MAX_PIXELS, decode_frame
+from relabel.source.examples import EpisodeParser, read_example
+from relabel.source.features import read_features
+from relabel.source.opening import FEATURES_FILE, INFO_FILE
+from relabel.source.records import read_records
+from relabel.source.source import Source
+from relabel.source.survey import survey_shard
 from relabel.testing import encoded_image, serialize_episode
 from schemas.errors import EpisodeError, FrameError, GoalError, RunError, SourceError, StoreError
 from schemas.files import Folder

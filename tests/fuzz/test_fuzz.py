@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.fuzz.targets import ROOT, TARGETS
-from tests.relabel.test_fuzzed_records import bounded
+from tests.relabel.source.test_fuzzed_records import bounded
 
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, 10**400, 1e308, float("nan"), float("inf")),

@@ -15,10 +15,10 @@ import tensorflow_datasets as tfds
 
 from pipelines import jobs
 from pipelines.goal_jobs import build_goals
-from pipelines.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
 from schemas.enums import LastStep, Timing
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 
 COLOURS = ("red", "green", "blue", "grey")
 RGB = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]], np.uint8)
@@ -31,8 +31,8 @@ goals:
 """
 LENGTHS = (1, 2, 3, 5)
 TIMES = 3  # episodes of each length, terminated or not, marked as last or not
-ALL = IndexOptions(failed_at_least=99, hindsight_most=99, validation=0, test=0)
-SPLITS = IndexOptions(failed_at_least=99, hindsight_most=99, validation=0.25, test=0)
+ALL = DatasetOptions(failed_at_least=99, hindsight_most=99, validation=0, test=0)
+SPLITS = DatasetOptions(failed_at_least=99, hindsight_most=99, validation=0.25, test=0)
 CASES = list(itertools.product(LastStep, Timing))
 
 kinds = tfds.features
@@ -138,6 +138,6 @@ def score(
     jobs.score(job or job_of(store), options)
 
 
-def index(store: Path, name: str, rewards: str, options: IndexOptions = ALL, **more: Any) -> None:
+def index(store: Path, name: str, rewards: str, options: DatasetOptions = ALL, **more: Any) -> None:
     """A goal-conditioned dataset."""
     build_goals(job_of(store), GoalDatasetOptions(name, rewards=rewards, index=options, **more))

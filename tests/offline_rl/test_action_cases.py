@@ -17,7 +17,7 @@ from offline_rl.observations import default_observations
 from offline_rl.restoring import restorer
 from offline_rl.run_config import TrainConfig, load_config
 from pipelines import jobs
-from pipelines.options import EmbedOptions
+from relabel.jobs.options import EmbedOptions
 from relabel.testing import load_pixel_mean_encoder
 from schemas.enums import LastStep, Split
 from schemas.store import Store

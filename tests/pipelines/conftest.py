@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 from tests.pipelines import counted_encoders, small_source
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.tiny_model import write_tiny_model

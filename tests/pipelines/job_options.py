@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipelines.options import EmbedOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, ScoreOptions
 
 Embedding = Callable[..., EmbedOptions]
 Scoring = Callable[..., ScoreOptions]

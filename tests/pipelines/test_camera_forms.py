@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
-from relabel.source import Source
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.source.source import Source
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
@@ -187,7 +187,7 @@ def test_a_float_that_leaves_the_range_later_is_one_dead_letter(tmp_path: Path) 
 def test_sampled_or_not_every_frame_keeps_to_the_range(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relabel.source._SAMPLED_RECORDS", 1)
+    monkeypatch.setattr("relabel.source.source._SAMPLED_RECORDS", 1)
 
     def value(frame: np.ndarray) -> np.ndarray:
         wrong = np.array_equal(frame, pixels(1, 1, 3))

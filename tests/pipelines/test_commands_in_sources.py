@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 
 from pipelines import jobs
 from pipelines.goal_jobs import build_goals
-from pipelines.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.store import Store
 
 kinds = tfds.features
@@ -81,7 +81,7 @@ def test_commanded_rows_cover_the_steps_that_carry_their_text(tmp_path: Path) ->
         episodes_per_slice=2,
     )
     jobs.relabel(job, embedding, ScoreOptions(load_pixel_mean_encoder, goals=(RED, GREEN, BLUE)))
-    options = IndexOptions(kinds=("commanded",), end_on_success=False, validation=0, test=0)
+    options = DatasetOptions(kinds=("commanded",), end_on_success=False, validation=0, test=0)
     done = build_goals(job, GoalDatasetOptions("gc1", index=options))
     store = Store.open(job.store)
     rows = store.read("goal_datasets/gc1").to_pylist()

@@ -11,14 +11,14 @@ import pytest
 
 from pipelines.goal_jobs import build_goals
 from pipelines.jobs import embed, relabel, score
-from pipelines.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas.enums import Kind, Timing
 from schemas.errors import GoalError
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.store import Store
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.small_source import write_source
-from vlm_relabel.console import show_job
+from vlm_relabel.cli.console import show_job
 
 ALIKE = """
 goals:
@@ -80,7 +80,7 @@ def test_mined_spellings_are_one_goal_commanded_by_all_of_them(
     assert "“turn the red on” and “Make it red.”" in done.notes[1]
     store = Store.open(job.store)
     assert store.goals("v1").column("spoken").to_pylist() == [[], ["turn the red on"]]
-    index = IndexOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    index = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
     built = build_goals(job, GoalDatasetOptions("told", index=index))
     assert not any("instruction" in warning for warning in built.warnings)
     rows = store.read("goal_datasets/told")
@@ -102,7 +102,7 @@ def test_templates_leave_the_command_alone(
         """
     )
     relabel(job, embedding(source=str(source)), scoring(goals=str(path)))
-    index = IndexOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    index = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
     build_goals(job, GoalDatasetOptions("told", index=index))
     rows = Store.open(job.store).read("goal_datasets/told")
     assert rows.column("goal").to_pylist() == [0, 0, 0, 0, 1]

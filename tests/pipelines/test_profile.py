@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import jobs
-from pipelines.options import JobOptions
-from pipelines.report import PROFILE
 from pipelines.runners import RunOptions
-from relabel.profile import BACKGROUND, FOREGROUND, Profile
+from relabel.jobs.options import JobOptions
+from relabel.jobs.report import PROFILE
+from relabel.slices.profile import BACKGROUND, FOREGROUND, Profile
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.store_checks import problems
 

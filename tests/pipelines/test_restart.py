@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from pipelines import jobs
-from pipelines.options import JobOptions, encoder_loader
 from pipelines.runners import RunOptions
+from relabel.jobs.options import JobOptions, encoder_loader
 from schemas.errors import StoreError
 from schemas.store import Store
 from schemas.tables import matrix
@@ -60,7 +60,7 @@ SCRIPT = """
 import sys
 from tests.pipelines.counted_encoders import SlowEncoder
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 
 source, goals, store, command = sys.argv[1:]
 jobs.relabel(

@@ -9,10 +9,10 @@ import pytest
 
 from pipelines import jobs
 from pipelines.goal_jobs import build_goals
-from pipelines.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas.enums import Kind
 from schemas.errors import DeadLetterError, StoreError
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.store import MANIFEST, Store
 from tests.pipelines.counted_encoders import TellingEncoder
 from tests.pipelines.job_options import Embedding, Scoring
@@ -109,7 +109,7 @@ def test_no_episode_is_terminal_where_no_flag_is_set(
 ) -> None:
     what = embedding(source=case(name), cameras=("image",))
     jobs.relabel(job, what, scoring(goals="field:language_instruction", reward="cosine"))
-    index = IndexOptions(success_above=0.5, end_on_success=False, validation=0, test=0)
+    index = DatasetOptions(success_above=0.5, end_on_success=False, validation=0, test=0)
     build_goals(job, GoalDatasetOptions("gc", index=index))
     rows = Store.open(str(store)).read("goal_datasets/gc")
     assert rows.num_rows
@@ -146,7 +146,7 @@ def test_records_of_several_episodes_give_what_separate_records_give(
 ) -> None:
     plain = JobOptions(str(tmp_path / "plain"), threads=1)
     # Failed rows are drawn by the ids of episodes, which differ.
-    index = IndexOptions(validation=0, test=0, kinds=(Kind.ACHIEVED, Kind.HINDSIGHT))
+    index = DatasetOptions(validation=0, test=0, kinds=(Kind.ACHIEVED, Kind.HINDSIGHT))
     for own, what in ((plain, embedding()), (job, embedding(source=str(merged)))):
         done = jobs.relabel(own, what, scoring())
         assert done.episodes == 4

@@ -14,16 +14,16 @@ from apache_beam.internal import pickler
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.embed import EmbedJob, EmbedSlices
-from pipelines.finish import FinishJob, FinishTables, finish_tables
-from pipelines.options import JobOptions
-from pipelines.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from pipelines.embed_slices import EmbedJob, EmbedSlices
+from pipelines.finish_tables import FinishJob, FinishTables, finish_tables
 from pipelines.runners import RunOptions, run_pipeline
-from pipelines.score import ScoreJob, ScoreSlices
+from pipelines.score_slices import ScoreJob, ScoreSlices
 from pipelines.workers import SharedEncoder
-from relabel.embedding import embed_slice
-from relabel.scoring import score_slice
-from relabel.source import Source
+from relabel.jobs.options import JobOptions
+from relabel.jobs.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from relabel.slices.embed_slice import embed_slice
+from relabel.slices.score_slice import score_slice
+from relabel.source.source import Source
 from schemas.errors import StoreError
 from schemas.slices import Slice
 from schemas.store import GOALS, Store

@@ -12,7 +12,7 @@ import pytest
 from offline_rl import training
 from offline_rl.run_config import TrainConfig, load_config
 from pipelines import goal_jobs, jobs
-from pipelines.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas import seals
 from schemas.enums import Split
 from schemas.errors import StoreError

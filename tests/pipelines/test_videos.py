@@ -12,10 +12,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from pipelines import jobs
-from pipelines.options import EmbedOptions, JobOptions
-from relabel.source import Source
+from relabel.frames.videos import decode_video
+from relabel.jobs.options import EmbedOptions, JobOptions
+from relabel.source.source import Source
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
-from relabel.videos import decode_video
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.errors import DeadLetterError, EpisodeFramesError, SourceError
@@ -158,6 +158,6 @@ def test_a_damaged_video_says_so() -> None:
 
 
 def test_a_huge_video_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relabel.videos.MAX_EPISODE_PIXELS", 3 * 32 * 48 - 1)
+    monkeypatch.setattr("relabel.frames.videos.MAX_EPISODE_PIXELS", 3 * 32 * 48 - 1)
     with pytest.raises(EpisodeFramesError, match="3 frames of 32 x 48 pixels; at most 4,607"):
         decode_video(video_file(frames(0, 3)), 3)

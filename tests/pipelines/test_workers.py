@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipelines import jobs
-from pipelines.options import JobOptions, OpenClipLoader
 from pipelines.runners import RunOptions
 from pipelines.workers import SharedEncoder
+from relabel.jobs.options import JobOptions, OpenClipLoader
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import EncoderError, StoreError
 from schemas.store import Store
@@ -30,7 +30,7 @@ def _elsewhere(encoder: SharedEncoder) -> SharedEncoder:
 def test_auto_is_decided_once_and_shipped(
     tiny_model: str, machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from relabel import encoder as module
+    from relabel.encoders import open_clip as module
 
     monkeypatch.setattr(module, "choose_precision", lambda _: (machine, "of the submitter"))
     shared = SharedEncoder(OpenClipLoader(tiny_model, "auto", "auto", True))
@@ -99,7 +99,7 @@ def test_auto_of_score_is_the_precision_of_the_stored_embeddings(
     scoring: Scoring,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from relabel import encoder as module
+    from relabel.encoders import open_clip as module
 
     made = OpenClipLoader(tiny_model, "cpu", "bfloat16")
     done = jobs.embed(job, embedding(encoder=made))

@@ -14,7 +14,7 @@ def write_tiny_model(directory: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from relabel.open_clip_import import import_open_clip
+    from relabel.encoders.open_clip_import import import_open_clip
 
     open_clip = import_open_clip()
 

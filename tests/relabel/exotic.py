@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from relabel.features import Leaf
-from relabel.source import Source
+from relabel.source.features import Leaf
+from relabel.source.source import Source
 from relabel.testing import encoded_image, write_rlds
 
 kinds = tfds.features

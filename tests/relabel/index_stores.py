@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relabel.index_inputs import index_inputs
-from relabel.indexing import index_slice
-from relabel.statistics import with_statistics
+from relabel.goal_datasets.inputs import dataset_inputs
+from relabel.goal_datasets.statistics import with_statistics
+from relabel.slices.build_slice import build_slice
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Fusion, LastStep, Timing
-from schemas.goal_datasets import DatasetGoal, GoalDatasetManifest, IndexOptions
+from schemas.goal_datasets import DatasetGoal, DatasetOptions, GoalDatasetManifest
 from schemas.manifests import (
     AnyTableManifest,
     EpisodesManifest,
@@ -247,7 +247,7 @@ def dataset_manifest(
         rewards=rewards,
         rewards_fingerprint=None if rewards is None else store.rewards(rewards).fingerprint,
         goals=tuple(DatasetGoal(id=i, texts=texts) for i, *texts in ids),
-        options=IndexOptions(**changes),
+        options=DatasetOptions(**changes),
         **outer,
     )
 
@@ -255,12 +255,12 @@ def dataset_manifest(
 def build(store: Store, name: str = "gc1", **changes: Any) -> GoalDatasetManifest:
     """Builds a dataset without Beam and returns its manifest."""
     dataset = dataset_manifest(store, name, **changes)
-    inputs = index_inputs(store, dataset)
+    inputs = dataset_inputs(store, dataset)
     store.begin(dataset)
     files = [
         file
         for piece in store.slices
-        for file in index_slice(piece, store=store, dataset=dataset, inputs=inputs).files
+        for file in build_slice(piece, store=store, dataset=dataset, inputs=inputs).files
     ]
     whole = dataset.model_copy(update={"files": tuple(files)})
     store.finish(with_statistics(store, whole))

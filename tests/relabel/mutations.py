@@ -16,8 +16,8 @@ import hypothesis.strategies as st
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from relabel.frames import MAX_PIXELS
-from relabel.records import masked_crc
+from relabel.frames.decoding import MAX_PIXELS
+from relabel.source.records import masked_crc
 
 Example = Any  # tf_example_pb2.Example
 Records = Sequence[bytes]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relabel.source import Source
+from relabel.source.source import Source
 from relabel.testing import (
     PixelMeanEncoder,
     encoded_image,

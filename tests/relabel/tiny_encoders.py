@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from relabel.open_clip_import import import_open_clip
+from relabel.encoders.open_clip_import import import_open_clip
 
 open_clip = import_open_clip()
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from relabel.goal_files import load_goals
+from relabel.goals.files import load_goals
 from schemas import goal_text
 from schemas.errors import GoalError
 from schemas.goal_text import parse_json, parse_yaml
@@ -141,7 +141,7 @@ def test_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (json.dumps({"goals": many}), GoalSet.from_json),
     ):
         assert "at most 1,000 values" in small_error(text, parse)
-    for module in ("schemas.goal_text", "relabel.goal_files"):
+    for module in ("schemas.goal_text", "relabel.goals.files"):
         monkeypatch.setattr(f"{module}.MAX_CHARACTERS", 1000)
     for name in ("large.yaml", "large.json"):
         (tmp_path / name).write_text(f'{{"name": "{LONG}", "goals": []}}')

@@ -15,7 +15,7 @@ import pytest
 
 from schemas import fields
 from schemas.errors import StoreError
-from schemas.goal_datasets import IndexOptions
+from schemas.goal_datasets import DatasetOptions
 from schemas.manifests import RewardManifest
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
 from schemas.store import Store
@@ -55,14 +55,14 @@ def test_scores_of_dense_rewards_are_what_a_hand_counts() -> None:
 
 
 def test_the_bound_is_that_of_build_goals() -> None:
-    assert IndexOptions().success_above == SUCCESS_ABOVE
+    assert DatasetOptions().success_above == SUCCESS_ABOVE
 
 
 def test_footers_of_dense_rewards_hold_what_the_columns_do(
     scored: tuple[Store, RewardManifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _ = scored
-    monkeypatch.setattr("relabel.scoring._BLOCK_ROWS", (2, 2))
+    monkeypatch.setattr("relabel.slices.score_slice._BLOCK_ROWS", (2, 2))
     manifest = small.score(store, "dense", reward="probability")
     rows = [row[fields.SCORE] for row in store.read(manifest.table).to_pylist()]
     whole = np.array([row for row in rows if None not in row], np.float64)
@@ -86,7 +86,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RewardManif
     store = Store.create(str(folder / "store"), small.store_manifest(source))
     small.embed(store, source, small.source_tables(store))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("relabel.scoring._BLOCK_ROWS", (2, 2))
+        patch.setattr("relabel.slices.score_slice._BLOCK_ROWS", (2, 2))
         return store, small.score(store)
 
 

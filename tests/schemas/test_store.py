@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from relabel.source import Source
+from relabel.source.source import Source
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Timing

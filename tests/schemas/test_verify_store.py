@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from relabel.source import Source
+from relabel.source.source import Source
 from schemas import fields
 from schemas.enums import Timing
 from schemas.manifests import sealed

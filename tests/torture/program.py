@@ -5,17 +5,17 @@ python -m tests.torture.program WORD …
 
 from __future__ import annotations
 
-from vlm_relabel import interruption
+from vlm_relabel.cli import interruption
 
 
 def main() -> None:
     """The program's entry, but for the encoder."""
     interruption.listen()
     from relabel.testing import load_pixel_mean_encoder
-    from vlm_relabel import commands
+    from vlm_relabel.cli import commands
 
     commands.encoder_loader = lambda *_: load_pixel_mean_encoder
-    from vlm_relabel.main import main as program
+    from vlm_relabel.cli.main import main as program
 
     program()
 

@@ -1,0 +1,1 @@
+"""Stored images to pixels: cameras, their forms, and the decoding of a frame."""

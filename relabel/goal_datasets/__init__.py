@@ -1,0 +1,1 @@
+"""Rewards to trajectories: the rows of a goal-conditioned dataset."""

@@ -1,0 +1,1 @@
+"""Words to prompts, and prompts to vectors."""

@@ -1,0 +1,152 @@
+"""What a job is asked to do: one frozen record per job, filled by the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.runners import RunOptions
+from relabel.jobs.progress import Progress
+from schemas.encoders import Encoder
+from schemas.enums import Fusion, LastStep, Timing
+from schemas.goal_datasets import DatasetOptions
+
+if TYPE_CHECKING:
+    from relabel.encoders.open_clip import OpenClipEncoder
+
+LoadEncoder = Callable[[], Encoder]
+
+
+@dataclass(frozen=True)
+class OpenClipLoader:
+    """Loads an open_clip encoder when it is called; picklable."""
+
+    name: str
+    device: str = "cpu"
+    precision: str = "auto"
+    truncate_texts: bool = False
+    preprocess: str | None = None
+
+    def __call__(self) -> Encoder:
+        """The encoder; see `relabel.encoders.open_clip.load_encoder`."""
+        return self._load(self.precision)
+
+    def for_texts(self) -> OpenClipEncoder:
+        """The encoder when no frame is to be embedded: a given precision need not be had here."""
+        return self._load("auto" if self.precision == "auto" else "float32")
+
+    def _load(self, precision: str) -> OpenClipEncoder:
+        # Threads of the forward pass that spin while they wait would take the decoders' cores.
+        # OpenMP reads this once, when torch is loaded.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        from relabel.encoders.open_clip import load_encoder  # torch: only when an encoder is needed
+
+        return load_encoder(
+            self.name,
+            device=self.device,
+            precision=precision,
+            preprocess=self.preprocess,
+            truncate_texts=self.truncate_texts,
+        )
+
+    def as_loaded(self, encoder: Encoder) -> OpenClipLoader:
+        """The same, with what `auto` became when `encoder` was loaded by this one.
+
+        On another machine `auto` might become something else.
+        """
+        device = str(getattr(encoder, "device", self.device))
+        return replace(
+            self,
+            device=device if self.device == "auto" else self.device,
+            precision=encoder.spec.precision,
+        )
+
+
+def encoder_loader(
+    name: str,
+    device: str,
+    precision: str,
+    truncate_texts: bool = False,
+    preprocess: str | None = None,
+) -> LoadEncoder:
+    """A picklable function that loads an open_clip encoder."""
+    return OpenClipLoader(name, device, precision, truncate_texts, preprocess)
+
+
+def _silent(progress: Progress) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What every job takes."""
+
+    store: str
+    run: RunOptions = field(default_factory=RunOptions)
+    threads: int | None = None  # native threads per worker; None: cores / workers
+    max_dead_ratio: float = 0.0  # share of records that may be dead letters
+    overwrite: bool = False
+    dry_run: bool = False
+    trust: bool = False  # of complete tables, compare the sizes of files only
+    profile: bool = False  # report where the time went, and keep it in the store
+    command: str | None = None  # kept in manifests: how to resume
+    show: Callable[[Progress], None] = field(default=_silent, compare=False)
+
+    @property
+    def worker_threads(self) -> int:
+        """Native threads of one worker."""
+        if self.threads is not None:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // self.run.workers)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Source to embeddings."""
+
+    source: str
+    split: str | None  # or a part of one; None: the part that the store holds, or "train"
+    cameras: tuple[str, ...] = ()
+    encoder: LoadEncoder | None = None  # None: only steps and episodes are written, without frames
+    batch_size: int = 64
+    decode_threads: int = 2
+    dtype: Literal["float16", "float32"] = "float16"
+    keep_frames: bool = False
+    accept_empty: bool = False  # empty images are dead letters that --max-dead-ratio leaves out
+    last_step: LastStep | None = None  # None: detect
+    episodes_per_slice: int | None = None  # None: from the stored size
+    exclude: tuple[str, ...] = ()  # patterns of features to leave out; (): as the store has it
+    keep_merged: bool = False  # records of several episodes stay whole
+    retry_dead_letters: bool = False  # slices with dead letters are made again
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Embeddings to rewards."""
+
+    encoder: LoadEncoder
+    goals: str | tuple[str, ...]  # path of a file, "field:<name of a text column>", or the texts
+    name: str = "v1"
+    reward: str = "softmax-threshold"
+    parameters: dict[str, float] = field(default_factory=dict)
+    cameras: tuple[str, ...] = ()  # (): every camera embedded under the encoder
+    timing: Timing = Timing.NEXT_FRAME
+    fusion: Fusion = Fusion.MEAN
+    skip_blank_cameras: bool = False  # a camera counts only where it shows something
+    scores: bool = True
+    null_prompts: tuple[str, ...] | None = None  # of texts and mined goals; None: the default
+
+
+@dataclass(frozen=True)
+class GoalDatasetOptions:
+    """Rewards, or a column of truth, to a goal-conditioned dataset."""
+
+    name: str
+    rewards: str | None = "v1"  # reward set; None: `truth` is all that there is
+    index: DatasetOptions = field(default_factory=DatasetOptions)
+    truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
+    materialize: bool = False  # also write flat transitions
+    goals: str | tuple[str, ...] | None = None  # without a reward set: of the column, as of `score`
+    timing: Timing | None = None  # likewise: which frame a transition looks at; None: see `timing`

@@ -1,0 +1,301 @@
+"""What a job will write, decided before any slice is touched."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from relabel.goals.files import FIELD_PREFIX, goals_table, load_goals
+from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
+from relabel.goals.prompts import resolve_prompts
+from relabel.goals.readings import Readings, check_lengths
+from relabel.jobs.options import EmbedOptions, JobOptions, LoadEncoder, OpenClipLoader, ScoreOptions
+from relabel.jobs.store_plan import StoreSettings, open_source, plan_store
+from relabel.rewards.scorer import Scorer, bind, parse_reward
+from relabel.slices.embed_slice import SourceTable
+from schemas.checksums import checksums_of
+from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
+from schemas.errors import StoreError
+from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
+from schemas.manifests import (
+    EmbeddingManifest,
+    EpisodesManifest,
+    RewardManifest,
+    StepsManifest,
+    StoreManifest,
+    embedding_name,
+)
+from schemas.names import check_name
+from schemas.slices import Slice, TableFile
+from schemas.store import GOAL_SET, GOALS, Store
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """A store and the tables that its source is to become."""
+
+    store: Store
+    tables: tuple[SourceTable, ...]  # in the order in which a slice's files are committed
+    cameras: tuple[str, ...]
+    replans: bool = False  # the store is there with another plan, or has slices to make again
+    again: tuple[Slice, ...] = ()  # slices to make again though the plan has not changed
+    notes: tuple[str, ...] = ()  # on the source
+
+    @property
+    def embeddings(self) -> tuple[EmbeddingManifest, ...]:
+        """The embedding tables among them."""
+        return tuple(t for t in self.tables if isinstance(t, EmbeddingManifest))
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """A reward set to be written, and the arithmetic that writes it."""
+
+    manifest: RewardManifest
+    scorer: Scorer
+    goals: pa.Table  # as resolved
+    goal_set: GoalSet  # as given
+    notes: tuple[str, ...] = ()  # texts that are alike, for people
+
+    def write_goals(self, store: Store) -> RewardManifest:
+        """Writes the goals, as given and as resolved; the manifest that lists them."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(self.goals, sink, compression="zstd")
+        contents = {
+            GOALS: sink.getvalue().to_pybytes(),
+            GOAL_SET: self.goal_set.model_dump_json(indent=1).encode(),
+        }
+        files = tuple(self._write(store, name, data) for name, data in contents.items())
+        return self.manifest.model_copy(update={"files": files})
+
+    def _write(self, store: Store, file: str, content: bytes) -> TableFile:
+        table = self.manifest.table
+        store.folder.write(f"{table}/{file}", content)
+        sums = checksums_of(io.BytesIO(content))
+        return TableFile(
+            table=table,
+            file=file,
+            rows=self.goals.num_rows,
+            bytes=len(content),
+            sha256=sums.sha256,
+            crc32c=sums.crc32c,
+        )
+
+
+def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | None) -> EmbedPlan:
+    """Opens the source, opens or plans the store, and lists the tables; writes nothing.
+
+    Args:
+        options: of the job.
+        what: source and cameras.
+        spec: of the encoder; None: no frame is embedded, and no camera needed.
+
+    Raises:
+        SourceError: no such source, split or camera.
+        StoreError: the store is of another source.
+    """
+    source = open_source(
+        options.store,
+        what.source,
+        what.split,
+        exclude=what.exclude,
+        keep_merged=what.keep_merged,
+    )
+    cameras = {} if spec is None else source.resolve_cameras(what.cameras)
+    settings = StoreSettings(
+        keep_frames=what.keep_frames,
+        last_step=what.last_step,
+        episodes_per_slice=what.episodes_per_slice,
+        exclude=what.exclude,
+        keep_merged=what.keep_merged,
+    )
+    planned = plan_store(
+        options.store,
+        source,
+        settings,
+        overwrite=options.overwrite,
+        retry=what.retry_dead_letters,
+    )
+    store = planned.store
+    shared: dict[str, Any] = {
+        "source_fingerprint": store.manifest.source.fingerprint,
+        "made_by": made_by(options, batch_size=what.batch_size),
+        "command": options.command,
+    }
+    kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
+    embeddings = (
+        ()
+        if spec is None
+        else (
+            EmbeddingManifest(encoder=spec, camera=camera, form=form, dtype=what.dtype, **shared)
+            for camera, form in cameras.items()
+        )
+    )
+    steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
+    tables: tuple[SourceTable, ...] = (steps, episodes, *embeddings)
+    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.again, planned.notes)
+
+
+def plan_scoring(
+    options: JobOptions,
+    what: ScoreOptions,
+    store: Store,
+    encoder: Encoder,
+    embeddings: Sequence[EmbeddingManifest] | None = None,
+) -> ScorePlan:
+    """Resolves goals, prompts and reward function into a scorer.
+
+    Args:
+        options: of the job.
+        what: goals and reward function.
+        store: holds the embeddings.
+        encoder: embeds the goals.
+        embeddings: tables that the same job is writing; None looks for them in the store.
+
+    Raises:
+        GoalError: goals that contradict themselves.
+        RewardError: a reward function with impossible parameters.
+        StoreError: no embeddings under this encoder.
+    """
+    check_name("--name", what.name)
+    function = parse_reward(what.reward, **what.parameters)
+    if embeddings is None:
+        embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
+    _check_blanks(store, what, embeddings)
+    given = _goals(what, store)
+    goals = given.goals if isinstance(given, MinedGoals) else given
+    if isinstance(encoder, LimitsTexts):
+        check_lengths(goals, encoder.long_texts)
+    readings = Readings(goals, encoder.encode_texts)
+    alike = readings.alike()
+    notes: tuple[str, ...] = ()
+    if isinstance(given, MinedGoals):
+        given = given.merged(alike)
+        goals, notes = given.goals, given.notes
+    prompts = resolve_prompts(goals, alike)
+    vectors, norms = readings.means(prompts.texts)
+    how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
+    bound = bind(function, goals, prompts, vectors, encoder.spec, **how)
+    scorer = replace(bound, skip_missing=what.skip_blank_cameras)
+    manifest = RewardManifest(
+        name=what.name,
+        source_fingerprint=store.manifest.source.fingerprint,
+        made_by=made_by(options),
+        command=options.command,
+        goals_name=goals.name,
+        goals_hash=goals.content_hash,
+        goals=len(goals.goals),
+        encoder=encoder.spec,
+        embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
+        embedding_fingerprints=tuple(e.fingerprint for e in embeddings),
+        function=scorer.function.model_dump(mode="json"),
+        timing=scorer.timing,
+        fusion=scorer.fusion,
+        skip_blank_cameras=what.skip_blank_cameras,
+        binary=scorer.binary,
+        scores=what.scores,
+        score_range=scorer.score_range,
+        reward_range=scorer.reward_range,
+    )
+    table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
+    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes))
+
+
+def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
+    """Refuses fields that goals cannot be mined from, before anything is embedded.
+
+    Raises:
+        GoalError: one is no text of the source.
+    """
+    if isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX):
+        mined_fields(manifest, what.goals.removeprefix(FIELD_PREFIX))
+
+
+def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
+    if isinstance(what.goals, tuple):
+        nulls = DEFAULT_NULL_PROMPTS if what.null_prompts is None else what.null_prompts
+        return GoalSet.from_texts(what.goals, name="given", null_prompts=nulls)
+    if what.goals.startswith(FIELD_PREFIX):
+        return mine_goals(store, what.goals.removeprefix(FIELD_PREFIX), what.null_prompts)
+    return load_goals(what.goals)
+
+
+def encoder_for_texts(load: LoadEncoder, store: Store) -> Encoder:
+    """The encoder that embeds goals for frames that are embedded already.
+
+    With `--precision auto` it is the one of the stored embeddings, whatever this machine would
+    choose; one that was given need not be had here, since no frame is embedded.
+
+    Raises:
+        EncoderError: It cannot be loaded.
+        StoreError: This encoder's embeddings are there in several precisions, and none was given.
+    """
+    if not isinstance(load, OpenClipLoader):
+        return load()
+    encoder = load.for_texts()
+    if load.precision != "auto":
+        return encoder.for_texts(load.precision)
+    stored = {table.encoder.fingerprint for table in store.embeddings()}
+    found = [p for p, spec in encoder.specs.items() if spec.fingerprint in stored]
+    if len(found) > 1:
+        raise StoreError(
+            f"{store.location}: has embeddings of {load.name} at {' and at '.join(found)}; say "
+            "which with --precision"
+        )
+    return encoder.for_texts(found[0]) if found else encoder
+
+
+def _check_blanks(
+    store: Store, what: ScoreOptions, embeddings: Sequence[EmbeddingManifest]
+) -> None:
+    old = [table.table for table in embeddings if table.is_of_first_format]
+    if what.skip_blank_cameras and old:
+        raise StoreError(
+            f"{store.location}: --skip-blank-cameras needs to know which frames are blank, and "
+            f"{old[0]} was written before that was kept; embed into another --store"
+        )
+
+
+def _stored_embeddings(
+    store: Store, spec: EncoderSpec, cameras: Sequence[str]
+) -> list[EmbeddingManifest]:
+    complete = store.embeddings()
+    own = [e for e in complete if e.encoder.fingerprint == spec.fingerprint]
+    known = [f"{e.encoder.name} at {e.encoder.precision} of {e.camera}" for e in complete]
+    if not own:
+        listed = "\n  ".join(known or ["none"])
+        raise StoreError(
+            f"{store.location}: no embeddings of {spec.name} at {spec.precision} "
+            f"({spec.fingerprint[:8]}); there are:\n  {listed}\n"
+            "`vlm-relabel embed` adds an encoder to a store"
+        )
+    wanted = [_camera(name, own, store.location) for name in cameras]
+    return wanted or own
+
+
+def _camera(name: str, known: Sequence[EmbeddingManifest], location: str) -> EmbeddingManifest:
+    dotted = name.strip("/").replace("/", ".")
+    for table in known:
+        if table.camera == dotted or table.camera.endswith(f".{dotted}"):
+            return table
+    cameras = ", ".join(table.camera for table in known)
+    raise StoreError(f"{location}: camera {name!r} is not embedded; embedded are {cameras}")
+
+
+def made_by(options: JobOptions, **circumstances: int) -> dict[str, str]:
+    """What may change the last bits of a table: versions, machine, threads, batch."""
+    packages = ("apache-beam", "numpy", "pyarrow", "torch", "open_clip_torch", "vlm-relabel")
+    return {
+        **{package: version(package) for package in packages},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(options.worker_threads),
+        **{name: str(value) for name, value in circumstances.items()},
+    }

@@ -1,0 +1,297 @@
+"""What a job did, for people and for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from relabel.frames.blank_cameras import blank_notes
+from relabel.jobs.progress import Progress
+from relabel.slices.profile import BACKGROUND, FOREGROUND
+from relabel.source.notes import flag_notes, read_oddities
+from schemas import fields
+from schemas.dead_letters import read_dead_letters
+from schemas.encoders import Encoder
+from schemas.goal_datasets import is_difference
+from schemas.manifests import (
+    AnyTableManifest,
+    EmbeddingManifest,
+    RewardManifest,
+    StepsManifest,
+)
+from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
+from schemas.slices import TableFile
+from schemas.store import Store
+
+PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
+_EXAMPLES: Final = 3
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableReport(_Model):
+    """One table."""
+
+    table: str
+    complete: bool
+    slices_done: int
+    rows: int
+    bytes: int
+    dead_letters: int
+    examples: tuple[str, ...] = ()  # of dead letters
+
+
+class GoalReport(_Model):
+    """One goal of a reward set."""
+
+    goal_id: str
+    family: str
+    max_score: float | None  # of a frame; None: not stored
+    # Of rewards of 0 and 1:
+    rewarded: float | None = None  # share of transitions with reward 1
+    # Of all other rewards:
+    mean_score: float | None = None
+    min_score: float | None = None
+    above_bound: float | None = None  # share of frames with a score above `success_bound`
+    success_bound: float | None = None  # that `build-goals` takes unless told otherwise
+    # Of potential differences:
+    raised: float | None = None  # share of transitions whose action raised the score
+
+
+class StageReport(_Model):
+    """Where time went: one stage of the slices, summed over slices and workers."""
+
+    stage: str
+    background: bool  # of another thread than the one that runs the slice, hidden behind it
+    seconds: float
+    ms_per_frame: float | None
+
+
+class ProfileReport(_Model):
+    """Where the time of a job went."""
+
+    workers: int
+    elapsed_s: float  # of the whole job
+    stages: tuple[StageReport, ...]
+
+    @classmethod
+    def of(
+        cls, seconds: Mapping[str, float], *, workers: int, elapsed_s: float, frames: int
+    ) -> ProfileReport:
+        """From busy seconds by stage."""
+        stages = tuple(
+            StageReport(
+                stage=stage,
+                background=stage in BACKGROUND,
+                seconds=seconds[stage],
+                ms_per_frame=1000 * seconds[stage] / frames if frames else None,
+            )
+            for stage in (*BACKGROUND, *FOREGROUND)
+            if stage in seconds
+        )
+        return cls(workers=workers, elapsed_s=elapsed_s, stages=stages)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Busy seconds by stage."""
+        return {stage.stage: stage.seconds for stage in self.stages}
+
+    @property
+    def slices_s(self) -> float:
+        """Seconds inside slices: the sum of all stages that are not in the background."""
+        return sum(stage.seconds for stage in self.stages if not stage.background)
+
+
+class JobReport(_Model):
+    """One run of a job."""
+
+    store: str
+    source: str
+    dry_run: bool
+    slices: int  # in the plan
+    episodes: int  # records of the source; those that hold several episodes count as these
+    episodes_empty: int | None  # kept in the episodes table with length 0
+    episodes_of_one_step: int | None  # kept; they have no transition
+    slices_new: int  # completed by this run
+    tables_new: tuple[str, ...]  # completed by this run
+    frames_new: int  # embedded or scored by this run
+    elapsed_s: float
+    frames_per_s: float
+    last_step: str
+    encoder: str | None = None  # with its precision, and why that; None: the job needed none
+    tables: tuple[TableReport, ...]
+    goals: tuple[GoalReport, ...] = ()
+    profile: ProfileReport | None = None  # with --profile
+    notes: tuple[str, ...] = ()  # what is unusual
+
+    @property
+    def dead_letters(self) -> int:
+        """Of all tables."""
+        return sum(table.dead_letters for table in self.tables)
+
+    @property
+    def unfinished(self) -> tuple[TableReport, ...]:
+        """Tables without a manifest."""
+        return tuple(table for table in self.tables if not table.complete)
+
+    def then(self, later: JobReport) -> JobReport:
+        """Two runs on one store as one."""
+        elapsed = self.elapsed_s + later.elapsed_s
+        frames = max(self.frames_new, later.frames_new)
+        return later.model_copy(
+            update={
+                "slices_new": max(self.slices_new, later.slices_new),
+                "frames_new": frames,
+                "elapsed_s": elapsed,
+                "frames_per_s": frames / elapsed if elapsed else 0.0,
+                "tables": (*self.tables, *later.tables),
+                "notes": tuple(dict.fromkeys((*self.notes, *later.notes))),
+                "tables_new": (*self.tables_new, *later.tables_new),
+                "profile": self._joined_profile(later, elapsed, frames),
+            }
+        )
+
+    def _joined_profile(
+        self, later: JobReport, elapsed_s: float, frames: int
+    ) -> ProfileReport | None:
+        if self.profile is None or later.profile is None:
+            return None
+        seconds = Counter(self.profile.seconds)
+        seconds.update(later.profile.seconds)
+        workers = later.profile.workers
+        return ProfileReport.of(seconds, workers=workers, elapsed_s=elapsed_s, frames=frames)
+
+
+def encoder_text(encoder: Encoder) -> str:
+    """Which encoder a job used, in which precision, and why."""
+    spec = encoder.spec
+    device, reason = (getattr(encoder, name, None) for name in ("device", "precision_reason"))
+    where = "" if device is None else f" on {device}"
+    why = "" if reason is None else f" ({reason})"
+    return f"{spec.name}, {spec.precision}{where}{why}"
+
+
+def report(
+    store: Store,
+    tables: Sequence[AnyTableManifest],
+    progress: Progress | None,
+    begun: Sequence[str] = (),
+    profile: ProfileReport | None = None,
+) -> JobReport:
+    """Reads the state of some tables off the store; `progress` is None for a dry run."""
+    source = store.manifest.source
+    empty, single, parts = (None, None, 0) if progress is None else _short_episodes(store)
+    goals = _goal_reports(store, tables) if progress is not None else ()
+    return JobReport(
+        store=store.location,
+        source=f"{source.name} {source.version} {source.instruction}",
+        dry_run=progress is None,
+        slices=len(store.slices),
+        episodes=store.manifest.episodes + parts,
+        episodes_empty=empty,
+        episodes_of_one_step=single,
+        slices_new=progress.slices_new if progress else 0,
+        tables_new=tuple(table for table in begun if store.is_complete(table)),
+        frames_new=progress.frames if progress else 0,
+        elapsed_s=progress.elapsed_s if progress else 0.0,
+        frames_per_s=progress.frames_per_s if progress else 0.0,
+        last_step=f"{store.manifest.last_step.value} ({store.manifest.last_step_reason})",
+        tables=tuple(_table_report(store, table) for table in tables),
+        goals=goals,
+        profile=profile,
+        notes=_notes(store, tables) if progress is not None else (),
+    )
+
+
+def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
+    """Of jobs that read the source: what it holds is unusual."""
+    if not any(isinstance(table, StepsManifest) for table in tables):
+        return ()
+    columns = {spec.name for spec in store.manifest.fields}
+    embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
+    blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))
+    return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
+
+
+def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
+    done = [piece for piece in store.slices if store.has(table.table, piece)]
+    letters = _dead_letters(store, table.table)
+    return TableReport(
+        table=table.table,
+        complete=store.is_complete(table.table) and len(done) == len(store.slices),
+        slices_done=len(done),
+        rows=sum(store.rows(table.table, piece.file) for piece in done),
+        bytes=sum(store.folder.size(f"{table.table}/{piece.file}") for piece in done),
+        dead_letters=len(letters),
+        examples=tuple(letters[:_EXAMPLES]),
+    )
+
+
+def _dead_letters(store: Store, table: str) -> list[str]:
+    name = f"dead_letters/{table}"
+    files = [
+        TableFile(table=name, file=file, rows=0, bytes=0, sha256="")
+        for file in store.folder.names(name)
+    ]
+    rows = read_dead_letters(store, table, files).to_pylist()
+    return [_letter_text(row) for row in rows]
+
+
+def _letter_text(row: dict[str, object]) -> str:
+    step = "" if row[fields.STEP] is None else f" step {row[fields.STEP]}"
+    camera = "" if row[fields.CAMERA] is None else f" {row[fields.CAMERA]}"
+    return (
+        f"{row[fields.SLICE]}: episode {row[fields.EPISODE_ID]}{step}{camera}: {row[fields.REASON]}"
+    )
+
+
+def _short_episodes(store: Store) -> tuple[int | None, int | None, int]:
+    """Episodes without a step, with one, and how many more there are than records."""
+    if not all(store.has("episodes", piece) for piece in store.slices):
+        return None, None, 0
+    names = [fields.EPISODE_ID, fields.LENGTH]
+    episodes = store.read_slices("episodes", store.slices, names)
+    lengths = episodes.column(fields.LENGTH).to_numpy()
+    ids = [i.rpartition("/")[2] for i in episodes.column(fields.EPISODE_ID).to_pylist()]
+    later_parts = sum("." in own and not own.endswith(".0") for own in ids)
+    return int((lengths == 0).sum()), int((lengths == 1).sum()), later_parts
+
+
+def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[GoalReport, ...]:
+    rewards = [t for t in tables if isinstance(t, RewardManifest) and store.is_complete(t.table)]
+    return tuple(report for manifest in rewards for report in _goals_of(store, manifest))
+
+
+def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
+    goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
+    counts = read_counts(store, manifest)
+    measures = _measures(counts, is_difference(manifest.function))
+    return [
+        GoalReport(
+            goal_id=goal[fields.GOAL_ID],
+            family=goal[fields.FAMILY],
+            max_score=float(top) if np.isfinite(top) else None,
+            **{name: values[place] for name, values in measures.items()},
+        )
+        for place, (goal, top) in enumerate(zip(goals, counts.best, strict=True))
+    ]
+
+
+def _measures(counts: RewardCounts, difference: bool) -> dict[str, list[float]]:
+    """What tells how often goals are reached, by kind of reward; one figure per goal."""
+    found: dict[str, list[float]] = {}
+    if counts.transitions and (difference or not counts.dense):
+        shares = (counts.rewarded / counts.transitions).tolist()
+        found["raised" if difference else "rewarded"] = shares
+    if counts.frames:  # counted for rewards that are not 0 or 1
+        found["mean_score"] = (counts.total / counts.frames).tolist()
+        found["min_score"] = counts.lowest.tolist()
+        found["above_bound"] = (counts.above / counts.frames).tolist()
+        found["success_bound"] = [SUCCESS_ABOVE] * len(counts.above)
+    return found

@@ -1,0 +1,1 @@
+"""One slice in, its files out: `embed_slice`, `score_slice`, `build_slice`."""

@@ -1,0 +1,204 @@
+"""`build_slice`: the rewards of one slice become rows of a goal-conditioned dataset.
+
+What the rows are is in `relabel.goal_datasets.rows`; where rewards and successes come from, in
+`relabel.goal_datasets.inputs`. Rows lie episode after episode, by goal and start. Nothing but the
+slice's own tables and the dataset's options decides on a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import pyarrow as pa
+
+from relabel.goal_datasets.inputs import DatasetInputs, EpisodeFrames, read_episodes
+from relabel.goal_datasets.rows import Episode, Row, episode_rows
+from relabel.goal_datasets.transitions import (
+    transition_batches,
+    transition_columns,
+    transitions_schema,
+)
+from schemas import fields
+from schemas.errors import StoreError
+from schemas.goal_datasets import (
+    FIRST_SUCCESS,
+    GOAL,
+    INDEX_SCHEMA,
+    KIND,
+    LEFT_OUT_SCHEMA,
+    RETURN,
+    REWARDS,
+    SPLIT,
+    START,
+    STOP,
+    SUCCESS,
+    TERMINAL,
+    GoalDatasetManifest,
+)
+from schemas.slices import Slice, TableFile
+from schemas.store import SliceWriter, Store
+from schemas.tables import Array, matrix
+
+_EXAMPLES = 3  # of bad actions, in an error text
+
+
+def build_slice(
+    piece: Slice, *, store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs
+) -> Slice:
+    """Writes one slice of a goal-conditioned dataset, unless it is committed already.
+
+    Beside the index: the rows that a missing reward left out, if there are any, and the
+    transitions, if the dataset is materialized. The index is committed last.
+
+    Args:
+        piece: the slice.
+        store: read from and written to.
+        dataset: what the table is to be.
+        inputs: from `relabel.goal_datasets.inputs.dataset_inputs`.
+
+    Returns:
+        The slice with its files.
+
+    Raises:
+        StoreError: tables without the same rows, or an action that is not a finite number.
+    """
+    if done := store.committed(dataset, piece):
+        return piece.with_files(*done)
+    with ExitStack() as stack:
+        job = _SliceJob(piece, store, dataset, inputs, stack)
+        wanted = transition_columns(store.manifest.fields)
+        columns = (*wanted[0], *wanted[1]) if dataset.materialized else tuple(wanted[1])
+        for episode in read_episodes(
+            piece, store=store, dataset=dataset, inputs=inputs, columns=columns
+        ):
+            check_actions(store, episode)
+            job.write(episode)
+        files = job.commit()
+        store.record(dataset.table, piece, files)
+        return piece.with_files(*files)
+
+
+class _SliceJob:
+    """The open writers of one slice."""
+
+    def __init__(
+        self,
+        piece: Slice,
+        store: Store,
+        dataset: GoalDatasetManifest,
+        inputs: DatasetInputs,
+        stack: ExitStack,
+    ) -> None:
+        def open_writer(table: str, schema: pa.Schema) -> SliceWriter:
+            writer = store.writer(table, piece, schema, fingerprint=dataset.fingerprint)
+            return stack.enter_context(writer)
+
+        self._store = store
+        self._piece = piece
+        self._options = dataset.options
+        self._inputs = inputs
+        self._open = open_writer
+        self._left_out_table = dataset.left_out
+        self._left_out: SliceWriter | None = None
+        self._index = open_writer(dataset.table, INDEX_SCHEMA)
+        self._transitions: SliceWriter | None = None
+        if dataset.materialized:
+            dim = None if inputs.embeddings is None else inputs.embeddings.shape[1]
+            schema = transitions_schema(store.manifest.fields, dim)
+            self._transitions = open_writer(dataset.transitions, schema)
+
+    def write(self, item: EpisodeFrames) -> None:
+        """Appends the rows of one episode to every table."""
+        episode = item.episode
+        rows, left_out = episode_rows(episode, self._options, self._inputs.chosen)
+        split = self._options.split(episode.id)
+        if left_out:
+            if self._left_out is None:
+                self._left_out = self._open(self._left_out_table, LEFT_OUT_SCHEMA)
+            self._left_out.write(_named(row_columns(episode, left_out, split), LEFT_OUT_SCHEMA))
+        if rows:
+            columns = row_columns(episode, rows, split)
+            columns |= reward_columns(episode, rows, self._options.discount)
+            self._index.write(_named(columns, INDEX_SCHEMA))
+        if self._transitions is not None:
+            goals = self._inputs.embeddings
+            for batch in transition_batches(episode, rows, split, item.frames, goals):
+                self._transitions.write(batch)
+
+    def commit(self) -> list[TableFile]:
+        """Commits every table of the slice, the index last."""
+        if self._left_out is None:
+            self._store.discard(self._left_out_table, self._piece)
+        writers = (self._left_out, self._transitions, self._index)
+        return [writer.commit() for writer in writers if writer is not None]
+
+
+def row_columns(episode: Episode, rows: Sequence[Row], split: str) -> dict[str, pa.Array]:
+    """All columns of an index but those that rewards are needed for."""
+    first = [row.first_success for row in rows]
+    return {
+        fields.EPISODE_ID: pa.array([episode.id] * len(rows), pa.string()),
+        GOAL: pa.array([row.goal for row in rows], pa.int32()),
+        START: pa.array([row.start for row in rows], pa.int32()),
+        STOP: pa.array([row.stop for row in rows], pa.int32()),
+        KIND: pa.array([row.kind.value for row in rows], pa.string()),
+        SUCCESS: pa.array([success is not None for success in first], pa.bool_()),
+        FIRST_SUCCESS: pa.array(first, pa.int32()),
+        TERMINAL: pa.array([row.terminal for row in rows], pa.bool_()),
+        SPLIT: pa.array([str(split)] * len(rows), pa.string()),
+    }
+
+
+def reward_columns(episode: Episode, rows: Sequence[Row], discount: float) -> dict[str, pa.Array]:
+    """The rewards of every row, and their discounted sum from the row's first transition."""
+    own = [episode.rewards[row.start : row.stop, row.goal] for row in rows]
+    powers = np.power(discount, np.arange(len(episode.rewards), dtype=np.float64))
+    returns = [float((rewards * powers[: len(rewards)]).sum()) for rewards in own]
+    borders = np.append(0, np.cumsum([len(rewards) for rewards in own])).astype(np.int32)
+    flat = pa.array(np.concatenate(own), pa.float32())
+    return {
+        RETURN: pa.array(returns, pa.float32()),
+        REWARDS: pa.ListArray.from_arrays(pa.array(borders), flat),
+    }
+
+
+def _named(columns: dict[str, pa.Array], schema: pa.Schema) -> list[pa.Array]:
+    return [columns[name] for name in schema.names]
+
+
+def check_actions(store: Store, item: EpisodeFrames) -> None:
+    """Refuses actions that are not finite, other than a last step's filler.
+
+    Raises:
+        StoreError: names the episode and its first such steps.
+    """
+    frames = item.frames.slice(0, len(item.episode.success))
+    for name in transition_columns(store.manifest.fields)[1]:
+        bad = np.flatnonzero(~np.isfinite(components(frames.column(name))).all(axis=1))
+        if len(bad):
+            steps = ", ".join(map(str, bad[:_EXAMPLES]))
+            raise StoreError(
+                f"{store.location}/steps: episode {item.episode.id}, column {name!r}: expected "
+                f"finite numbers, got NaN or infinity in {len(bad)} of {len(frames)} actions "
+                f"(step {steps}{', …' if len(bad) > _EXAMPLES else ''}); mend the source, or "
+                f"leave the episode out: --episode '!{item.episode.id}'"
+            )
+
+
+def components(column: pa.ChunkedArray) -> Array:
+    """(T, N) float64 of a numeric column: scalars or fixed-size lists; (T, 0) of any other."""
+    type_ = column.type
+    if pa.types.is_fixed_size_list(type_) and is_number(type_.value_type):
+        return matrix(column, "float64")
+    if is_number(type_):
+        values: Array = column.to_numpy().astype(np.float64)
+        return values.reshape(-1, 1)
+    return np.zeros((len(column), 0))
+
+
+def is_number(type_: pa.DataType) -> bool:
+    """Whether a value of this type can be counted with; false and true are 0 and 1."""
+    of_numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+    return any(test(type_) for test in of_numbers)

@@ -1,0 +1,193 @@
+"""`score_slice`: stored embeddings of one slice become scores and rewards. No frame is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from relabel.goals.prompts import Prompts, negatives_of
+from relabel.goals.readings import read_prompts
+from relabel.rewards.functions import AnyFunction, RewardFunction
+from relabel.rewards.scorer import Scorer, bind
+from relabel.slices.profile import Profile
+from relabel.slices.streams import prefetch
+from schemas import fields
+from schemas.encoders import EncoderSpec
+from schemas.errors import StoreError
+from schemas.goals import GoalSet
+from schemas.manifests import RewardManifest
+from schemas.reward_counts import RewardCounts
+from schemas.slices import Slice
+from schemas.store import Store, check_same_rows
+from schemas.tables import Array, matrix, reward_schema, vectors
+from schemas.texts import brief
+
+_BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
+_BLOCK_SCORES = 1 << 19  # aimed at, so that memory hardly grows with the goals
+_BLOCKS_AHEAD = 1  # scored while the last one is written
+
+
+def score_slice(
+    piece: Slice,
+    *,
+    store: Store,
+    rewards: RewardManifest,
+    scorer: Scorer,
+    profile: Profile | None = None,
+) -> Slice:
+    """Writes one slice of a reward set, unless it is committed already.
+
+    Args:
+        piece: the slice; its embeddings must be committed.
+        store: read from and written to.
+        rewards: what the table is to be.
+        scorer: the reward function bound to the goals; pure arithmetic.
+        profile: told where the time goes.
+
+    Returns:
+        The slice with the file of its rewards.
+
+    Raises:
+        StoreError: embeddings are missing, or those of two cameras do not have the same rows.
+    """
+    if done := store.committed(rewards, piece):
+        return piece.with_files(*done)
+    profile = Profile() if profile is None else profile
+    with profile.stage("other"):
+        return _score(piece, store, rewards, scorer, profile)
+
+
+def _score(
+    piece: Slice, store: Store, rewards: RewardManifest, scorer: Scorer, profile: Profile
+) -> Slice:
+    with profile.stage("read embeddings"):
+        keys, cameras = _embeddings(store, piece, rewards)
+    schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
+    counts = RewardCounts.none(rewards.goals, dense=not rewards.binary)
+    blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
+    scored = prefetch(blocks, _BLOCKS_AHEAD)
+    with (
+        closing(scored),
+        store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer,
+    ):
+        for columns in profile.each("wait for scores", scored):
+            with profile.stage("write rewards"):
+                writer.write(columns)
+        with profile.stage("commit"):
+            file = writer.commit(counts.metadata())
+            store.record(rewards.table, piece, [file])
+            return piece.with_files(file)
+
+
+def _scored(
+    keys: pa.Table,
+    cameras: Sequence[Array],
+    rewards: RewardManifest,
+    scorer: Scorer,
+    counts: RewardCounts,
+    profile: Profile,
+) -> Iterator[list[pa.Array]]:
+    """The columns of block after block, which are counted."""
+    value = pa.uint8() if rewards.binary else pa.float32()
+    least, most = _BLOCK_ROWS
+    size = min(most, max(least, _BLOCK_SCORES // scorer.goals))
+    for start, lengths in episode_blocks(keys, size):
+        with profile.stage("score"):
+            rows = slice(start, start + int(lengths.sum()))
+            scores = scorer.scores([camera[rows] for camera in cameras], lengths)
+            reward = scorer.rewards(scores, lengths)
+            counts.add(scores, reward)
+            columns = [vectors(scores, pa.float32())] if rewards.scores else []
+            columns.append(vectors(reward, value))
+            own = keys.slice(start, len(scores))
+            named = [own.column(key).combine_chunks() for key in own.column_names]
+        yield [*named, *columns]
+
+
+def load_scorer(
+    store: Store, name: str, encode_texts: Callable[[Sequence[str]], Array], spec: EncoderSpec
+) -> Scorer:
+    """The scorer that made a reward set, for frames that are not in the store.
+
+    Args:
+        store: holds the reward set.
+        name: of the reward set.
+        encode_texts: of the encoder that made it.
+        spec: of the same encoder.
+
+    Raises:
+        StoreError: no such reward set, another encoder, or other negatives than were used.
+    """
+    manifest = store.rewards(name)
+    if differing := manifest.encoder.differences(spec):
+        raise StoreError(
+            f"rewards/{name}: made with {manifest.encoder.name} at {manifest.encoder.precision} "
+            f"({manifest.encoder.fingerprint[:8]}), not with {spec.name} at {spec.precision} "
+            f"({spec.fingerprint[:8]}): {'; '.join(differing)}"
+        )
+    goals = store.goal_set(name)
+    function = TypeAdapter[AnyFunction](RewardFunction).validate_python(manifest.function)
+    prompts, vectors, norms = read_prompts(goals, encode_texts)
+    _check_negatives(store, name, goals, prompts)
+    how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}
+    scorer = bind(function, goals, prompts, vectors, spec, **how)
+    return replace(scorer, skip_missing=manifest.skip_blank_cameras)
+
+
+def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) -> None:
+    """Refuses negatives that are not those that the reward set was made with."""
+    told = [negatives_of(prompts, place) for place in range(len(goals.goals))]
+    stored = store.goals(name, [fields.NEGATIVES]).column(fields.NEGATIVES).to_pylist()
+    for goal, now, then in zip(goals.goals, told, stored, strict=True):
+        if sorted(now) != sorted(then):
+            raise StoreError(
+                f"rewards/{name}: goal {goal.id} was scored against {brief(then)}, and would now "
+                f"be against {brief(now)}; score again with --overwrite"
+            )
+
+
+def _embeddings(
+    store: Store, piece: Slice, rewards: RewardManifest
+) -> tuple[pa.Table, list[Array]]:
+    """Keys and (T, D) embeddings of one slice, one array per camera."""
+    names = rewards.embeddings
+    tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
+    keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
+    for name, table in zip(names[1:], tables[1:], strict=True):
+        check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
+    cameras = [_as_stored(table.column(fields.EMBEDDING)) for table in tables]
+    if rewards.skip_blank_cameras:
+        for camera, table in zip(cameras, tables, strict=True):
+            camera[table.column(fields.BLANK).fill_null(False).to_numpy()] = np.nan
+    return keys, cameras
+
+
+def _as_stored(column: pa.ChunkedArray) -> Array:
+    """(T, D) in the stored type: the scorer widens what it is about to multiply."""
+    return matrix(column, np.dtype(column.type.value_type.to_pandas_dtype()).name)
+
+
+def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:
+    """Cuts a slice into blocks of whole episodes.
+
+    Args:
+        keys: `episode_id` and `step` of every frame, episode after episode.
+        rows: a block is closed as soon as it has this many.
+
+    Yields:
+        First row of the block, and the lengths of its episodes.
+    """
+    steps = keys.column(fields.STEP).to_numpy()
+    starts = np.flatnonzero(steps == 0)
+    lengths = np.diff(np.append(starts, len(steps)))
+    first = 0
+    for last in range(len(lengths)):
+        if last + 1 == len(lengths) or starts[last] + lengths[last] - starts[first] >= rows:
+            yield int(starts[first]), lengths[first : last + 1]
+            first = last + 1

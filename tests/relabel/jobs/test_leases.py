@@ -1,0 +1,200 @@
+"""Who works on a table: another command waits, the same one helps, a dead one is forgotten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipelines import jobs
+from relabel.jobs import leases
+from relabel.jobs.leases import LEASES, Lease, leased
+from relabel.jobs.options import JobOptions
+from relabel.jobs.plans import plan_embedding
+from relabel.testing import PixelMeanEncoder
+from schemas.errors import StoreError
+from schemas.files import Folder
+from schemas.processes import ProcessName
+from schemas.store import Store
+from tests import small
+from tests.pipelines.job_options import Embedding, Scoring
+from tests.pipelines.store_checks import hashes, leftovers, problems
+
+NOW = 1_000_000.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder.at(str(tmp_path))
+
+
+def held(folder: Folder, table: str = "steps") -> Lease:
+    return Lease.model_validate_json(folder.read(f"{LEASES}/{table}.json"))
+
+
+def put(folder: Folder, process: ProcessName, seen: float, command: str = "embed a") -> None:
+    lease = Lease(process=process, command=command, renewed=seen)
+    folder.write(f"{LEASES}/steps.json", lease.model_dump_json().encode())
+
+
+def take(folder: Folder, command: str, now: float = NOW) -> Lease:
+    with leased(folder, ["steps"], command, lambda: now):
+        return held(folder)
+
+
+def test_a_lease_names_its_process_and_goes_with_the_block(folder: Folder) -> None:
+    with leased(folder, ["steps", "rewards/v1"], "embed a"):
+        assert held(folder, "rewards/v1").process == ProcessName.own()
+    assert folder.names("", recursive=True) == []
+    with pytest.raises(KeyError), leased(folder, ["steps"], "embed a"):
+        raise KeyError
+    assert folder.names("", recursive=True) == []
+
+
+def test_half_a_lease_of_a_killed_process_is_swept(folder: Folder) -> None:
+    small.stage_and_die(folder, f"{LEASES}/embeddings/clip.json")
+    assert folder.leftovers() != []
+    with leased(folder, ["steps"], "embed a"):
+        assert folder.leftovers() == []
+
+
+def test_another_command_is_told_who_works_there(folder: Folder) -> None:
+    own = ProcessName.own()
+    with leased(folder, ["steps"], "embed a", lambda: NOW):
+        text = rf"/steps: another command works on it: embed a \(process {own.pid} on .*seen 7 s"
+        with (
+            pytest.raises(StoreError, match=text),
+            leased(folder, ["episodes", "steps"], "embed b", lambda: NOW + 7),
+        ):
+            raise AssertionError
+        assert folder.names("", recursive=True) == [f"{LEASES}/steps.json"]
+        assert held(folder).command == "embed a"
+
+
+def test_the_same_command_helps(folder: Folder) -> None:
+    with leased(folder, ["steps"], "embed a"):
+        before = held(folder)
+        put(folder, other := replace_pid(before.process, 1), NOW)
+        with leased(folder, ["steps"], "embed a", lambda: NOW):
+            assert held(folder).process == other
+        assert held(folder).process == other  # who comes second leaves it alone
+
+
+def replace_pid(process: ProcessName, pid: int) -> ProcessName:
+    started = psutil.Process(pid).create_time()
+    return process.model_copy(update={"pid": pid, "started": started})
+
+
+def dead() -> ProcessName:
+    """Of a process that has ended."""
+    code = "from schemas.processes import ProcessName\nprint(ProcessName.own().model_dump_json())"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=root)
+    return ProcessName.model_validate_json(done.stdout)
+
+
+def test_the_lease_of_a_killed_process_is_broken_at_once(folder: Folder) -> None:
+    put(folder, dead(), NOW - 1)
+    assert take(folder, "embed b").process == ProcessName.own()
+
+
+def test_a_number_given_to_another_process_is_not_the_process(folder: Folder) -> None:
+    own = ProcessName.own()
+    put(folder, own.model_copy(update={"started": own.started - 1000}), NOW)
+    assert take(folder, "embed b").command == "embed b"
+
+
+def test_a_zombie_has_ended(folder: Folder) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = ProcessName.own().model_copy(
+        update={"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+    )
+    put(folder, name, NOW)
+    with pytest.raises(StoreError):
+        take(folder, "embed b")
+    child.kill()
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    assert take(folder, "embed b").command == "embed b"
+    child.wait()
+
+
+@pytest.mark.parametrize(("ago", "stale"), [(10, False), (299, False), (301, True)])
+def test_one_of_another_machine_is_broken_when_it_is_not_renewed(
+    folder: Folder, ago: float, stale: bool
+) -> None:
+    put(folder, ProcessName(host="elsewhere", pid=1, started=0), NOW - ago)
+    if stale:
+        assert take(folder, "embed b").command == "embed b"
+    else:
+        with pytest.raises(StoreError, match="process 1 on elsewhere"):
+            take(folder, "embed b")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"command": 1}'])
+def test_a_torn_lease_holds_nobody_up(folder: Folder, content: bytes) -> None:
+    folder.write(f"{LEASES}/steps.json", content)
+    assert take(folder, "embed b").command == "embed b"
+
+
+def test_leases_are_renewed_and_taken_over(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_RENEWED_S", 0.001)
+    seconds, lock = [NOW], threading.Event()
+
+    def clock() -> float:
+        seconds[0] += 1
+        lock.set()
+        return seconds[0]
+
+    with leased(folder, ["steps"], "embed a", clock):
+        while held(folder).renewed < NOW + 5:
+            lock.wait()
+        folder.delete(f"{LEASES}/steps.json")  # as by the process that began
+        while not folder.exists(f"{LEASES}/steps.json"):
+            lock.wait()
+    assert folder.names("", recursive=True) == []
+
+
+# --- in jobs
+
+
+def test_of_two_stores_planned_at_once_one_is_made(
+    job: JobOptions, embedding: Embedding, store: Path
+) -> None:
+    spec = PixelMeanEncoder().spec
+    plans = [plan_embedding(job, embedding(episodes_per_slice=n), spec) for n in (1, 2, 1)]
+    made = [Store.create(str(store), plan.store.manifest) for plan in plans[::2]]
+    assert made[0].manifest == made[1].manifest
+    with pytest.raises(StoreError, match="episodes_per_slice: stored 1, asked for 2"):
+        Store.create(str(store), plans[1].store.manifest)
+    assert Store.open(str(store)).manifest == made[0].manifest
+
+
+def test_a_job_begins_on_no_table_that_another_command_works_on(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, store: Path
+) -> None:
+    jobs.embed(job, embedding())
+    before = hashes(store)
+    with leased(Folder.at(str(store)), ["rewards/v1"], "vlm-relabel score --name v1 other"):
+        with pytest.raises(StoreError, match="score --name v1 other"):
+            jobs.score(job, scoring())
+        assert hashes(store) == before
+        jobs.score(job, scoring(name="v2"))
+        jobs.score(replace(job, command="vlm-relabel score --name v1 other"), scoring())
+    assert problems(store) == []
+    assert leftovers(store) == []
+
+
+def test_a_complete_table_needs_no_lease(
+    job: JobOptions, embedding: Embedding, store: Path, scoring: Scoring
+) -> None:
+    jobs.relabel(job, embedding(), scoring())
+    tables: list[Any] = Store.open(str(store)).tables()
+    with leased(Folder.at(str(store)), tables, "another"):
+        assert jobs.relabel(job, embedding(), scoring()).tables_new == ()

@@ -1,0 +1,99 @@
+"""Progress, read off the files of a store, by an injected clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import jobs
+from relabel.jobs import progress
+from relabel.jobs.options import JobOptions
+from relabel.jobs.progress import Progress, Watch, watched
+from schemas.store import Store
+from tests.pipelines.job_options import Embedding
+
+Commit = Callable[[int], None]
+
+
+@pytest.fixture
+def done(job: JobOptions, embedding: Embedding) -> Store:
+    """A store of four slices of 3, 2, 4 and 2 frames."""
+    jobs.embed(job, embedding())
+    return Store.open(job.store)
+
+
+@pytest.fixture
+def commit(done: Store) -> Commit:
+    """Makes slice i of the embeddings, hidden before, appear."""
+    folder = Path(done.location) / done.embeddings()[0].table
+    for piece in done.slices:
+        (folder / piece.file).rename(folder / f".tmp-{piece.index}")
+
+    def appear(index: int) -> None:
+        (folder / f".tmp-{index}").rename(folder / done.slices[index].file)
+
+    return appear
+
+
+def _watch(store: Store, times: Iterator[float]) -> Watch:
+    tables = ["steps", "episodes", store.embeddings()[0].table]
+    return Watch(store, tables, clock=lambda: next(times))
+
+
+def test_a_watch_counts_what_appears_after_it_began(done: Store, commit: Commit) -> None:
+    commit(0)  # by an earlier run
+    watch = _watch(done, iter([100.0, 100.0, 104.0, 108.0]))
+    assert watch.look() == Progress(4, slices_done=1, slices_new=0, frames=0, elapsed_s=0.0)
+    commit(2)
+    now = watch.look()
+    assert now == Progress(4, slices_done=2, slices_new=1, frames=4, elapsed_s=4.0)
+    assert (now.frames_per_s, now.left_s) == (1.0, 8.0)
+    commit(1)
+    commit(3)
+    end = watch.look()
+    assert end == Progress(4, slices_done=4, slices_new=3, frames=8, elapsed_s=8.0)
+    assert (end.frames_per_s, end.left_s) == (1.0, 0.0)
+
+
+def test_a_slice_counts_when_every_table_has_it(done: Store, commit: Commit) -> None:
+    watch = _watch(done, iter([0.0, 1.0, 2.0]))
+    (Path(done.location) / "steps" / done.slices[0].file).unlink()
+    commit(0)
+    assert watch.look().slices_done == 0
+    commit(1)
+    assert watch.look().slices_done == 1
+
+
+def test_before_the_first_slice_nothing_is_promised() -> None:
+    now = Progress(slices=4, slices_done=0, slices_new=0, frames=0, elapsed_s=0.0)
+    assert (now.frames_per_s, now.left_s) == (0.0, None)
+
+
+def test_watched_shows_while_the_block_runs_and_once_after(
+    done: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_POLL_S", 0.001)
+    shown: list[Progress] = []
+    seen = threading.Event()
+
+    def show(now: Progress) -> None:
+        shown.append(now)
+        seen.set()
+
+    with watched(Watch(done, ["steps", done.embeddings()[0].table]), show):
+        assert seen.wait(5)
+        for index in range(4):
+            commit(index)
+    assert shown[0].slices_done < 4
+    assert shown[-1].slices_done == 4
+
+
+def test_watched_stops_when_the_block_fails(done: Store) -> None:
+    shown: list[Progress] = []
+    with pytest.raises(KeyError), watched(Watch(done, ["steps"]), shown.append):
+        raise KeyError
+    assert len(shown) >= 1
+    assert not [t for t in threading.enumerate() if t.name == "progress"]

@@ -1,0 +1,201 @@
+"""Rollouts of `evaluate`: where a run meets an environment, and an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from offline_rl import evaluation, rollouts
+from offline_rl.algorithms import ALGORITHMS
+from offline_rl.dataset import GoalDataset
+from offline_rl.evaluation import EvaluationReport, Interval
+from offline_rl.frames import EMBEDDING_PREFIX, whole_names
+from offline_rl.restoring import restorer
+from offline_rl.run_config import TrainConfig
+from schemas.encoders import Encoder, EncoderSpec
+from schemas.errors import RunError
+from schemas.locations import local_path
+from schemas.manifests import EmbeddingManifest
+
+Values = Mapping[str, Any]
+
+
+def with_rollouts(
+    values: Values,
+    config: TrainConfig,
+    dataset: GoalDataset,
+    agent: Any,
+    found: EvaluationReport,
+) -> EvaluationReport:
+    """The report with what rollouts add to it.
+
+    Args:
+        values: options of `evaluate`, with an environment.
+        config: of the run.
+        dataset: of the run.
+        agent: of the run's checkpoint.
+        found: so far.
+    """
+    make_env = rollouts.make_factory(values["env"])
+    goals = _goals(values, dataset)
+    families = dict(zip(dataset.goal_ids, dataset.families, strict=True))
+    vlm = _vlm(values, config, dataset)
+    observer = _observer(values, config, dataset, vlm.embed)
+    space = _action_space(make_env)
+    policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent, space)}
+    if values["baselines"]:
+        policies["random"] = rollouts.RandomPolicy(space, values["seed"])
+    rows: list[evaluation.Outcome] = []
+    for name, policy in policies.items():
+        results = rollouts.roll_out(
+            policy,
+            make_env,
+            observer,
+            goals,
+            episodes=values["episodes"],
+            seed=values["seed"],
+            score=vlm.score,
+            keep_frames=_GIF_EPISODES if values["gif"] and name == "agent" else 0,
+        )
+        if values["gif"] and name == "agent":
+            rollouts.write_gif(results, local_path("--gif", values["gif"]))
+        rows += evaluation.outcomes(name, results, families)
+    return found.model_copy(
+        update={
+            "outcomes": tuple(rows),
+            "behaviour": _behaviour(dataset, families),
+            "notes": (*found.notes, *vlm.notes),
+        }
+    )
+
+
+_GIF_EPISODES = 6
+
+
+def _action_space(make_env: Callable[[], Any]) -> Any:
+    env = make_env()
+    try:
+        return env.action_space
+    finally:
+        env.close()
+
+
+def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any, space: Any) -> rollouts.Policy:
+    """What is rolled out; a transformer is asked for the best return that it has seen."""
+    layout = config.layout or dataset.actions(config.view).layout  # runs of 0.1.0 have none
+    restore = restorer(layout, space)
+    if ALGORITHMS[config.algo].trajectories:
+        options = dataset.manifest.options
+        best = dataset.best_return()
+        return rollouts.TransformerPolicy(agent, best, options.step_reward, restore)
+    return rollouts.RestoredPolicy(agent, restore)
+
+
+def _goals(values: Values, dataset: GoalDataset) -> list[str]:
+    known = dataset.goal_ids
+    chosen = values["goal"] or known
+    unknown = [goal for goal in chosen if goal not in known]
+    if unknown:
+        raise RunError(f"--goal: unknown {', '.join(unknown)}; known are {', '.join(known[:20])}")
+    return list(chosen)
+
+
+def _observer(
+    values: Values, config: TrainConfig, dataset: GoalDataset, embed: Any
+) -> rollouts.Observer:
+    table = dataset.goal_table(config.goal_encoding)
+    goals = None if table is None else dict(zip(dataset.goal_ids, table, strict=True))
+    return rollouts.Observer(config.observations, goals, values["camera"], embed)
+
+
+@dataclass(frozen=True)
+class _Vlm:
+    """An encoder at rollouts; None where there is none for it to do."""
+
+    embed: rollouts.EmbedFrames | None = None  # for the embedding that the agent sees
+    score: rollouts.ScoreEpisode | None = None  # return by the dataset's rewards
+    notes: tuple[str, ...] = ()
+
+
+def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
+    """How frames become embeddings, and an episode's frames a return.
+
+    Raises:
+        RunError: the agent sees several embeddings, or that of another encoder.
+    """
+    seen = _embedding_seen(config, dataset)
+    if values["encoder"] is None:
+        return _Vlm()
+    from relabel.encoders.open_clip import load_stored
+
+    rewards = dataset.basis.rewards
+    scored = None if rewards is None else rewards.encoder
+    wanted = scored if seen is None else seen
+    if wanted is None:
+        raise RunError(
+            f"--encoder {values['encoder']}: nothing for it to do: the agent sees no embedding, "
+            f"and {dataset.manifest.name} was made without a reward set; leave it out"
+        )
+    encoder = load_stored(values["encoder"], wanted, device=values["device"])
+    if encoder.spec.fingerprint != wanted.fingerprint:
+        what = "the rewards were made" if seen is None else "what the agent sees was embedded"
+        raise RunError(
+            f"--encoder {values['encoder']}: {what} with {wanted.name} at {wanted.precision} "
+            f"({wanted.fingerprint[:8]}), this is {encoder.spec.name} at {encoder.spec.precision} "
+            f"({encoder.spec.fingerprint[:8]})"
+        )
+    embed = None if seen is None else encoder.encode_images
+    if rewards is None or scored is None:
+        return _Vlm(embed, None, ("no return by the VLM: there is no reward set",))
+    if encoder.spec.fingerprint != scored.fingerprint:
+        note = (
+            f"no return by the VLM: the rewards were made with {scored.name} at "
+            f"{scored.precision}, the agent sees {wanted.name} at {wanted.precision}"
+        )
+        return _Vlm(embed, None, (note,))
+    return _Vlm(embed, _scorer(dataset, rewards.name, encoder))
+
+
+def _embedding_seen(config: TrainConfig, dataset: GoalDataset) -> EncoderSpec | None:
+    """The encoder of the embedding that the agent sees; None if it sees none."""
+    names = whole_names(dataset.store, config.observations)
+    seen = [name.removeprefix(EMBEDDING_PREFIX) for name in names if _is_embedding(name)]
+    if len(seen) > 1:
+        raise RunError(
+            f"--env: the agent sees {len(seen)} embeddings ({', '.join(seen)}); a rollout has "
+            "one encoder and one camera"
+        )
+    tables = [dataset.store.table_manifest(f"embeddings/{name}") for name in seen]
+    return next((t.encoder for t in tables if isinstance(t, EmbeddingManifest)), None)
+
+
+def _is_embedding(name: str) -> bool:
+    return name.startswith(EMBEDDING_PREFIX)
+
+
+def _scorer(dataset: GoalDataset, rewards: str, encoder: Encoder) -> rollouts.ScoreEpisode:
+    from relabel.slices.score_slice import load_scorer
+
+    scorer = load_scorer(dataset.store, rewards, encoder.encode_texts, encoder.spec)
+    places = {goal: place for place, goal in enumerate(dataset.goal_ids)}
+
+    def score(frames: Sequence[Any], goal: str) -> float:
+        embeddings = encoder.encode_images(frames)
+        lengths = np.array([len(frames)])
+        rewards = scorer.rewards(scorer.scores([embeddings], lengths), lengths)[:, places[goal]]
+        return float(np.nansum(rewards))
+
+    return score
+
+
+def _behaviour(dataset: GoalDataset, families: Mapping[str, str]) -> dict[str, Interval]:
+    """Share of commanded episodes of the data that reach their goal, by family that has any."""
+    ids = dataset.goal_ids
+    reached: dict[str, list[float]] = {family: [] for family in (*families.values(), "all")}
+    for goal, success in dataset.commanded_success():
+        reached[families[ids[goal]]].append(success)
+        reached["all"].append(success)
+    return {name: evaluation.share(found) for name, found in reached.items() if found}

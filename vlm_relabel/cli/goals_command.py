@@ -1,0 +1,223 @@
+"""The subcommand `build-goals`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.enums import Kind, Timing
+from schemas.errors import RelabelError
+from vlm_relabel.cli import console
+from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Threads, Trust, Workers
+from vlm_relabel.cli.guard import guarded
+from vlm_relabel.cli.typed import command_line
+
+if TYPE_CHECKING:
+    from pipelines.goal_jobs import GoalJobReport
+    from schemas.goal_datasets import DatasetOptions
+
+_OPTIONS = {  # of the command line, by field of DatasetOptions, where the names differ
+    "kinds": "kind",
+    "goals": "goal",
+    "episodes": "episode",
+}
+
+
+def build_goals(
+    context: typer.Context,
+    store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
+    rewards: Annotated[
+        str | None,
+        typer.Option(help="Reward set to make it from. The default is v1.", show_default=False),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
+    end_on_success: Annotated[
+        bool,
+        typer.Option(
+            " /--no-end-on-success",
+            help="Go on after the first success. The default is that a success is terminal.",
+            show_default=False,
+        ),
+    ] = True,
+    step_reward: Annotated[
+        int, typer.Option(help="With 0, rewards are 0 and 1; with -1, they are -1 and 0.")
+    ] = 0,
+    success_above: Annotated[
+        float, typer.Option(help="A reward above this is a success; of rewards of 0 and 1, 1 is.")
+    ] = 0.5,
+    discount: Annotated[
+        float, typer.Option(help="Discount of the return column, in (0, 1].")
+    ] = 0.99,
+    min_length: Annotated[int, typer.Option(help="Transitions of the shortest trajectory.")] = 1,
+    failed_per_achieved: Annotated[
+        float,
+        typer.Option(help="Failed goals sampled for each goal that an episode achieves."),
+    ] = 1.0,
+    failed_at_least: Annotated[
+        int, typer.Option(help="Failed goals of an episode at least, however few it achieves.")
+    ] = 1,
+    hindsight_most: Annotated[
+        int,
+        typer.Option(help="Hindsight rows of an episode and goal at most, one per later success."),
+    ] = 4,
+    commands_hold: Annotated[
+        bool,
+        typer.Option(
+            "--commands-hold", help="Let a step without a text stand under the last text before it."
+        ),
+    ] = False,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(
+            metavar="KIND",
+            help=f"Kind of row: {', '.join(Kind)}. The default is all; repeat for several.",
+        ),
+    ] = None,
+    goal: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a goal. The default is all; repeat the option for several."),
+    ] = None,
+    episode: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pattern of episode ids, such as train/0/*; !PATTERN leaves out what fits."
+        ),
+    ] = None,
+    validation: Annotated[
+        float,
+        typer.Option(help="Share of episodes kept for validation, chosen by a hash of their id."),
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option(help="Share of episodes kept for the test, chosen likewise.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling of failed goals.")] = 0,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the steps table with the truth of each goal. NAME.true is made of it."
+        ),
+    ] = None,
+    no_rewards: Annotated[
+        bool,
+        typer.Option(
+            "--no-rewards",
+            help="Make the dataset of the column of --truth alone, without a reward set.",
+        ),
+    ] = False,
+    goals: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --no-rewards, the goals of the column, in its order and as score takes them."
+        ),
+    ] = None,
+    timing: Annotated[
+        Timing | None,
+        typer.Option(
+            metavar="FRAME",
+            help="With --no-rewards, the frame that a transition's reward is read from: next-frame "
+            "or same-frame. The default is same-frame for the column reward, else next-frame.",
+        ),
+    ] = None,
+    materialize: Annotated[
+        bool, typer.Option("--materialize", help="Write flat transitions too.")
+    ] = False,
+    workers: Workers = 1,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """A dataset to train on: trajectories and their goals. Read off a reward set or a column.
+
+    Beam options go after `--`, as with relabel.
+    """
+    values = dict(locals())
+    report = guarded(lambda: _run(values), json)
+    _show(report, json)
+
+
+def _run(values: Mapping[str, Any]) -> GoalJobReport:
+    from pipelines import goal_jobs
+    from pipelines.runners import RunOptions, runner_arguments
+    from relabel.jobs.options import GoalDatasetOptions, JobOptions
+    from vlm_relabel.cli.goal_words import read_goals
+
+    what = GoalDatasetOptions(
+        name=values["name"],
+        rewards=_rewards(values),
+        index=_dataset_options(values),
+        truth=values["truth"],
+        materialize=values["materialize"],
+        goals=read_goals(values["goals"], None) if values["goals"] else None,
+        timing=values["timing"],
+    )
+    with console.progress(values["json"]) as show:
+        options = JobOptions(
+            store=values["store"],
+            run=RunOptions(values["workers"], runner_arguments(values["context"].args)),
+            threads=values["threads"],
+            overwrite=values["overwrite"],
+            trust=values["trust"],
+            dry_run=values["dry_run"],
+            command=command_line(),
+            show=show,
+        )
+        return goal_jobs.build_goals(options, what)
+
+
+def _rewards(values: Mapping[str, Any]) -> str | None:
+    """The reward set asked for; None if there is to be none."""
+    if not values["no_rewards"]:
+        return "v1" if values["rewards"] is None else str(values["rewards"])
+    if values["rewards"] is not None:
+        raise RelabelError(
+            f"--rewards {values['rewards']} and --no-rewards exclude each other; leave one out"
+        )
+    return None
+
+
+def _dataset_options(values: Mapping[str, Any]) -> DatasetOptions:
+    from pydantic import ValidationError
+
+    from schemas.goal_datasets import DatasetOptions
+
+    given = {name: values[_OPTIONS.get(name, name)] for name in DatasetOptions.model_fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return DatasetOptions.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}, "
+            f"got {problem['input']}"
+            for problem in error.errors()
+        ]
+        raise RelabelError("; ".join(problems)) from error
+
+
+def _show(report: GoalJobReport, as_json: bool) -> None:
+    if not as_json:
+        for dataset in report.datasets:
+            made_of = f" of {dataset.source_column}" if dataset.source_column else ""
+            console.OUT.print(f"[bold]{escape(dataset.name)}[/]{escape(made_of)}")
+            console.OUT.print(_count_table(dataset.counts))
+        for warning in report.warnings:
+            console.OUT.print(f"  [yellow]note[/]: {escape(warning)}")
+    console.show_job(report, as_json)
+
+
+def _count_table(counts: Mapping[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    kinds = [kind.value for kind in Kind]
+    if any(name.endswith("/left_out") for name in counts):
+        kinds.append("left_out")
+    table.add_column("  rows")
+    for kind in kinds:
+        table.add_column(kind.replace("_", " "), justify="right")
+    for split in dict.fromkeys(name.split("/")[0] for name in counts):
+        table.add_row(f"  {split}", *(f"{counts.get(f'{split}/{kind}', 0):,}" for kind in kinds))
+    return table

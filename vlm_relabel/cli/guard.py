@@ -1,0 +1,33 @@
+"""Errors as users see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import typer
+
+from schemas.disks import disk_cure
+from schemas.errors import RelabelError
+from vlm_relabel.cli import console
+
+T = TypeVar("T")
+
+
+def guarded(run: Callable[[], T], as_json: bool) -> T:
+    """Runs a command; an error the user can mend is shown without a traceback, exit code 2."""
+    try:
+        return run()
+    except RelabelError as error:
+        console.show_error(error, as_json)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        cure = disk_cure(error)
+        if cure is None:
+            raise
+        where = error.filename or "a file"
+        console.show_error(RelabelError(f"{where}: {error.strerror}; {cure}"), as_json)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        console.say("interrupted; the same command resumes where it stopped")
+        raise typer.Exit(130) from None

@@ -1,0 +1,307 @@
+"""The command line: each subcommand is `parse → run`; heavy imports wait for the run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from schemas.enums import Fusion, Timing
+from vlm_relabel.cli import (
+    agent_commands,
+    console,
+    goals_command,
+    interruption,
+    redaction,
+    repair_command,
+)
+from vlm_relabel.cli.arguments import (
+    PASS_THROUGH,
+    DryRun,
+    Json,
+    Overwrite,
+    Threads,
+    Trust,
+    Workers,
+)
+from vlm_relabel.cli.guard import guarded
+from vlm_relabel.cli.job_arguments import (
+    Alpha,
+    BatchSize,
+    Cameras,
+    DecodeThreads,
+    Device,
+    Directory,
+    Dtype,
+    EmbeddedCameras,
+    EncoderName,
+    Exclude,
+    Fuse,
+    Goals,
+    KeepFrames,
+    KeepMerged,
+    LastStepOption,
+    MaxDead,
+    Name,
+    NoFrames,
+    NullPrompts,
+    OptionalCameras,
+    OptionalEncoder,
+    PerSlice,
+    Precision,
+    Preprocess,
+    Profile,
+    Retry,
+    Reward,
+    Scores,
+    SkipBlank,
+    Source,
+    Split,
+    StorePath,
+    Temperature,
+    Threshold,
+    TimingOption,
+    TruncateTexts,
+    Window,
+)
+from vlm_relabel.cli.usage import Command, Program
+
+app = typer.Typer(
+    name="vlm-relabel",
+    no_args_is_help=True,
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # with rich, --help takes two thirds longer
+    pretty_exceptions_enable=False,
+    help="Rewards for any goal you can say in words, on stored trajectories.\n\n"
+    "A typical session: inspect a source, relabel it into a store, verify the "
+    "store, then score it again for other goals, which reads no frame.",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"vlm-relabel {version('vlm-relabel')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """What comes before a subcommand."""
+
+
+@app.command(cls=Command)
+def inspect(
+    source: Directory,
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
+    json: Json = False,
+) -> None:
+    """Show what a source holds, and the command to type next. Exit code 2 if it cannot be read."""
+    from relabel.inspection.inspection import inspect_source
+    from vlm_relabel.cli.source_console import show_source
+
+    report = guarded(
+        lambda: inspect_source(source, exclude=exclude or (), keep_merged=keep_merged), json
+    )
+    show_source(report, json)
+    if report.error is not None:
+        raise typer.Exit(2)
+
+
+@app.command(cls=Command, context_settings=PASS_THROUGH)
+def relabel(
+    context: typer.Context,
+    source: Source,
+    camera: Cameras,
+    encoder: EncoderName,
+    goals: Goals,
+    store: StorePath,
+    split: Split = None,
+    reward: Reward = "softmax-threshold",
+    name: Name = "v1",
+    temperature: Temperature = None,
+    threshold: Threshold = None,
+    alpha: Alpha = None,
+    window: Window = None,
+    timing: TimingOption = Timing.NEXT_FRAME,
+    fuse: Fuse = Fusion.MEAN,
+    skip_blank_cameras: SkipBlank = False,
+    scores: Scores = True,
+    null_prompt: NullPrompts = None,
+    truncate_texts: TruncateTexts = False,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    preprocess: Preprocess = None,
+    batch_size: BatchSize = 64,
+    decode_threads: DecodeThreads = 2,
+    dtype: Dtype = "float16",
+    keep_frames: KeepFrames = False,
+    last_step: LastStepOption = "auto",
+    episodes_per_slice: PerSlice = None,
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    retry_dead_letters: Retry = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    profile: Profile = False,
+    json: Json = False,
+) -> None:
+    """Source and goals in, embeddings and rewards out. A rerun does only what is missing.
+
+    Beam options go after `--`, such as `-- --runner FlinkRunner --flink_master host:8081`.
+    """
+    from vlm_relabel.cli import commands
+
+    values = dict(locals())
+    report = guarded(lambda: commands.relabel(values), json)
+    console.show_job(report, json, encoder)
+
+
+@app.command(cls=Command, context_settings=PASS_THROUGH)
+def embed(
+    context: typer.Context,
+    source: Source,
+    store: StorePath,
+    camera: OptionalCameras = None,
+    encoder: OptionalEncoder = None,
+    no_frames: NoFrames = False,
+    split: Split = None,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    preprocess: Preprocess = None,
+    batch_size: BatchSize = 64,
+    decode_threads: DecodeThreads = 2,
+    dtype: Dtype = "float16",
+    skip_blank_cameras: SkipBlank = False,
+    keep_frames: KeepFrames = False,
+    last_step: LastStepOption = "auto",
+    episodes_per_slice: PerSlice = None,
+    exclude: Exclude = None,
+    keep_merged: KeepMerged = False,
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    retry_dead_letters: Retry = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    profile: Profile = False,
+    json: Json = False,
+) -> None:
+    """Embed every frame once: the only step that reads images. Adds an encoder to a store.
+
+    With --no-frames the store gets steps and episodes alone, for build-goals --no-rewards.
+    """
+    from vlm_relabel.cli import commands
+
+    values = dict(locals())
+    report = guarded(lambda: commands.embed(values), json)
+    console.show_job(report, json, encoder)
+
+
+@app.command(cls=Command, context_settings=PASS_THROUGH)
+def score(
+    context: typer.Context,
+    store: StorePath,
+    encoder: EncoderName,
+    goals: Goals,
+    name: Name = "v1",
+    camera: EmbeddedCameras = None,
+    reward: Reward = "softmax-threshold",
+    temperature: Temperature = None,
+    threshold: Threshold = None,
+    alpha: Alpha = None,
+    window: Window = None,
+    timing: TimingOption = Timing.NEXT_FRAME,
+    fuse: Fuse = Fusion.MEAN,
+    skip_blank_cameras: SkipBlank = False,
+    scores: Scores = True,
+    null_prompt: NullPrompts = None,
+    truncate_texts: TruncateTexts = False,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    preprocess: Preprocess = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    max_dead_ratio: MaxDead = 0.0,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    dry_run: DryRun = False,
+    profile: Profile = False,
+    json: Json = False,
+) -> None:
+    """Rewards for other goals from stored embeddings. Reads no frame, needs no source."""
+    from vlm_relabel.cli import commands
+
+    values = dict(locals())
+    report = guarded(lambda: commands.score(values), json)
+    console.show_job(report, json, encoder)
+
+
+@app.command(cls=Command)
+def verify(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Store to check.")],
+    json: Json = False,
+) -> None:
+    """Check every manifest, hash, row count, join and range. Exit code 1 if anything is wrong."""
+    from schemas.store import Store
+    from schemas.verify import verify_store
+
+    results = guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
+    console.show_verification(store, results, json)
+    if any(problems for _, problems in results):
+        if not json:
+            console.show_next([shlex.join(["vlm-relabel", "repair", store])])
+        raise typer.Exit(1)
+    if not json:
+        from vlm_relabel.cli.next_steps import after_verify
+
+        console.show_next(after_verify(Store.open(store)))
+
+
+@app.command(cls=Command)
+def doctor(json: Json = False) -> None:
+    """Check Python, packages, hardware and paths. Exit code 1 if something does not work."""
+    from vlm_relabel.cli.doctor import examine
+
+    report = guarded(examine, json)
+    console.show_doctor(report, json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+app.command("repair", cls=Command)(repair_command.repair)
+app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
+app.command("train", cls=Command)(agent_commands.train)
+app.command("evaluate", cls=Command)(agent_commands.evaluate)
+app.command("export-agent", cls=Command)(agent_commands.export_agent)
+
+
+def main() -> None:
+    """Entry point of `vlm-relabel`."""
+    interruption.listen()
+    redaction.log_errors()
+    try:
+        app(prog_name="vlm-relabel", args=sys.argv[1:])
+    except Exception as error:
+        sys.exit(redaction.show_unexpected(error))
+    finally:
+        interruption.ignore()
+
+
+if __name__ == "__main__":
+    main()

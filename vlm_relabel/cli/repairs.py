@@ -1,0 +1,135 @@
+"""Commands that a store recorded, run again: only our own, only on this store, never by a shell."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import typer
+
+from schemas.errors import RelabelError, StoreError
+from schemas.files import Folder
+from schemas.repair import Damage, is_source_table
+from schemas.store import Store
+from vlm_relabel.cli import typed
+
+_MAKERS: Final = ("relabel", "embed", "score", "build-goals")
+# Of a command that runs again:
+_LEFT_OUT: Final = ("overwrite", "retry_dead_letters", "trust", "dry_run", "profile", "json")
+_THREADS: Final = "threads"
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A command that makes some tables again."""
+
+    words: tuple[str, ...]  # after the program's name
+    recorded: str  # as the tables keep it
+    tables: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """As it would be typed."""
+        return shlex.join(["vlm-relabel", *self.words])
+
+
+def reruns(store: Store, damages: Sequence[Damage]) -> list[Rerun]:
+    """The commands that make anew what is damaged, each once, in an order that works.
+
+    Raises:
+        StoreError: a store recorded something else than a command of ours on itself.
+    """
+    tables: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for damage in damages:
+        if damage.command is not None:
+            words = _words(store, damage, damage.command)
+            tables.setdefault((words, damage.command), []).append(damage.table)
+    return [Rerun(words, command, tuple(own)) for (words, command), own in tables.items()]
+
+
+def run_again(rerun: Rerun, as_json: bool) -> str | None:
+    """Runs a command in this process.
+
+    Args:
+        rerun: which.
+        as_json: it shall print nothing.
+
+    Returns:
+        Why it failed; None: it is done.
+    """
+    from vlm_relabel.cli.main import app
+
+    said = io.StringIO()
+    quiet = contextlib.redirect_stdout(said) if as_json else contextlib.nullcontext()
+    words = [*rerun.words, *(["--json"] if as_json else [])]
+    with typed.recorded(rerun.recorded), quiet:
+        code = app(words, prog_name="vlm-relabel", standalone_mode=False)
+    if not code:
+        return None
+    told = said.getvalue().strip().rpartition("\n")[2]
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(told)["message"])
+    return f"exit code {code}"
+
+
+def _words(store: Store, damage: Damage, command: str) -> tuple[str, ...]:
+    """The words of a recorded command, without what a repair must not do."""
+    name, context = _parsed(damage.table, command)
+    params = context.params
+    location = str(params.get("store"))
+    if context.args or Folder.at(location).path != store.folder.path:
+        why = "has Beam options" if context.args else f"works on another store, {location}"
+        raise StoreError(
+            f"{store.location}/{damage.table}: its command {why}, so it is not run from here; look "
+            f"at it and type it yourself:\n  {command}"
+        )
+    # Rewards that were replaced since are not to be made again for the sake of a source's tables.
+    wanted = "embed" if name == "relabel" and is_source_table(damage.table) else name
+    made_by = {} if damage.manifest is None else damage.manifest.made_by
+    words = [wanted, *_options(_subcommand(wanted), context)]
+    if params.get(_THREADS) is None and _THREADS in made_by:  # for the same bytes
+        words += ["--threads", made_by[_THREADS]]
+    return tuple(words)
+
+
+def _parsed(table: str, command: str) -> tuple[str, Any]:
+    """Subcommand and parsed options of a recorded command."""
+    try:
+        program, name, *rest = shlex.split(command)
+        if program != "vlm-relabel" or name not in _MAKERS:
+            raise ValueError(f"expected vlm-relabel and one of {', '.join(_MAKERS)}")
+        subcommand = _subcommand(name)
+        return name, subcommand.make_context(name, list(rest))
+    except (ValueError, RelabelError, typer.Exit, typer.BadParameter.__mro__[1]) as error:  # type: ignore[misc]
+        raise StoreError(
+            f"{table}: its command cannot be run again ({error}); look at it and type it "
+            f"yourself:\n  {command}"
+        ) from error
+
+
+def _subcommand(name: str) -> Any:
+    from vlm_relabel.cli.main import app
+
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+
+
+def _options(subcommand: Any, context: Any) -> list[str]:
+    """Those options of a parsed command that another subcommand takes too, as words."""
+    words: list[str] = []
+    for param in subcommand.params:
+        source = context.get_parameter_source(param.name)
+        if param.name in _LEFT_OUT or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[param.name]
+        if getattr(param, "is_flag", False):
+            words.append((param.opts if value else param.secondary_opts)[-1])
+            continue
+        name = [] if param.param_type_name == "argument" else [param.opts[-1]]
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            words += [*name, str(getattr(one, "value", one))]
+    return words
