@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl"]
+PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl", "vlm_relabel"]
 ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
 AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
 HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
@@ -29,7 +29,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*PACKAGES, "vlm_relabel"],
+    packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
     package_data={name: ["py.typed"] for name in PACKAGES},
     install_requires=[
         "apache-beam>=2.76",  # earlier ones leak memory when elements raise

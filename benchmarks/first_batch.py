@@ -51,7 +51,7 @@ from benchmarks.table_size import (
     write_table,
 )
 from offline_rl.dataset import GoalDataset, View
-from pipelines import goal_jobs
+from pipelines import jobs
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas import fields
 from schemas.goal_datasets import Split
@@ -80,7 +80,7 @@ def made_up_store(place: Path, episodes: int) -> Store:
     walked = films(PER_SLICE, seed=0)  # in every slice the same: nobody looks at them
     write_embeddings(store, lambda piece: walked[: (piece.stop - piece.start) * STEPS])
     score(store, goals_file(place / "goals.yaml", GOALS), "v1", scores=False)
-    goal_jobs.build_goals(JobOptions(store.location), GoalDatasetOptions("gc1"))
+    jobs.build_goals(JobOptions(store.location), GoalDatasetOptions("gc1"))
     return store
 
 

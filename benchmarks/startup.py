@@ -76,12 +76,12 @@ stamp("import of torch")
 from relabel.encoders.open_clip_import import import_open_clip
 import_open_clip()
 stamp("import of open_clip")
-import pipelines.embed_slices, pipelines.jobs, pipelines.score_slices
-stamped(pipelines.jobs, "plan_embedding", "loading the encoder", "opening the source, planning")
-stamped(pipelines.jobs, "plan_scoring", after="goals: reading, embedding, planning")
+import pipelines.jobs, relabel.jobs.run, relabel.jobs.work
+stamped(relabel.jobs.run, "plan_embedding", "loading the encoder", "opening the source, planning")
+stamped(relabel.jobs.run, "plan_scoring", after="goals: reading, embedding, planning")
 stamped(pipelines.jobs, "run_pipeline", before="plans written")
-stamped(pipelines.embed_slices, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
-stamped(pipelines.score_slices, "score_slice", "Beam: to the next stage", "first slice: score")
+stamped(relabel.jobs.work, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
+stamped(relabel.jobs.work, "score_slice", "Beam: to the next stage", "first slice: score")
 try:
     vlm_relabel.cli.main.main()
 finally:
@@ -152,8 +152,10 @@ class Relabel:
 
 def import_seconds() -> dict[str, float]:
     """Seconds that the modules of each package take by themselves, the longest first."""
-    modules = "vlm_relabel.cli.commands, relabel.encoders.open_clip, relabel.encoders.open_clip_import as last"
-    code = f"import {modules}; last.import_open_clip()"
+    code = (
+        "import vlm_relabel.cli.commands, relabel.encoders.open_clip, "
+        "relabel.encoders.open_clip_import as last; last.import_open_clip()"
+    )
     told = finished([sys.executable, "-X", "importtime", "-c", code]).stderr
     found: Counter[str] = Counter()
     for own_us, module in re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)", told, re.MULTILINE):

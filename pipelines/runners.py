@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import apache_beam as beam
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.local_worker import command
 from pipelines.worker_watch import WorkerWatch
+from relabel.jobs.options import RunOptions
 from schemas import errors
 from schemas.errors import RelabelError
 
@@ -27,14 +27,6 @@ _RAISED: Final = re.compile(r"^schemas\.errors\.(\w+): ", re.MULTILINE)
 _SAID: Final = re.compile(
     r".*?(?= \[while running '|\n\n(?:During handling of|The above exception)|\Z)", re.DOTALL
 )
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where a job runs."""
-
-    workers: int = 1  # local processes; other runners take their own option
-    beam_args: tuple[str, ...] = ()  # what the user wrote after `--`
 
 
 def run_pipeline(build: Callable[[beam.Pipeline], Any], options: RunOptions) -> Any:

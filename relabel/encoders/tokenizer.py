@@ -1,7 +1,7 @@
 """The tokenizer of an encoder: how it is found, what it cuts, and its identity.
 
-Imports neither torch nor open_clip: `relabel.encoders.open_clip` passes open_clip in. A tokenizer is
-open_clip's own (byte pairs) or one of Hugging Face, whose files lie beside the weights of a
+Imports neither torch nor open_clip: `relabel.encoders.open_clip` passes open_clip in. A tokenizer
+is open_clip's own (byte pairs) or one of Hugging Face, whose files lie beside the weights of a
 `local-dir:`. No code that comes with an encoder is ever run.
 """
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from relabel.goal_datasets.columns import components
 from relabel.goal_datasets.transitions import is_action, is_observation
-from relabel.slices.build_slice import components
 from schemas import fields
 from schemas.enums import LastStep, Split
 from schemas.goal_datasets import KIND, SPLIT, ColumnStatistics, GoalDatasetManifest

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.runners import RunOptions
 from relabel.jobs.progress import Progress
 from schemas.encoders import Encoder
 from schemas.enums import Fusion, LastStep, Timing
@@ -77,6 +76,14 @@ def encoder_loader(
 
 def _silent(progress: Progress) -> None:
     """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a job runs."""
+
+    workers: int = 1  # local processes; other runners take their own option
+    beam_args: tuple[str, ...] = ()  # what the user wrote after `--`
 
 
 @dataclass(frozen=True)

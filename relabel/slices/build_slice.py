@@ -13,6 +13,7 @@ from contextlib import ExitStack
 import numpy as np
 import pyarrow as pa
 
+from relabel.goal_datasets.columns import components
 from relabel.goal_datasets.inputs import DatasetInputs, EpisodeFrames, read_episodes
 from relabel.goal_datasets.rows import Episode, Row, episode_rows
 from relabel.goal_datasets.transitions import (
@@ -39,7 +40,6 @@ from schemas.goal_datasets import (
 )
 from schemas.slices import Slice, TableFile
 from schemas.store import SliceWriter, Store
-from schemas.tables import Array, matrix
 
 _EXAMPLES = 3  # of bad actions, in an error text
 
@@ -185,20 +185,3 @@ def check_actions(store: Store, item: EpisodeFrames) -> None:
                 f"(step {steps}{', …' if len(bad) > _EXAMPLES else ''}); mend the source, or "
                 f"leave the episode out: --episode '!{item.episode.id}'"
             )
-
-
-def components(column: pa.ChunkedArray) -> Array:
-    """(T, N) float64 of a numeric column: scalars or fixed-size lists; (T, 0) of any other."""
-    type_ = column.type
-    if pa.types.is_fixed_size_list(type_) and is_number(type_.value_type):
-        return matrix(column, "float64")
-    if is_number(type_):
-        values: Array = column.to_numpy().astype(np.float64)
-        return values.reshape(-1, 1)
-    return np.zeros((len(column), 0))
-
-
-def is_number(type_: pa.DataType) -> bool:
-    """Whether a value of this type can be counted with; false and true are 0 and 1."""
-    of_numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
-    return any(test(type_) for test in of_numbers)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from pipelines import jobs
-from pipelines.goal_jobs import build_goals
+from pipelines.jobs import build_goals
 from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
 from relabel.testing import encoded_image, load_pixel_mean_encoder, write_rlds
 from schemas.enums import LastStep, Timing

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import goal_jobs, jobs
-from pipelines.goal_jobs import build_goals
-from pipelines.runners import RunOptions
-from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
+from pipelines import jobs
+from pipelines.jobs import build_goals
+from relabel.jobs.options import (
+    EmbedOptions,
+    GoalDatasetOptions,
+    JobOptions,
+    RunOptions,
+    ScoreOptions,
+)
 from relabel.jobs.progress import Progress
 from relabel.slices.build_slice import build_slice
 from relabel.testing import load_pixel_mean_encoder
@@ -188,7 +193,7 @@ def test_an_interrupted_job_says_how_to_resume(
             raise StoreError("the disk is full")
         return build_slice(piece, **others)
 
-    monkeypatch.setattr("pipelines.build_slices.build_slice", fail)
+    monkeypatch.setattr("relabel.jobs.work.build_slice", fail)
     with pytest.raises(StoreError, match=r"^the disk is full"):
         build_goals(job, WHAT)
     monkeypatch.undo()
@@ -261,9 +266,3 @@ def test_command_refuses(invoke: Invoke, words: tuple[str, ...], text: str) -> N
     done = invoke("--json", *words)
     assert done.exit_code == 2
     assert text in json.loads(done.stdout)["message"]
-
-
-def test_fill_manifest_leaves_other_tables_alone(store: Path) -> None:
-    opened = Store.open(str(store))
-    steps = opened.table_manifest("steps")
-    assert goal_jobs.fill_manifest(opened, steps) is steps

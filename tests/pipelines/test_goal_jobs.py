@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.goal_jobs import build_goals
-from pipelines.jobs import embed, relabel, score
+from pipelines.jobs import build_goals, embed, relabel, score
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas.enums import Kind, Timing
 from schemas.errors import GoalError

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import jobs
-from pipelines.runners import RunOptions
-from relabel.jobs.options import JobOptions
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.testing import load_pixel_mean_encoder
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import DeadLetterError, GoalError, SourceError, StoreError

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import jobs
-from pipelines.runners import RunOptions
-from relabel.jobs.options import JobOptions
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.jobs.report import PROFILE
 from relabel.slices.profile import BACKGROUND, FOREGROUND, Profile
 from tests.pipelines.job_options import Embedding, Scoring

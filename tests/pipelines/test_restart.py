@@ -14,8 +14,7 @@ import duckdb
 import pytest
 
 from pipelines import jobs
-from pipelines.runners import RunOptions
-from relabel.jobs.options import JobOptions, encoder_loader
+from relabel.jobs.options import JobOptions, RunOptions, encoder_loader
 from schemas.errors import StoreError
 from schemas.store import Store
 from schemas.tables import matrix

@@ -11,9 +11,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines import jobs
-from pipelines.runners import RunOptions, run_pipeline, runner_arguments
-from pipelines.workers import limit_threads
-from relabel.jobs.options import JobOptions
+from pipelines.runners import run_pipeline, runner_arguments
+from relabel.jobs.options import JobOptions, RunOptions
+from relabel.jobs.workers import limit_threads
 from schemas.errors import EncoderError, FrameError, RelabelError, StoreError
 from schemas.store import Store
 from tests.pipelines import counted_encoders

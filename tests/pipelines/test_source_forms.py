@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines import jobs
-from pipelines.goal_jobs import build_goals
+from pipelines.jobs import build_goals
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas.enums import Kind
 from schemas.errors import DeadLetterError, StoreError

@@ -14,13 +14,13 @@ from apache_beam.internal import pickler
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.embed_slices import EmbedJob, EmbedSlices
-from pipelines.finish_tables import FinishJob, FinishTables, finish_tables
-from pipelines.runners import RunOptions, run_pipeline
-from pipelines.score_slices import ScoreJob, ScoreSlices
-from pipelines.workers import SharedEncoder
-from relabel.jobs.options import JobOptions
+from pipelines.runners import run_pipeline
+from pipelines.transforms import EmbedSlices, FinishTables, ScoreSlices
+from relabel.jobs.finish import FinishWork, finish_tables
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.jobs.plans import EmbedPlan, ScorePlan, plan_embedding, plan_scoring
+from relabel.jobs.work import EmbedWork, ScoreWork
+from relabel.jobs.workers import SharedEncoder
 from relabel.slices.embed_slice import embed_slice
 from relabel.slices.score_slice import score_slice
 from relabel.source.source import Source
@@ -53,8 +53,8 @@ class _Plans:
         for table in (*self.embed.tables, self.score.manifest):
             self.store.begin(table)
 
-    def embed_job(self) -> EmbedJob:
-        return EmbedJob(
+    def embed_job(self) -> EmbedWork:
+        return EmbedWork(
             source=self.what.source,
             split="train",
             store=self.options.store,
@@ -65,8 +65,8 @@ class _Plans:
             threads=1,
         )
 
-    def score_job(self) -> ScoreJob:
-        return ScoreJob(self.options.store, self.score.manifest, self.score.scorer, side_by_side=2)
+    def score_job(self) -> ScoreWork:
+        return ScoreWork(self.options.store, self.score.manifest, self.score.scorer, side_by_side=2)
 
     def embedded(self) -> list[Slice]:
         """Every slice, embedded by the plain function."""
@@ -152,7 +152,7 @@ def test_a_slice_that_fails_stops_the_job_and_leaves_the_others_whole(
 
 def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
     tables = (*plans.embed.tables, plans.score.write_goals(plans.store))
-    job = FinishJob(plans.options.store, tables, max_dead_ratio=0)
+    job = FinishWork(plans.options.store, tables, max_dead_ratio=0)
     _run(FinishTables(job), plans.scored(), [table.table for table in tables])
     assert plans.store.unfinished() == []
     assert plans.store.rewards("v1").rows == 11
@@ -162,14 +162,14 @@ def test_finish_tables_writes_every_manifest(plans: _Plans) -> None:
 
 def test_finish_tables_takes_a_retried_bundle_once(plans: _Plans) -> None:
     files = [file for piece in plans.embedded() for file in piece.files]
-    job = FinishJob(plans.options.store, plans.embed.tables, max_dead_ratio=0)
+    job = FinishWork(plans.options.store, plans.embed.tables, max_dead_ratio=0)
     assert len(list(finish_tables(job, [*files, *files[:5]]))) == 3
     assert len(plans.store.table_manifest("steps").files) == 4
 
 
 def test_finish_tables_refuses_a_table_that_lacks_a_slice(plans: _Plans) -> None:
     files = [file for piece in plans.embedded()[1:] for file in piece.files]
-    job = FinishJob(plans.options.store, plans.embed.tables, max_dead_ratio=0)
+    job = FinishWork(plans.options.store, plans.embed.tables, max_dead_ratio=0)
     with pytest.raises(
         StoreError, match=r"steps: 1 of 4 slices are missing, such as slice-train-00000"
     ):
@@ -179,7 +179,7 @@ def test_finish_tables_refuses_a_table_that_lacks_a_slice(plans: _Plans) -> None
 
 def test_finish_tables_keeps_rewards_of_unfinished_embeddings_unfinished(plans: _Plans) -> None:
     files = [file for piece in plans.scored() for file in piece.files]
-    job = FinishJob(plans.options.store, (plans.score.manifest,), max_dead_ratio=0)
+    job = FinishWork(plans.options.store, (plans.score.manifest,), max_dead_ratio=0)
     assert list(finish_tables(job, files)) == []
     assert not plans.store.is_complete("rewards/v1")
 
@@ -193,7 +193,7 @@ def test_jobs_can_be_sent_to_a_worker(plans: _Plans, dumps: Any) -> None:
     assert len(dumps(sent)) < 20_000  # descriptions, no weights
     scorer = loads(dumps(plans.score_job())).scorer
     assert scorer.function == plans.score.scorer.function
-    finish = FinishJob(plans.options.store, plans.embed.tables, 0.1)
+    finish = FinishWork(plans.options.store, plans.embed.tables, 0.1)
     assert loads(dumps(finish)) == finish
 
 
@@ -202,7 +202,7 @@ def test_the_functions_of_the_transforms_can_be_sent_to_a_worker(plans: _Plans, 
     jobs = {
         EmbedSlices: plans.embed_job(),
         ScoreSlices: plans.score_job(),
-        FinishTables: FinishJob(plans.options.store, (), 0.0),
+        FinishTables: FinishWork(plans.options.store, (), 0.0),
     }
     pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner())
     pipeline | beam.Create(plans.store.slices) | kind(jobs[kind])

@@ -11,7 +11,7 @@ import pytest
 
 from offline_rl import training
 from offline_rl.run_config import TrainConfig, load_config
-from pipelines import goal_jobs, jobs
+from pipelines import jobs
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from schemas import seals
 from schemas.enums import Split
@@ -27,7 +27,7 @@ Command = Callable[[JobOptions], Any]
 def made(job: JobOptions, embedding: Embedding, scoring: Scoring) -> JobOptions:
     """Of a store with rewards and a dataset."""
     jobs.relabel(job, embedding(), scoring())
-    goal_jobs.build_goals(job, GoalDatasetOptions("gc"))
+    jobs.build_goals(job, GoalDatasetOptions("gc"))
     return job
 
 
@@ -50,7 +50,7 @@ def command(request: pytest.FixtureRequest, scoring: Scoring) -> Command:
         return jobs.score(job, scoring(name="v2"))
 
     def build(job: JobOptions) -> Any:
-        return goal_jobs.build_goals(job, GoalDatasetOptions("gc2"))
+        return jobs.build_goals(job, GoalDatasetOptions("gc2"))
 
     def train(job: JobOptions) -> Any:
         return training.open_dataset(config(job)).rows(Split.TRAIN).num_rows

@@ -18,9 +18,8 @@ import pytest
 
 from pipelines import jobs
 from pipelines.local_worker import MODULE
-from pipelines.runners import RunOptions
 from pipelines.worker_watch import WorkerWatch
-from relabel.jobs.options import JobOptions
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.testing import load_pixel_mean_encoder
 from schemas.errors import WorkerError
 from tests.pipelines.job_options import Embedding

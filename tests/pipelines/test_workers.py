@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from pipelines import jobs
-from pipelines.runners import RunOptions
-from pipelines.workers import SharedEncoder
-from relabel.jobs.options import JobOptions, OpenClipLoader
+from relabel.jobs.options import JobOptions, OpenClipLoader, RunOptions
+from relabel.jobs.workers import SharedEncoder
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import EncoderError, StoreError
 from schemas.store import Store

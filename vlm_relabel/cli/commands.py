@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines import jobs
-from pipelines.runners import RunOptions, runner_arguments
+from pipelines.runners import runner_arguments
 from relabel.jobs.options import (
     EmbedOptions,
     JobOptions,
     LoadEncoder,
+    RunOptions,
     ScoreOptions,
     encoder_loader,
 )

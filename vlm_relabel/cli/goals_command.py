@@ -17,7 +17,7 @@ from vlm_relabel.cli.guard import guarded
 from vlm_relabel.cli.typed import command_line
 
 if TYPE_CHECKING:
-    from pipelines.goal_jobs import GoalJobReport
+    from relabel.jobs.dataset_report import GoalJobReport
     from schemas.goal_datasets import DatasetOptions
 
 _OPTIONS = {  # of the command line, by field of DatasetOptions, where the names differ
@@ -142,9 +142,9 @@ def build_goals(
 
 
 def _run(values: Mapping[str, Any]) -> GoalJobReport:
-    from pipelines import goal_jobs
-    from pipelines.runners import RunOptions, runner_arguments
-    from relabel.jobs.options import GoalDatasetOptions, JobOptions
+    from pipelines import jobs
+    from pipelines.runners import runner_arguments
+    from relabel.jobs.options import GoalDatasetOptions, JobOptions, RunOptions
     from vlm_relabel.cli.goal_words import read_goals
 
     what = GoalDatasetOptions(
@@ -167,7 +167,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
             command=command_line(),
             show=show,
         )
-        return goal_jobs.build_goals(options, what)
+        return jobs.build_goals(options, what)
 
 
 def _rewards(values: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ import pytest
 from tensorflow.core.example import example_pb2  # type: ignore[import-untyped]
 
 from pipelines import jobs
-from pipelines.goal_jobs import build_goals
+from pipelines.jobs import build_goals
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from relabel.source.records import read_records
 from relabel.testing import write_rlds, write_shard

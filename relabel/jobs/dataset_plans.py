@@ -1,82 +1,23 @@
-"""The job `build-goals`: from a reward set to goal-conditioned datasets.
-
-Create(slices) → Reshuffle → BuildSlices → FinishTables
-"""
+"""The datasets that `build-goals` will write, decided before any slice is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-import apache_beam as beam
-from pydantic import BaseModel, ConfigDict
-
-from pipelines.build_slices import BuildJob, BuildSlices
-from pipelines.finish_tables import FinishJob, FinishTables
-from pipelines.runners import run_pipeline
-from relabel.goal_datasets.inputs import DatasetInputs, dataset_inputs
+from relabel.goal_datasets.inputs import DatasetInputs
 from relabel.goal_datasets.instruction_notes import instruction_notes
-from relabel.goal_datasets.positives import check_positives
-from relabel.goal_datasets.statistics import statistics_warnings, with_statistics
 from relabel.goals.files import FIELD_PREFIX, load_goals
-from relabel.jobs.leases import leased, touched
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from relabel.jobs.plans import made_by
-from relabel.jobs.progress import Watch, watched
-from relabel.jobs.report import JobReport, report
 from schemas import fields
 from schemas.enums import Kind, Timing
 from schemas.errors import GoalError, StoreError
 from schemas.goal_basis import truth_column, width
 from schemas.goal_datasets import DatasetGoal, GoalDatasetManifest
 from schemas.goals import GoalSet
-from schemas.manifests import AnyTableManifest
-from schemas.slices import Slice
 from schemas.store import Store
 
-TRUE_SUFFIX = ".true"  # of the dataset made of the truth instead of the rewards
-
-
-class DatasetReport(BaseModel):
-    """One goal-conditioned dataset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    source_column: str | None  # truth that it was made of; None: the reward set
-    counts: dict[str, int]  # rows by "<split>/<kind>", and "<split>/left_out"
-
-
-class GoalJobReport(JobReport):
-    """One run of `build-goals`."""
-
-    datasets: tuple[DatasetReport, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def build_goals(options: JobOptions, what: GoalDatasetOptions) -> GoalJobReport:
-    """Reward set → the index of a goal-conditioned dataset, and its sibling of the truth.
-
-    Raises:
-        RelabelError: anything the user can mend; nothing half-written looks whole.
-    """
-    store = Store.open(options.store, trust=options.trust)
-    datasets = plan_datasets(options, what, store)
-    inputs = [dataset_inputs(store, dataset) for dataset in datasets]
-    for dataset, own in zip(datasets, inputs, strict=True):
-        check_positives(store, dataset, own)
-    warnings = _warnings(store, datasets[0], inputs[0])
-    if options.dry_run:
-        return _report(store, report(store, datasets, None), datasets, warnings)
-    with leased(store.folder, touched(store, datasets), options.command):
-        pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
-        watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
-        if pending:
-            with watched(watch, options.show):
-                run_pipeline(partial(_build, options, store, pending), options.run)
-    begun = [dataset.table for dataset in pending]
-    return _report(store, report(store, datasets, watch.look(), begun), datasets, warnings)
+TRUE_SUFFIX: Final = ".true"  # of the dataset made of the truth instead of the rewards
 
 
 def plan_datasets(
@@ -191,57 +132,9 @@ def _refuse_alone(what: GoalDatasetOptions) -> None:
         )
 
 
-def _build(
-    options: JobOptions,
-    store: Store,
-    pending: Sequence[GoalDatasetManifest],
-    pipeline: beam.Pipeline,
-) -> None:
-    finish = FinishJob(
-        options.store,
-        tuple(pending),
-        options.max_dead_ratio,
-        fill_manifest,
-        trust=options.trust,
-    )
-    (
-        pipeline
-        | "Slices" >> beam.Create(store.slices).with_output_types(Slice)
-        | "Reshuffle" >> beam.Reshuffle()
-        | "BuildSlices"
-        >> BuildSlices(
-            BuildJob(options.store, tuple(pending), options.worker_threads, options.trust)
-        )
-        | "FinishTables" >> FinishTables(finish)
-    )
-
-
-def fill_manifest(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
-    """Adds counts and statistics to the manifest of a goal-conditioned dataset."""
-    if isinstance(manifest, GoalDatasetManifest):
-        return with_statistics(store, manifest)
-    return manifest
-
-
-def _report(
-    store: Store,
-    done: JobReport,
-    datasets: Sequence[GoalDatasetManifest],
-    warnings: Sequence[str],
-) -> GoalJobReport:
-    complete = [store.table_manifest(d.table) for d in datasets if store.is_complete(d.table)]
-    own = [d for d in complete if isinstance(d, GoalDatasetManifest)]
-    found = [warning for d in own[:1] for warning in statistics_warnings(d.statistics)]
-    return GoalJobReport(
-        **{name: getattr(done, name) for name in JobReport.model_fields},
-        datasets=tuple(
-            DatasetReport(name=d.name, source_column=d.source_column, counts=d.counts) for d in own
-        ),
-        warnings=(*warnings, *found),
-    )
-
-
-def _warnings(store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs) -> list[str]:
+def dataset_warnings(
+    store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs
+) -> list[str]:
     """What is unusual about the source, with regard to goals."""
     warnings = []
     if fields.IS_TERMINAL not in {spec.name for spec in store.manifest.fields}:

@@ -1,85 +1,60 @@
-"""`FinishTables`: manifests, once every slice is committed."""
+"""Manifests, once every slice is committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import apache_beam as beam
-
+from relabel.goal_datasets.statistics import with_statistics
 from schemas.dead_letters import dead_ratio
+from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest, RewardManifest
-from schemas.slices import Slice, TableFile
+from schemas.slices import TableFile
 from schemas.store import Store
 
 
-def unchanged(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
-    """For tables whose manifest says nothing that only their whole content tells."""
-    return manifest
-
-
 @dataclass(frozen=True)
-class FinishJob:
+class FinishWork:
     """Tables to complete, and how many dead letters they may have."""
 
     store: str
     tables: tuple[AnyTableManifest, ...]
     max_dead_ratio: float
-    # Picklable; completes a manifest that lists its files.
-    fill: Callable[[Store, AnyTableManifest], AnyTableManifest] = unchanged
     accepted: str | None = None  # reason of dead letters that do not count
     trust: bool = False  # what is read is not hashed
 
 
-class FinishTables(beam.PTransform):  # type: ignore[misc]
-    """Slices in, names of the tables that are now complete out."""
-
-    def __init__(self, job: FinishJob) -> None:
-        super().__init__()
-        self._job = job
-
-    def expand(self, slices: beam.PCollection[Slice]) -> beam.PCollection[str]:
-        """Gathers the small slice descriptors in one place and writes the manifests."""
-        return (
-            slices
-            | "Gather" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Finish" >> beam.ParDo(_Finish(self._job)).with_output_types(str)
-        )
-
-
-class _Finish(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, job: FinishJob) -> None:
-        self._job = job
-
-    def process(self, slices: list[Slice]) -> Iterator[str]:
-        files = [file for piece in slices for file in piece.files]
-        yield from finish_tables(self._job, files)
-
-
-def finish_tables(job: FinishJob, files: Sequence[TableFile]) -> Iterator[str]:
+def finish_tables(work: FinishWork, files: Sequence[TableFile]) -> Iterator[str]:
     """Writes the manifest of every table whose dead letters are within the limit.
 
     Tables come after those that they are made of.
 
     Args:
-        job: the tables.
+        work: the tables.
         files: of all their slices, in any order.
 
     Yields:
         The names of the tables that are now complete.
     """
-    store = Store.open(job.store, trust=job.trust)
-    for table in job.tables:
+    store = Store.open(work.store, trust=work.trust)
+    for table in work.tables:
         own = _files_of(table, files)
         letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
-        if letters and dead_ratio(store, table.table, own, job.accepted) > job.max_dead_ratio:
+        if letters and dead_ratio(store, table.table, own, work.accepted) > work.max_dead_ratio:
             continue
         if not _is_made_of_complete(table, store):
             continue
         listed = (*table.files, *own)  # a reward set brings its goals.parquet
         whole = table.model_copy(update={"files": listed, "dead_letters": letters})
-        store.finish(job.fill(store, whole))
+        store.finish(_with_content(store, whole))
         yield table.table
+
+
+def _with_content(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
+    """The manifest with what only the whole table tells: counts and statistics of a dataset."""
+    if isinstance(manifest, GoalDatasetManifest):
+        return with_statistics(store, manifest)
+    return manifest
 
 
 def _is_made_of_complete(table: AnyTableManifest, store: Store) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Final
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
-from apache_beam.utils.shared import Shared
 from threadpoolctl import threadpool_limits
 
 from relabel.jobs.options import LoadEncoder, OpenClipLoader
 from schemas.encoders import Encoder, EncoderSpec
 from schemas.errors import EncoderError
+
+_LOADED: Final[WeakValueDictionary[str, Encoder]] = WeakValueDictionary()  # by key
+_LOADING: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class SharedEncoder:
 
     load: LoadEncoder  # picklable
     planned: EncoderSpec | None = None  # what a worker must get; None: anything
-    _shared: Shared = field(default_factory=Shared)
+    key: str = field(default_factory=lambda: uuid4().hex)  # the same in every copy
 
     def acquire(self) -> Encoder:
         """The process's encoder; the caller keeps it alive by holding on to it.
@@ -27,7 +32,10 @@ class SharedEncoder:
         Raises:
             EncoderError: It cannot be had, or is another one than was planned.
         """
-        encoder = cast(Encoder, self._shared.acquire(self.load))
+        with _LOADING:
+            encoder = _LOADED.get(self.key)
+            if encoder is None:
+                encoder = _LOADED[self.key] = self.load()
         differing = [] if self.planned is None else self.planned.differences(encoder.spec)
         if differing:
             raise EncoderError(

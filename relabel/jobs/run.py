@@ -1,0 +1,301 @@
+"""The jobs `embed`, `score`, `relabel` and `build-goals`: plan, do, finish, report.
+
+What is done stands in `relabel.jobs.work`; who does it is passed in: `in_this_process`, or
+`pipelines.jobs.with_beam`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from relabel.goal_datasets.inputs import dataset_inputs
+from relabel.goal_datasets.positives import check_positives
+from relabel.goals.files import FIELD_PREFIX
+from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
+from relabel.jobs.dataset_report import GoalJobReport, dataset_report
+from relabel.jobs.finish import FinishWork
+from relabel.jobs.leases import leased, touched
+from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
+from relabel.jobs.plans import (
+    EmbedPlan,
+    ScorePlan,
+    check_goals,
+    encoder_for_texts,
+    plan_embedding,
+    plan_scoring,
+)
+from relabel.jobs.progress import Progress, Watch, watched
+from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text, report
+from relabel.jobs.work import BuildWork, EmbedWork, Execute, ScoreWork, Work, in_this_process
+from relabel.jobs.workers import SharedEncoder, limit_threads
+from schemas.dead_letters import EMPTY_IMAGE
+from schemas.encoders import Encoder
+from schemas.errors import DeadLetterError, EncoderError
+from schemas.files import Folder
+from schemas.goal_datasets import GoalDatasetManifest
+from schemas.manifests import AnyTableManifest, EmbeddingManifest
+from schemas.replan import replan
+from schemas.store import Store
+
+
+def embed(options: JobOptions, what: EmbedOptions, execute: Execute = in_this_process) -> JobReport:
+    """Source → steps, episodes and one embedding table per camera.
+
+    Without an encoder, steps and episodes alone.
+
+    Raises:
+        RelabelError: anything the user can mend; nothing half-written looks whole.
+    """
+    if what.encoder is None:
+        plan = plan_embedding(options, what, None)
+        run = _Run(options, execute, plan.store, None, what, plan)
+        return _reported(run.execute(), options, None)
+    encoder = SharedEncoder(what.encoder)
+    loaded = encoder.acquire()
+    encoder = encoder.pinned(loaded)
+    plan = plan_embedding(options, what, loaded.spec)
+    run = _Run(options, execute, plan.store, encoder, what, plan)
+    return _reported(run.execute(), options, loaded)
+
+
+def score(options: JobOptions, what: ScoreOptions, execute: Execute = in_this_process) -> JobReport:
+    """Stored embeddings → one reward set. The source is not touched.
+
+    Raises:
+        RelabelError: as `embed`.
+    """
+    store = Store.open(options.store, trust=options.trust)
+    encoder = encoder_for_texts(what.encoder, store)
+    limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
+    plan = plan_scoring(options, what, store, encoder)
+    return _reported(_Run(options, execute, store, scoring=plan).execute(), options, encoder)
+
+
+def relabel(
+    options: JobOptions,
+    embedding: EmbedOptions,
+    scoring: ScoreOptions,
+    execute: Execute = in_this_process,
+) -> JobReport:
+    """`embed` and `score` in one pass: a slice is scored as soon as it is embedded.
+
+    Goals mined from the source (`field:…`) are known only when every slice has been read, so
+    they take two passes.
+
+    Raises:
+        RelabelError: as `embed`.
+    """
+    if embedding.encoder is None:
+        raise EncoderError("relabel: expected an encoder, got none; `embed` can do without")
+    encoder = SharedEncoder(embedding.encoder)
+    loaded = encoder.acquire()
+    encoder = encoder.pinned(loaded)
+    limit_threads(options.worker_threads)  # as in `score`
+    plan = plan_embedding(options, embedding, loaded.spec)
+    check_goals(scoring, plan.store.manifest)
+    scoring = replace(scoring, cameras=plan.cameras)
+    if isinstance(scoring.goals, tuple) or not scoring.goals.startswith(FIELD_PREFIX):
+        rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
+        run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
+        return _reported(run.execute(), options, loaded)
+    first = _Run(options, execute, plan.store, encoder, embedding, plan).execute()
+    if options.dry_run:
+        return _reported(first, options, loaded)
+    rewards = plan_scoring(options, scoring, plan.store, loaded)
+    second = _Run(options, execute, plan.store, scoring=rewards).execute()
+    return _reported(first.then(second), options, loaded)
+
+
+def build_goals(
+    options: JobOptions, what: GoalDatasetOptions, execute: Execute = in_this_process
+) -> GoalJobReport:
+    """Reward set → the index of a goal-conditioned dataset, and its sibling of the truth.
+
+    Raises:
+        RelabelError: anything the user can mend; nothing half-written looks whole.
+    """
+    store = Store.open(options.store, trust=options.trust)
+    datasets = plan_datasets(options, what, store)
+    inputs = [dataset_inputs(store, dataset) for dataset in datasets]
+    for dataset, own in zip(datasets, inputs, strict=True):
+        check_positives(store, dataset, own)
+    warnings = dataset_warnings(store, datasets[0], inputs[0])
+    if options.dry_run:
+        return dataset_report(store, report(store, datasets, None), datasets, warnings)
+    with leased(store.folder, touched(store, datasets), options.command):
+        pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
+        watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
+        if pending:
+            with watched(watch, options.show):
+                execute(_build_work(options, store, pending), options.run)
+    begun = [dataset.table for dataset in pending]
+    return dataset_report(store, report(store, datasets, watch.look(), begun), datasets, warnings)
+
+
+def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDatasetManifest]) -> Work:
+    own = tuple(pending)
+    return Work(
+        slices=tuple(store.slices),
+        build=BuildWork(options.store, own, options.worker_threads, options.trust),
+        finish=FinishWork(options.store, own, options.max_dead_ratio, trust=options.trust),
+    )
+
+
+def _reported(done: JobReport, options: JobOptions, encoder: Encoder | None) -> JobReport:
+    """The report with the encoder; if it has a profile, it is kept in the store."""
+    if encoder is not None:
+        done = done.model_copy(update={"encoder": encoder_text(encoder)})
+    if done.profile is not None:
+        Folder.at(options.store).write(PROFILE, done.model_dump_json(indent=1).encode())
+    return done
+
+
+class _Run:
+    """One pass over the slices of one store."""
+
+    def __init__(
+        self,
+        options: JobOptions,
+        execute: Execute,
+        store: Store,
+        encoder: SharedEncoder | None = None,
+        what: EmbedOptions | None = None,
+        embedding: EmbedPlan | None = None,
+        scoring: ScorePlan | None = None,
+    ) -> None:
+        self._options = options
+        self._execute = execute
+        self._store = store
+        self._encoder = encoder
+        self._what = what
+        self._embedding = embedding
+        self._scoring = scoring
+
+    def execute(self) -> JobReport:
+        """Writes what is missing and reports on every table asked for."""
+        tables = self._tables()
+        if self._options.dry_run:
+            for table in tables if not self._options.overwrite else ():
+                self._store.check(table)
+            return self._noted(report(self._store, tables, None))
+        self._create()
+        with leased(self._store.folder, self._touched(tables), self._options.command):
+            pending = self._begin(tables)
+            watch = Watch(self._store, [table.table for table in pending])
+            seconds: Mapping[str, float] = {}
+            if pending:
+                with watched(watch, self._options.show):
+                    seconds = self._execute(self._work(pending), self._options.run)
+        progress = watch.look()
+        profile = self._profile(seconds, progress) if self._options.profile else None
+        begun = [table.table for table in pending]
+        done = self._noted(report(self._store, tables, progress, begun, profile))
+        _refuse_dead_letters(done, self._options)
+        return done
+
+    def _profile(self, seconds: Mapping[str, float], progress: Progress) -> ProfileReport:
+        return ProfileReport.of(
+            seconds,
+            workers=self._options.run.workers,
+            elapsed_s=progress.elapsed_s,
+            frames=progress.frames,
+        )
+
+    def _noted(self, done: JobReport) -> JobReport:
+        """The report, with what is unusual about the goals."""
+        notes = [*(self._embedding.notes if self._embedding else ())]
+        notes += self._scoring.notes if self._scoring else ()
+        return done.model_copy(update={"notes": (*done.notes, *notes)})
+
+    def _tables(self) -> list[AnyTableManifest]:
+        source = list(self._embedding.tables) if self._embedding else []
+        return [*source, *([self._scoring.manifest] if self._scoring else [])]
+
+    def _create(self) -> None:
+        if not Store.exists(self._options.store):
+            Store.create(self._options.store, self._store.manifest)
+
+    def _touched(self, tables: Sequence[AnyTableManifest]) -> list[str]:
+        """Names of the tables that the job will write to, or may delete."""
+        store = self._store
+        if self._embedding is not None and self._embedding.replans:
+            return [*store.tables(), *store.unfinished()]
+        return touched(store, tables)
+
+    def _begin(self, tables: Sequence[AnyTableManifest]) -> list[AnyTableManifest]:
+        """Tables that are not complete, begun; a reward set with its goals written."""
+        overwrite = self._options.overwrite
+        if self._embedding is not None and self._embedding.replans:
+            stored = Store.open(self._options.store)
+            replan(stored, self._store.manifest, self._embedding.again)
+        pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
+        scoring = self._scoring
+        if scoring is None or scoring.manifest not in pending:
+            return pending
+        return [*pending[:-1], scoring.write_goals(self._store)]
+
+    def _work(self, pending: Sequence[AnyTableManifest]) -> Work:
+        own = {table.table for table in pending}
+        options = self._options
+        return Work(
+            slices=tuple(self._store.slices),
+            embed=self._embed_work(own),
+            score=self._score_work(own),
+            finish=FinishWork(
+                options.store,
+                tuple(pending),
+                options.max_dead_ratio,
+                accepted=EMPTY_IMAGE if self._what and self._what.accept_empty else None,
+                trust=options.trust,
+            ),
+        )
+
+    def _embed_work(self, pending: set[str]) -> EmbedWork | None:
+        plan, what = self._embedding, self._what
+        tables = tuple(t for t in plan.tables if t.table in pending) if plan else ()
+        if not tables or what is None:
+            return None
+        embeds = any(isinstance(table, EmbeddingManifest) for table in tables)
+        return EmbedWork(
+            source=what.source,
+            split=self._store.manifest.source.instruction,
+            store=self._options.store,
+            tables=tables,
+            encoder=self._encoder if embeds else None,
+            batch_size=what.batch_size,
+            decode_threads=what.decode_threads,
+            threads=self._options.worker_threads,
+        )
+
+    def _score_work(self, pending: set[str]) -> ScoreWork | None:
+        plan = self._scoring
+        if plan is None or plan.manifest.table not in pending:
+            return None
+        # A slice writes while it scores, so that one more than half of the threads keeps all busy.
+        # Behind an encoder there is nothing to gain.
+        embeds = self._embed_work(pending) is not None
+        side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
+        trust = self._options.trust
+        return ScoreWork(self._options.store, plan.manifest, plan.scorer, side_by_side, trust)
+
+
+def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:
+    unfinished = done.unfinished
+    if not unfinished:
+        return
+    lines = [
+        f"{table.table}: {table.dead_letters} dead letter{'s' * (table.dead_letters != 1)} "
+        f"beside {table.rows} rows"
+        for table in unfinished
+        if table.dead_letters  # the others wait for these
+    ]
+    examples = dict.fromkeys(example for table in unfinished for example in table.examples)
+    raise DeadLetterError(
+        "more records could not be processed than --max-dead-ratio "
+        f"{options.max_dead_ratio:g} accepts:\n  "
+        + "\n  ".join([*lines, "such as", *list(examples)[:3]])
+        + f"\nall of them are in {options.store}/dead_letters; once the source is mended, the "
+        "same command reads them again; to accept them, run it with a higher --max-dead-ratio: "
+        "nothing is computed twice"
+    )

@@ -1,0 +1,253 @@
+"""What is done with every slice of a store, whoever does it: a loop in this process, or Beam.
+
+A stage is small and picklable. A worker process opens it once and hands it slice after slice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from threadpoolctl import threadpool_limits
+
+from relabel.goal_datasets.inputs import dataset_inputs
+from relabel.jobs.finish import FinishWork, finish_tables
+from relabel.jobs.options import RunOptions
+from relabel.jobs.workers import SharedEncoder, limit_threads
+from relabel.rewards.scorer import Scorer
+from relabel.slices.build_slice import build_slice
+from relabel.slices.embed_slice import SourceTable, embed_slice
+from relabel.slices.profile import Profile
+from relabel.slices.score_slice import score_slice
+from relabel.source.source import Source
+from schemas.errors import RelabelError
+from schemas.goal_datasets import GoalDatasetManifest
+from schemas.manifests import RewardManifest
+from schemas.slices import Slice
+from schemas.store import Store
+
+Done = tuple[Slice, Profile]  # with the files of the slice, and where its time went
+Execute = Callable[["Work", RunOptions], Mapping[str, float]]  # busy seconds by stage
+
+
+class Worker(Protocol):
+    """An opened stage."""
+
+    def process(self, piece: Slice) -> Iterator[Done]:
+        """Takes one more slice; gives those that are done, at once or later."""
+        ...
+
+    def rest(self) -> Iterator[Done]:
+        """Those that are still in work."""
+        ...
+
+    def close(self) -> None:
+        """Ends what is in work."""
+        ...
+
+
+class Stage(Protocol):
+    """What is done with a slice."""
+
+    counter: ClassVar[str]  # of slices that are done
+
+    def open(self) -> Worker:
+        """For one worker process."""
+        ...
+
+
+class _OneByOne:
+    """A worker that has done a slice when it has taken it."""
+
+    def __init__(self, work: Callable[[Slice], Done]) -> None:
+        self._work = work
+
+    def process(self, piece: Slice) -> Iterator[Done]:
+        yield self._work(piece)
+
+    def rest(self) -> Iterator[Done]:
+        yield from ()
+
+    def close(self) -> None:
+        """Has nothing in work."""
+
+
+class _SideBySide:
+    """A worker that has some slices in work at once, in threads; they come back in order."""
+
+    def __init__(self, work: Callable[[Slice], Done], slices: int) -> None:
+        self._work = work
+        self._slices = slices
+        self._pool = ThreadPoolExecutor(slices, thread_name_prefix="slice")
+        self._running: deque[Future[Done]] = deque()
+
+    def process(self, piece: Slice) -> Iterator[Done]:
+        limit_threads(1)  # small products: slices side by side use the cores better
+        self._running.append(self._pool.submit(self._work, piece))
+        if len(self._running) == self._slices:
+            yield self._oldest()
+
+    def rest(self) -> Iterator[Done]:
+        while self._running:
+            yield self._oldest()
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _oldest(self) -> Done:
+        try:
+            return self._running.popleft().result()
+        except BaseException:
+            self._running.clear()
+            self.close()  # ends what is in work before the job ends
+            raise
+
+
+@dataclass(frozen=True)
+class EmbedWork:
+    """Records to steps, episodes and embeddings: `embed_slice`."""
+
+    counter: ClassVar[str] = "slices_embedded"
+
+    source: str  # dataset directory
+    split: str
+    store: str
+    tables: tuple[SourceTable, ...]  # not complete yet
+    encoder: SharedEncoder | None  # None: only steps and episodes are written
+    batch_size: int
+    decode_threads: int
+    threads: int  # of the forward pass, per worker
+
+    def open(self) -> Worker:
+        """Opens store and source, and loads the encoder."""
+        store = Store.open(self.store)
+        source = Source.open_as(self.source, self.split, store.manifest)
+        encoder = None if self.encoder is None else self.encoder.acquire()
+
+        def embed(piece: Slice) -> Done:
+            limit_threads(self.threads)
+            profile = Profile()
+            done = embed_slice(
+                piece,
+                source=source,
+                store=store,
+                tables=self.tables,
+                encoder=encoder,
+                batch_size=self.batch_size,
+                decode_threads=self.decode_threads,
+                profile=profile,
+            )
+            return done, profile
+
+        return _OneByOne(embed)
+
+
+@dataclass(frozen=True)
+class ScoreWork:
+    """Embeddings to rewards: `score_slice`. The goals are embedded already."""
+
+    counter: ClassVar[str] = "slices_scored"
+
+    store: str
+    rewards: RewardManifest
+    scorer: Scorer
+    side_by_side: int  # slices in work at once, per worker
+    trust: bool = False  # embeddings are not hashed when they are read
+
+    def open(self) -> Worker:
+        """Opens the store."""
+        store = Store.open(self.store, trust=self.trust)
+
+        def score(piece: Slice) -> Done:
+            profile = Profile()
+            done = score_slice(
+                piece, store=store, rewards=self.rewards, scorer=self.scorer, profile=profile
+            )
+            return done, profile
+
+        return _SideBySide(score, self.side_by_side)
+
+
+@dataclass(frozen=True)
+class BuildWork:
+    """Rewards to the rows of goal-conditioned datasets: `build_slice`."""
+
+    counter: ClassVar[str] = "slices_built"
+
+    store: str
+    datasets: tuple[GoalDatasetManifest, ...]  # not complete yet
+    threads: int  # of the arithmetic, per worker
+    trust: bool = False  # what is read is not hashed
+
+    def open(self) -> Worker:
+        """Opens the store, and reads goals and rewards from it."""
+        store = Store.open(self.store, trust=self.trust)
+        inputs = [dataset_inputs(store, dataset) for dataset in self.datasets]
+
+        def build(piece: Slice) -> Done:
+            limit_threads(self.threads)
+            for dataset, own in zip(self.datasets, inputs, strict=True):
+                piece = build_slice(piece, store=store, dataset=dataset, inputs=own)
+            return piece, Profile()
+
+        return _OneByOne(build)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The stages that every slice goes through, one after the other, and the end of it."""
+
+    slices: tuple[Slice, ...]
+    finish: FinishWork
+    embed: EmbedWork | None = None
+    score: ScoreWork | None = None
+    build: BuildWork | None = None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those that there are, in order."""
+        return tuple(stage for stage in (self.embed, self.score, self.build) if stage is not None)
+
+
+def in_this_process(work: Work, options: RunOptions) -> Mapping[str, float]:
+    """Does the work without Beam, slice after slice.
+
+    Args:
+        work: to be done.
+        options: one worker, and nothing of Beam's.
+
+    Returns:
+        Busy seconds by stage of a slice's profile.
+
+    Raises:
+        RelabelError: several workers are asked for, or a runner of Beam.
+    """
+    if options.workers > 1 or options.beam_args:
+        raise RelabelError(
+            "several workers and Beam's options need apache-beam, which is not installed: "
+            "pip install 'vlm-relabel[beam]'; or run it with --workers 1"
+        )
+    seconds: dict[str, float] = {}
+    with threadpool_limits(None):  # puts back what slices change in this process
+        slices = list(work.slices)
+        for stage in work.stages:
+            done = list(_through(stage, slices))
+            slices = [piece for piece, _ in done]
+            for _, profile in done:
+                for name, busy in profile.seconds.items():
+                    seconds[name] = seconds.get(name, 0.0) + busy
+        list(finish_tables(work.finish, [file for piece in slices for file in piece.files]))
+    return seconds
+
+
+def _through(stage: Stage, slices: list[Slice]) -> Iterator[Done]:
+    worker = stage.open()
+    try:
+        for piece in slices:
+            yield from worker.process(piece)
+        yield from worker.rest()
+    finally:
+        worker.close()
