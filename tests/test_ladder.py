@@ -55,6 +55,12 @@ _TFDS_MODULES = {
     "relabel/source/opening.py",
     "relabel/testing.py",
 }
+# The rooms of `relabel`, in the order of the data: each may import those before it.
+ORDER = (
+    *("frames", "source", "encoders", "goals", "rewards", "goal_datasets"),
+    *("slices", "inspection", "jobs"),
+)
+ANYWHERE = {"lfs", "testing"}  # modules beside the rooms
 ONLY_IN = {
     **dict.fromkeys(TORCH, _TORCH_MODULES),
     **dict.fromkeys(TENSORFLOW, _TFDS_MODULES),
@@ -120,9 +126,25 @@ def offences(path: str, code: str) -> list[str]:
             continue
         if item.top in FORBIDDEN[room]:
             found.append(f"{where}: not in {room}")
+        if room == "relabel" and not _may_see(path, item.module):
+            found.append(f"{where}: comes later than {_inner(path)} in {', '.join(ORDER)}")
         if room == "relabel" and path not in ONLY_IN.get(item.top, {path}):
             found.append(f"{where}: only in {sorted(ONLY_IN[item.top])}")
     return found
+
+
+def _inner(place: str) -> str:
+    """The room within `relabel` of a path or a module; "" if there is none."""
+    parts = place.removesuffix(".py").replace("/", ".").split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def _may_see(path: str, module: str) -> bool:
+    """Whether a module of `relabel` may import another one, by the order of their rooms."""
+    own, other = _inner(path), _inner(module)
+    if not module.startswith("relabel.") or other in ANYWHERE or own not in ORDER:
+        return True
+    return other in ORDER[: ORDER.index(own) + 1]
 
 
 def files() -> list[str]:
@@ -134,6 +156,12 @@ def files() -> list[str]:
 @pytest.mark.parametrize("path", files())
 def test_imports_go_down_the_ladder(path: str) -> None:
     assert offences(path, (ROOT / path).read_text()) == []
+
+
+def test_every_room_of_relabel_has_its_place_in_the_order() -> None:
+    folders = {path.parent.name for path in (ROOT / "relabel").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "relabel").glob("*.py")} - {"__init__"}
+    assert (folders, modules) == (set(ORDER), ANYWHERE)
 
 
 def test_the_rooms_are_looked_at() -> None:
@@ -170,6 +198,9 @@ def test_the_heavy_libraries_are_where_they_should_be() -> None:
         ("relabel/encoders/open_clip.py", "import tensorflow"),
         ("relabel/source/source.py", "import torch"),
         ("relabel/source/records.py", "try:\n    import rlds\nexcept ImportError:\n    pass"),
+        ("relabel/frames/x.py", "from relabel.source import texts"),
+        ("relabel/goals/x.py", "from relabel.rewards.scorer import Scorer"),
+        ("relabel/slices/x.py", "def f():\n    import relabel.jobs.options"),
         ("pipelines/x.py", "import offline_rl"),
         ("pipelines/x.py", "lambda: __import__('torch')"),
         ("offline_rl/x.py", "from relabel.rewards.scorer import Scorer"),
@@ -189,6 +220,7 @@ def test_an_offending_module_is_caught(path: str, code: str) -> None:
     [
         ("relabel/x.py", "import schemas.store\nfrom schemas import fields\nimport numpy"),
         ("relabel/x.py", "if TYPE_CHECKING:\n    import torch"),
+        ("relabel/jobs/x.py", "from relabel.source import texts\nfrom relabel.jobs import run"),
         ("relabel/encoders/open_clip.py", "import torch\nimport open_clip"),
         ("relabel/testing.py", "import tensorflow_datasets as tfds"),
         ("relabel/x.py", "from . import source\nfrom .source import Source"),

@@ -32,7 +32,7 @@ from tests.relabel.tiny_encoders import config, write_model  # noqa: E402
 open_clip = import_open_clip()
 safetensors = pytest.importorskip("safetensors.torch")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 TEXTS = ["a red ball", "carrying the blue key", "an empty room", "the box is next to a ball"]
 # Larger and smaller than the model's 32 px, both orientations, one exact.

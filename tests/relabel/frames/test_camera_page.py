@@ -18,7 +18,7 @@ from schemas.errors import SourceError
 from tests.relabel.odd_sources import LENGTHS, Odd
 from tests.relabel.video_files import video_file
 
-PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
+PAGE = Path(__file__).parents[3] / "docs" / "sources.md"
 kinds = tfds.features
 H, W = 16, 24
 FRAME = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)

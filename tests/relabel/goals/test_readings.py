@@ -22,7 +22,7 @@ from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError, GoalError
 from schemas.goals import Goal, GoalSet
 
-ENCODERS = Path(__file__).parents[2] / "examples/playroom/encoders"
+ENCODERS = Path(__file__).parents[3] / "examples/playroom/encoders"
 BALL, BOX = "lift the ball", "lift the box"
 Encode = Callable[[Sequence[str]], np.ndarray]
 

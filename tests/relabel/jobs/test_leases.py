@@ -94,7 +94,7 @@ def replace_pid(process: ProcessName, pid: int) -> ProcessName:
 def dead() -> ProcessName:
     """Of a process that has ended."""
     code = "from schemas.processes import ProcessName\nprint(ProcessName.own().model_dump_json())"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=root)
     return ProcessName.model_validate_json(done.stdout)
 

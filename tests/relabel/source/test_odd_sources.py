@@ -17,7 +17,7 @@ from schemas.store import Store
 from tests import small
 from tests.relabel.odd_sources import FORMS, Odd
 
-PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
+PAGE = Path(__file__).parents[3] / "docs" / "sources.md"
 CAMERAS = "## Cameras"  # a section with forms and tests of its own
 
 

@@ -176,7 +176,7 @@ def test_reading_imports_no_tensorflow(tmp_path: Path) -> None:
         "assert [e.length for e in items] == [3, 1, 0], items;"
         "assert 'tensorflow' not in sys.modules, 'TensorFlow was imported'"
     )
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
