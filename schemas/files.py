@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -34,6 +36,7 @@ from schemas.processes import host_mark, pid_runs
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
 _WRITER: Final = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-")  # whose it is: machine, process
 _FOREIGN_S: Final = 3600.0  # a file of another machine is left over if unchanged for so long
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EXDEV)
 
 
 @dataclass(frozen=True)
@@ -292,7 +295,7 @@ class StagedFile:
                 if self.folder.remote is not None:
                     return create_first(self.folder.remote, target, self.path.read_bytes())
                 _sync(self.path)
-                os.link(self.path, target)
+                _rename_first(self.path, Path(target))
             except FileExistsError:
                 return False
             _sync_directory(self.path.parent)
@@ -301,6 +304,40 @@ class StagedFile:
     def discard(self) -> None:
         """Removes what was written and not committed."""
         self.path.unlink(missing_ok=True)
+
+
+def _rename_first(source: Path, target: Path) -> None:
+    """Gives a file a further name that no other has, or its only one; both at once or not at all.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+        StoreError: this disk has no means for it.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _rename_locked(source, target)
+
+
+def _rename_locked(source: Path, target: Path) -> None:
+    """For disks without hard links: under a lock of the folder, which ends with its process."""
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreError(
+                f"{target}: cannot be written: this disk has neither hard links nor locks "
+                f"({error.strerror}), without which two commands could both begin here; choose "
+                "another --store, on another disk"
+            ) from error
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.replace(target)
+    finally:
+        os.close(handle)
 
 
 def _is_at_work(file: str | Path) -> bool:

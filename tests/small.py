@@ -9,7 +9,9 @@ keeps it, `wrist` as JPEG, which nearly does.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -368,3 +370,8 @@ def stage_and_die(folder: Folder, name: str) -> Path:
     words = [sys.executable, "-c", code, folder.path, name]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     return Path(done.stdout.strip())
+
+
+def no_links(*_: Any) -> None:
+    """`os.link` of a disk that knows none, such as FAT."""
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))

@@ -5,12 +5,15 @@ while the job runs and removed when it ends. One whose process is gone, or that 
 some minutes by another machine, counts no more. The same command twice shares the work: both commit
 whole slices of the same bytes.
 
-Two processes that break a stale lease at the same moment may both go on. That costs time and no
-data, for the same reason.
+Of several processes that find a stale lease, one breaks it. Which one is told by a claim, a file
+beside the lease that is named after the stale content and created by one of them only. Who has it
+looks again whether that content is still there before it writes its own. A claim is a lease too, so
+that one of a process which was killed at this very moment is broken in the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +31,8 @@ from schemas.store import META, Store
 LEASES: Final = f"{META}/leases"  # below the store
 _RENEWED_S: Final = 30.0
 _STALE_S: Final = 300.0  # of a process on another machine
+_BREAKING_S: Final = 10.0  # that another process may need to break a lease
+_PAUSE_S: Final = 0.02
 
 
 class Lease(BaseModel):
@@ -102,33 +107,70 @@ class _Leases:
         if self._folder.is_local:  # on an object store nothing is left of so small a file
             self._folder.sweep(LEASES)
         for table, name in self._names.items():
-            if self._folder.create(name, self._content()):
-                continue
-            other = self._read(name)
-            if other is None or other.is_stale(self._clock()):
-                self._folder.write(name, self._content())
-                other = self._read(name)  # of two that broke it, the last stays
+            other = self._take(name)
             if other is not None and other.command != self._command:
                 raise StoreError(self._held(table, other))
+
+    def _take(self, name: str) -> Lease | None:
+        """Takes one lease, if need be by breaking it; None, or the one that stands instead."""
+        deadline = time.monotonic() + _BREAKING_S
+        while True:
+            if self._folder.create(name, self._content()):
+                return None
+            content = self._stored(name)
+            if content is None:  # released meanwhile
+                continue
+            other = _parsed(content)
+            if other is not None and not other.is_stale(self._clock()):
+                return other
+            if self._break(name, content):
+                return None
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{self._folder.join(name)}: another process has been about to take it over "
+                    f"for {_BREAKING_S:g} s; type the command again"
+                )
+            time.sleep(_PAUSE_S)
+
+    def _break(self, name: str, content: bytes) -> bool:
+        """Writes this process's lease in the place of a stale one, if it is the first to do so."""
+        claim = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
+        if self._take(claim) is not None:
+            return False
+        try:
+            if self._stored(name) != content:  # broken before, by one that has given up its claim
+                return False
+            self._folder.write(name, self._content())
+            return True
+        finally:
+            self._folder.delete(claim)
 
     def renew(self, stopped: threading.Event) -> None:
         """Renews the leases from time to time, and takes over those whose process has ended."""
         while not stopped.wait(_RENEWED_S):
             for name in self._names.values():
                 with suppress(StoreError):  # a disk or network that fails for a while
-                    if self._may_write(name):
+                    if self._is_own(self._read(name)):
                         self._folder.write(name, self._content())
+                    else:
+                        self._take(name)
 
     def release(self) -> None:
-        """Removes what this process holds."""
+        """Removes what this process holds, and the claims of processes that were killed."""
         for name in self._names.values():
             with suppress(StoreError):  # it is stale as soon as the process has ended
                 if self._is_own(self._read(name)):
+                    self._sweep(name)
                     self._folder.delete(name)
 
-    def _may_write(self, name: str) -> bool:
-        other = self._read(name)
-        return other is None or self._is_own(other) or other.is_stale(self._clock())
+    def _sweep(self, name: str) -> None:
+        """Of claims to what stood before this lease; while it stands, they give nothing."""
+        folder, _, own = name.rpartition("/")
+        for other in self._folder.names(folder):
+            if other.startswith(f"{own}."):
+                claim = self._read(f"{folder}/{other}")
+                if claim is None or claim.is_stale(self._clock()):
+                    self._folder.delete(f"{folder}/{other}")
 
     def _is_own(self, lease: Lease | None) -> bool:
         own = (self._process, self._command)
@@ -139,11 +181,15 @@ class _Leases:
         return lease.model_dump_json(indent=1).encode()
 
     def _read(self, name: str) -> Lease | None:
-        if not self._folder.exists(name):
-            return None
+        content = self._stored(name)
+        return None if content is None else _parsed(content)
+
+    def _stored(self, name: str) -> bytes | None:
         try:
-            return Lease.model_validate_json(self._folder.read(name))
-        except (StoreError, ValidationError):  # gone meanwhile, or torn by a power cut
+            return self._folder.read(name) if self._folder.exists(name) else None
+        except StoreError:  # gone meanwhile
+            if self._folder.exists(name):
+                raise
             return None
 
     def _held(self, table: str, other: Lease) -> str:
@@ -153,3 +199,10 @@ class _Leases:
             f"{other.command or 'a program'} (process {other.process.pid} on {other.process.host}, "
             f"seen {ago} s ago); type the command again when that one has ended"
         )
+
+
+def _parsed(content: bytes) -> Lease | None:
+    try:
+        return Lease.model_validate_json(content)
+    except ValidationError:  # torn by a power cut
+        return None

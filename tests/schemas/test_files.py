@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -225,6 +227,55 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir(mode=0o500)
     with pytest.raises(StoreError, match=r"cannot be written: .*choose another --store"):
         local(tmp_path).write("x", b"")
+
+
+# --- disks without hard links
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_of_many_creators_one_succeeds_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    folder = local(tmp_path)
+    for round_ in range(20):
+        name = f"a/plan{round_}"
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(lambda n, name=name: folder.create(name, bytes([n])), range(8)))
+        assert won.count(True) == 1
+        assert folder.read(name) == bytes([won.index(True)])
+        assert not folder.create(name, b"late")
+    assert folder.leftovers() == []
+    assert len(folder.names("a")) == 20
+
+
+def test_a_disk_without_links_and_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "link", small.no_links)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    folder = local(tmp_path)
+    with pytest.raises(StoreError, match=r"neither hard links nor locks .*choose another --store"):
+        folder.create("plan", b"content")
+    assert folder.names("", recursive=True) == []
+
+
+def test_an_unlinkable_folder_that_is_read_only_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "link", small.no_links)
+    monkeypatch.setattr(Path, "replace", read_only)
+    with pytest.raises(StoreError, match="the disk is read-only; choose another place"):
+        local(tmp_path).create("plan", b"content")
 
 
 # --- locations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +163,148 @@ def test_leases_are_renewed_and_taken_over(folder: Folder, monkeypatch: pytest.M
         while not folder.exists(f"{LEASES}/steps.json"):
             lock.wait()
     assert folder.names("", recursive=True) == []
+
+
+# --- of several that find a stale lease, one breaks it
+
+PROGRAM = """
+import sys, time
+from pipelines.leases import leased
+from schemas.errors import StoreError
+from schemas.files import Folder
+place, command, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+for number in range(rounds):
+    sys.stdin.readline()
+    try:
+        with leased(Folder.at(f"{place}/{number}"), ["steps"], command):
+            print("won", flush=True)
+            sys.stdin.readline()
+    except StoreError as error:
+        print(error, flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_of_processes_that_find_a_stale_lease_one_wins(tmp_path: Path) -> None:
+    rounds, commands = 40, ["embed a", "embed b", "embed c"]
+    gone = dead()
+    for number in range(rounds):
+        put(Folder.at(str(tmp_path / str(number))), gone, NOW)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(tmp_path), command, str(rounds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for command in commands
+    ]
+    try:
+        assert [told(process) for process in started] == ["ready"] * 3
+        for number in range(rounds):
+            for process in started:
+                go(process)
+            outcomes = [told(process) for process in started]
+            assert outcomes.count("won") == 1, outcomes
+            winner = commands[outcomes.index("won")]
+            place = Folder.at(str(tmp_path / str(number)))
+            assert held(place).command == winner
+            lost = [outcome for outcome in outcomes if outcome != "won"]
+            assert all(f"another command works on it: {winner} (" in outcome for outcome in lost)
+            for process in started:
+                go(process)
+        for process in started:
+            assert process.wait() == 0
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_of_threads_that_find_a_stale_lease_one_wins(
+    folder: Folder, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not linked:
+        monkeypatch.setattr(os, "link", small.no_links)
+    gone, threads = dead(), 6
+    for number in range(100):
+        put(folder, gone, NOW - number)
+        together = threading.Barrier(threads, timeout=60)
+
+        def begin(name: int, together: threading.Barrier = together) -> bool:
+            together.wait()
+            try:
+                with leased(folder, ["steps"], f"embed {name}"):
+                    together.wait()  # for the losers
+                    assert held(folder).command == f"embed {name}"
+                    return True
+            except StoreError:
+                together.wait()
+                return False
+
+        with ThreadPoolExecutor(threads) as pool:
+            assert sum(pool.map(begin, range(threads))) == 1
+        assert folder.names("", recursive=True) == []
+
+
+def test_who_was_late_to_break_a_lease_leaves_that_of_the_winner(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had read the stale content before; the winner has given up its claim since."""
+    put(folder, dead(), NOW)
+    stale = folder.read(f"{LEASES}/steps.json")
+    with leased(folder, ["steps"], "embed a"):
+        late = leases._Leases(folder, ["steps"], "embed b", time.time)
+        assert not late._break(f"{LEASES}/steps.json", stale)
+        assert held(folder).command == "embed a"
+        with pytest.raises(StoreError, match="embed a"):
+            late.take()
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_who_was_killed_while_it_broke_a_lease_stands_in_nobodys_way(
+    folder: Folder, written: bool
+) -> None:
+    gone = dead()
+    put(folder, gone, NOW)
+    content = folder.read(f"{LEASES}/steps.json")
+    killed = gone.model_copy(update={"started": gone.started + 1})
+    claim = f"{LEASES}/steps.json.{hashlib.sha256(content).hexdigest()[:16]}"
+    lease = Lease(process=killed, command="embed b", renewed=NOW)
+    folder.write(claim, lease.model_dump_json().encode())
+    if written:
+        put(folder, killed, NOW, "embed b")
+    assert take(folder, "embed c").command == "embed c"
+    assert folder.names("", recursive=True) == []
+
+
+def test_one_that_is_about_to_break_a_lease_is_waited_for_in_vain(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_BREAKING_S", 0.1)
+    put(folder, dead(), NOW)
+    content = folder.read(f"{LEASES}/steps.json")
+    claim = f"{LEASES}/steps.json.{hashlib.sha256(content).hexdigest()[:16]}"
+    lease = Lease(process=ProcessName.own(), command="embed b", renewed=NOW)
+    folder.write(claim, lease.model_dump_json().encode())
+    with pytest.raises(StoreError, match=r"take it over for 0\.1 s; type the command"):
+        take(folder, "embed c")
+    assert folder.read(f"{LEASES}/steps.json") == content
 
 
 # --- in jobs
