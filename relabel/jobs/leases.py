@@ -79,12 +79,15 @@ def leased(
     """
     leases = _Leases(folder, tables, command, clock)
     stopped = threading.Event()
+    renewing = threading.Thread(target=leases.renew, args=(stopped,), name="leases", daemon=True)
     try:
         leases.take()
-        threading.Thread(target=leases.renew, args=(stopped,), name="leases", daemon=True).start()
+        renewing.start()
         yield
     finally:
         stopped.set()
+        if renewing.ident is not None:
+            renewing.join()  # or what is released would be there again
         leases.release()
 
 
