@@ -60,7 +60,7 @@ ORDER = (
     *("frames", "source", "encoders", "goals", "rewards", "goal_datasets"),
     *("slices", "inspection", "jobs"),
 )
-ANYWHERE = {"lfs", "testing"}  # modules beside the rooms
+ANYWHERE = {"lfs", "plugins", "testing"}  # modules beside the rooms
 ONLY_IN = {
     **dict.fromkeys(TORCH, _TORCH_MODULES),
     **dict.fromkeys(TENSORFLOW, _TFDS_MODULES),
