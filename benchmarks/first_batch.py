@@ -3,7 +3,7 @@
     python -m benchmarks.first_batch [--quick] [--repeats N] [--out FILE] [--profile]
 
 A store of made-up embeddings (512 values of float16 per frame) is written and scored for 100
-goals, and `build-goals` makes a goal-conditioned dataset of it. Then, in turns, the dataset is
+goals, and `build-goals` makes a goal dataset of it. Then, in turns, the dataset is
 opened, its replay buffer is made, and a batch of 256 is drawn:
 
 - "in memory": frames are read into memory, as `train` does by default.

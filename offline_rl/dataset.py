@@ -1,4 +1,4 @@
-"""A goal-conditioned dataset of a store, opened for training."""
+"""A goal dataset of a store, opened for training."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class View:
 
 
 class GoalDataset:
-    """The index, the actions and the goals of one goal-conditioned dataset.
+    """The trajectories, the actions and the goals of one goal dataset.
 
     Raises:
         StoreError: it does not exist, is unfinished, or its reward set has changed.
@@ -83,7 +83,7 @@ class GoalDataset:
                 "made anew since; build it again with `vlm-relabel build-goals … --overwrite`"
             )
         self.goals = dataset_goals(store, manifest)
-        self.index = store.read(manifest.table)
+        self.table = store.read(manifest.table)
         self._actions: dict[ActionLayout, Actions] = {}
 
     @property
@@ -104,14 +104,14 @@ class GoalDataset:
         return [str(f) for f in self.goals.column(fields.FAMILY).to_pylist()]
 
     def rows(self, split: Split, kinds: Sequence[str] = tuple(Kind)) -> pa.Table:
-        """Rows of the index of one split and some kinds."""
+        """Trajectories of one split and some kinds, one per row."""
         named = pa.array([str(kind) for kind in kinds], pa.string())
-        wanted = pc.is_in(self.index.column(KIND), value_set=named)
-        return self.index.filter(pc.and_(wanted, pc.equal(self.index.column(SPLIT), split.value)))
+        wanted = pc.is_in(self.table.column(KIND), value_set=named)
+        return self.table.filter(pc.and_(wanted, pc.equal(self.table.column(SPLIT), split.value)))
 
     def commanded_success(self) -> list[tuple[int, float]]:
-        """Goal and success of every commanded row: how well the behaviour policy did."""
-        rows = self.index.filter(pc.equal(self.index.column(KIND), Kind.COMMANDED.value))
+        """Goal and success of every commanded trajectory: how well the behaviour policy did."""
+        rows = self.table.filter(pc.equal(self.table.column(KIND), Kind.COMMANDED.value))
         goals = rows.column(GOAL).to_pylist()
         return [(g, float(s)) for g, s in zip(goals, rows.column(SUCCESS).to_pylist(), strict=True)]
 
@@ -131,7 +131,7 @@ class GoalDataset:
             return as_matrix(self.goals.column(fields.TEXT_EMBEDDING))
         if encoding is GoalEncoding.ONE_HOT:
             return np.eye(self.goals.num_rows, dtype=np.float32)
-        used = set(self.index.column(GOAL).to_pylist())
+        used = set(self.table.column(GOAL).to_pylist())
         if len(used) > 1:
             raise StoreError(f"goals 'none': expected one goal, the dataset has {len(used)}")
         return None
@@ -178,7 +178,7 @@ class GoalDataset:
         )
 
     def trajectories(self, rows: pa.Table, frames: FrameTable, view: View) -> Trajectories:
-        """The rows of an index as arrays over the frames."""
+        """Trajectories as arrays over the frames."""
         start = rows.column(START).to_numpy().astype(np.int64)
         weights = {kind.value: 1.0 for kind in Kind} | dict(view.weights)
         kinds = pc.index_in(rows.column(KIND), value_set=pa.array(list(weights), pa.string()))
@@ -268,7 +268,7 @@ class GoalDataset:
             return step, 1.0 + step
         if self.basis.rewards is not None:
             return self.basis.rewards.reward_range
-        found = pc.min_max(self.index.column(REWARDS).combine_chunks().flatten())
+        found = pc.min_max(self.table.column(REWARDS).combine_chunks().flatten())
         return float(found["min"].as_py()), float(found["max"].as_py())
 
     @property

@@ -1,4 +1,4 @@
-"""`GoalConditionedReplayBuffer`: d3rlpy's replay over a goal-conditioned dataset.
+"""`GoalConditionedReplayBuffer`: d3rlpy's replay over a goal dataset.
 
 Frames are held once, whatever the number of goals; a batch is gathered by array indexing:
 

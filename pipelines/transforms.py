@@ -45,7 +45,7 @@ class ScoreSlices(_Slices):
 
 
 class BuildSlices(_Slices):
-    """Rewards to the rows of goal-conditioned datasets."""
+    """Rewards to goal datasets."""
 
     def __init__(self, stage: BuildWork) -> None:
         super().__init__(stage)

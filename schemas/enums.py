@@ -48,7 +48,7 @@ class CameraForm(StrEnum):
     VIDEO = "video"  # of an episode: a string that is a video file of one frame per step
 
 
-# --- of goal-conditioned datasets
+# --- of goal datasets
 
 
 class Kind(StrEnum):

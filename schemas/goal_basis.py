@@ -1,4 +1,4 @@
-"""What the rewards of a goal-conditioned dataset come from: a reward set, a column, or both.
+"""What the rewards of a goal dataset come from: a reward set, a column, or both.
 
     rewards    column    a transition's reward                     its success
     v1         none      that of the reward set                    reward, or score, above a bound

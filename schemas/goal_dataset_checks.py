@@ -1,4 +1,4 @@
-"""Does the index of a goal-conditioned dataset say what its rewards say? Part of `verify`."""
+"""Do the trajectories of a goal dataset say what its rewards say? Part of `verify`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.goal_basis import Basis, basis, truth_values
 from schemas.goal_datasets import (
     FIRST_SUCCESS,
     GOAL,
-    INDEX_SCHEMA,
+    GOAL_DATASET_SCHEMA,
     KIND,
     RETURN,
     REWARDS,
@@ -52,7 +52,7 @@ def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str
             yield f"transitions of {len(missing)} slices are not in the manifest: {missing[0]}, …"
     kept = sum(n for name, n in dataset.counts.items() if not name.endswith("/left_out"))
     if kept != dataset.rows:
-        yield f"its counts tell of {kept} rows, its files hold {dataset.rows}"
+        yield f"its counts tell of {kept} trajectories, its files hold {dataset.rows}"
 
 
 def _made_anew(found: Basis, dataset: GoalDatasetManifest) -> bool:
@@ -61,33 +61,33 @@ def _made_anew(found: Basis, dataset: GoalDatasetManifest) -> bool:
 
 
 def trajectory_problems(
-    store: Store, dataset: GoalDatasetManifest, piece: Slice, index: pa.Table
+    store: Store, dataset: GoalDatasetManifest, piece: Slice, table: pa.Table
 ) -> Iterator[str]:
-    """What is wrong with one slice of an index.
+    """What is wrong with one slice of a goal dataset.
 
     Args:
         store: with the rewards, or the truth, that it was made of.
         dataset: its manifest.
         piece: the slice.
-        index: its rows.
+        table: its trajectories.
 
     Raises:
         StoreError: the tables that it was made of cannot be read.
     """
-    if not index.schema.equals(INDEX_SCHEMA):
-        yield f"its columns are {index.schema.names}, or of other types than expected"
+    if not table.schema.equals(GOAL_DATASET_SCHEMA):
+        yield f"its columns are {table.schema.names}, or of other types than expected"
         return
     made_of = basis(store, dataset)
     if _made_anew(made_of, dataset):
-        return  # said of the dataset as a whole; nothing to compare the rows with
-    rows = _rows(store, made_of, piece, index)
+        return  # said of the dataset as a whole; nothing to compare with
+    rows = _trajectories(store, made_of, piece, table)
     if rows is None:
         yield "an episode is not of this slice"
         return
-    problems = list(_range_problems(dataset, made_of, index, rows))
+    problems = list(_range_problems(dataset, made_of, table, rows))
     yield from problems
     if not problems:
-        yield from _value_problems(store, dataset, made_of, piece, index, rows)
+        yield from _value_problems(store, dataset, made_of, piece, table, rows)
     if dataset.materialized:
         expected, found = int(rows.length.sum()), store.rows(dataset.transitions, piece.file)
         if expected != found:
@@ -95,8 +95,8 @@ def trajectory_problems(
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Columns of N rows as arrays, and what the source says of their episodes."""
+class _Trajectories:
+    """Columns of N trajectories as arrays, and what the source says of their episodes."""
 
     episode: Array  # (N,) place in the slice
     first_frame: Array  # (N,) of the episode, in the slice
@@ -110,10 +110,12 @@ class _Rows:
     length: Array  # (N,) of `rewards`
 
 
-def _rows(store: Store, found: Basis, piece: Slice, index: pa.Table) -> _Rows | None:
+def _trajectories(
+    store: Store, found: Basis, piece: Slice, table: pa.Table
+) -> _Trajectories | None:
     names = [fields.EPISODE_ID, fields.LENGTH]
     episodes = store.read_slices("episodes", [piece], names)
-    place = pc.index_in(index.column(fields.EPISODE_ID), episodes.column(fields.EPISODE_ID))
+    place = pc.index_in(table.column(fields.EPISODE_ID), episodes.column(fields.EPISODE_ID))
     if place.null_count:
         return None
     lengths = episodes.column(fields.LENGTH).to_numpy().astype(np.int64)
@@ -124,17 +126,17 @@ def _rows(store: Store, found: Basis, piece: Slice, index: pa.Table) -> _Rows | 
         for n, end in zip(lengths, ends, strict=True)
     ]
     own = place.to_numpy().astype(np.int64)
-    return _Rows(
+    return _Trajectories(
         episode=own,
         first_frame=(np.cumsum(lengths) - lengths)[own],
         transitions=np.array(counts, np.int64)[own],
         terminated=ends[own],
-        goal=index.column(GOAL).to_numpy().astype(np.int64),
-        start=index.column(START).to_numpy().astype(np.int64),
-        stop=index.column(STOP).to_numpy().astype(np.int64),
-        success=index.column(SUCCESS).to_numpy(),
-        first_success=index.column(FIRST_SUCCESS).fill_null(-1).to_numpy().astype(np.int64),
-        length=pc.list_value_length(index.column(REWARDS)).to_numpy().astype(np.int64),
+        goal=table.column(GOAL).to_numpy().astype(np.int64),
+        start=table.column(START).to_numpy().astype(np.int64),
+        stop=table.column(STOP).to_numpy().astype(np.int64),
+        success=table.column(SUCCESS).to_numpy(),
+        first_success=table.column(FIRST_SUCCESS).fill_null(-1).to_numpy().astype(np.int64),
+        length=pc.list_value_length(table.column(REWARDS)).to_numpy().astype(np.int64),
     )
 
 
@@ -149,14 +151,14 @@ def _ends_terminal(store: Store, piece: Slice, lengths: Array) -> Array:
 
 
 def _range_problems(
-    dataset: GoalDatasetManifest, found: Basis, index: pa.Table, rows: _Rows
+    dataset: GoalDatasetManifest, found: Basis, table: pa.Table, rows: _Trajectories
 ) -> Iterator[str]:
     options = dataset.options
     keys = np.stack([rows.episode, rows.goal, rows.start, rows.stop])
     order = np.lexsort(keys[::-1])
     twice = np.append(False, (np.diff(keys[:, order], axis=1) == 0).all(axis=0))[: len(order)]
     inside = (rows.first_success >= rows.start) & (rows.first_success < rows.stop)
-    ids = index.column(fields.EPISODE_ID).to_pylist()
+    ids = table.column(fields.EPISODE_ID).to_pylist()
     splits = [options.split(episode_id).value for episode_id in ids]
     kinds = [kind.value for kind in options.kinds]
     checks = {
@@ -170,9 +172,9 @@ def _range_problems(
         "have another number of rewards than transitions": rows.length != rows.stop - rows.start,
         "have a first success outside them, or none and success": rows.success != inside,
         "are of another split than their episode's hash says": (
-            np.array(index.column(SPLIT).to_pylist()) != np.array(splits)
+            np.array(table.column(SPLIT).to_pylist()) != np.array(splits)
         ),
-        "are of a kind that was not asked for": ~np.isin(index.column(KIND).to_pylist(), kinds),
+        "are of a kind that was not asked for": ~np.isin(table.column(KIND).to_pylist(), kinds),
     }
     if options.end_on_success:
         over = rows.success & (rows.stop != rows.first_success + 1)
@@ -184,7 +186,7 @@ def _told(checks: dict[str, Array]) -> Iterator[str]:
     for what, wrong in checks.items():
         count = int(np.sum(wrong, dtype=int))
         if count:
-            yield f"{count} rows {what}"
+            yield f"{count} trajectories {what}"
 
 
 def _value_problems(
@@ -192,8 +194,8 @@ def _value_problems(
     dataset: GoalDatasetManifest,
     found_basis: Basis,
     piece: Slice,
-    index: pa.Table,
-    rows: _Rows,
+    table: pa.Table,
+    rows: _Trajectories,
 ) -> Iterator[str]:
     """Rewards, successes, returns and terminals, against what they must follow from."""
     options = dataset.options
@@ -201,7 +203,7 @@ def _value_problems(
     since = np.arange(len(own)) - np.repeat(np.cumsum(rows.length) - rows.length, rows.length)
     cells = (rows.first_frame + rows.start)[own] + since, rows.goal[own]
     values, reached = _expected(store, dataset, found_basis, piece, cells)
-    listed = index.column(REWARDS)
+    listed = table.column(REWARDS)
     found = np.concatenate([c.flatten().to_numpy() for c in listed.chunks] or [np.zeros(0)])
     first = np.full(len(rows.goal), -1)
     hits = np.flatnonzero(reached)[::-1]  # the earliest is written last
@@ -210,7 +212,7 @@ def _value_problems(
     np.add.at(returns, own, found * options.discount ** since.astype(np.float64))
     at_end = (rows.stop == rows.transitions) & rows.terminated
     ends = at_end | (rows.success & options.end_on_success)
-    stored = index.column(RETURN).to_numpy()
+    stored = table.column(RETURN).to_numpy()
     yield from _told(
         {
             "have rewards that do not follow from the reward set": np.isin(
@@ -220,7 +222,7 @@ def _value_problems(
             "have another return than their rewards": ~np.isclose(
                 returns, stored, rtol=1e-4, atol=1e-5
             ),
-            "are terminal, or not, against the flags": ends != index.column(TERMINAL).to_numpy(),
+            "are terminal, or not, against the flags": ends != table.column(TERMINAL).to_numpy(),
         }
     )
 

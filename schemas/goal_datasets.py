@@ -1,7 +1,7 @@
-"""Goal-conditioned datasets: an index of (episode, goal, start, stop) over a store.
+"""Goal datasets: which pieces of which episodes are trajectories towards which goals.
 
-One row says that transitions `start, …, stop - 1` of an episode are a trajectory towards one
-goal, with their rewards. It duplicates no observation.
+One row is a trajectory: transitions `start, …, stop - 1` of an episode, towards one goal, with
+their rewards. It copies no observation.
 
     transition t      o_t ──a_t──▶ o_{t+1}        reward of t as the reward set's timing says
 """
@@ -28,7 +28,7 @@ KIND: Final = "kind"  # see Kind
 SUCCESS: Final = "success"  # whether the goal is reached within [start, stop)
 FIRST_SUCCESS: Final = "first_success"  # first transition that reaches it, int32; null: none
 RETURN: Final = "return"  # discounted sum of `rewards`, float32
-REWARDS: Final = "rewards"  # float32, one per transition of the row, as to be trained on
+REWARDS: Final = "rewards"  # float32, one per transition, as to be trained on
 TERMINAL: Final = "terminal"  # whether the last transition ends the task: success or environment
 SPLIT: Final = "split"  # train, validation or test
 NEXT_PREFIX: Final = "next."  # of an observation column: the same column at o_{t+1}
@@ -91,7 +91,7 @@ def is_difference(function: Mapping[str, Any]) -> bool:
     return function.get("name") == "potential-difference"
 
 
-INDEX_SCHEMA: Final = pa.schema(
+GOAL_DATASET_SCHEMA: Final = pa.schema(
     [
         pa.field(fields.EPISODE_ID, pa.string(), nullable=False),
         pa.field(GOAL, pa.int32(), nullable=False),
@@ -107,8 +107,11 @@ INDEX_SCHEMA: Final = pa.schema(
     ]
 )
 
-LEFT_OUT_SCHEMA: Final = pa.schema(  # rows that the index lacks, since a reward is missing
-    [INDEX_SCHEMA.field(name) for name in (fields.EPISODE_ID, GOAL, START, STOP, KIND, SPLIT)]
+LEFT_OUT_SCHEMA: Final = pa.schema(  # those not made, since a reward is missing
+    [
+        GOAL_DATASET_SCHEMA.field(name)
+        for name in (fields.EPISODE_ID, GOAL, START, STOP, KIND, SPLIT)
+    ]
 )
 
 
@@ -117,7 +120,7 @@ class _Model(BaseModel):
 
 
 class DatasetOptions(_Model):
-    """How a goal-conditioned dataset is cut out of a reward set."""
+    """How a goal dataset is cut out of a reward set."""
 
     end_on_success: bool = True  # a trajectory ends, and is terminal, at its first success
     step_reward: Literal[0, -1] = 0  # 0: rewards 0 and 1; -1: rewards -1 and 0
@@ -125,10 +128,10 @@ class DatasetOptions(_Model):
         default=0.5, allow_inf_nan=False
     )  # a reward above this is a success
     discount: float = Field(default=0.99, gt=0, le=1)  # of the return column
-    min_length: int = Field(default=1, ge=1)  # shorter rows are not made
-    failed_per_achieved: float = Field(default=1.0, ge=0)  # failed rows per achieved row
+    min_length: int = Field(default=1, ge=1)  # shorter trajectories are not made
+    failed_per_achieved: float = Field(default=1.0, ge=0)  # failed trajectories per achieved one
     failed_at_least: int = Field(default=1, ge=0)  # per episode, however few it achieves
-    hindsight_most: int = Field(default=4, ge=0)  # rows per episode and goal
+    hindsight_most: int = Field(default=4, ge=0)  # trajectories per episode and goal
     commands_hold: bool = False  # a step without a text stands under the last text before it
     kinds: tuple[Kind, ...] = tuple(Kind)
     goals: tuple[str, ...] = ()  # ids; (): all
@@ -192,7 +195,7 @@ class GoalDatasetManifest(TableManifest):
     options: DatasetOptions
     materialized: bool = False  # transitions are written out as well
     statistics: dict[str, ColumnStatistics] = Field(default_factory=dict)  # by steps column
-    counts: dict[str, int] = Field(default_factory=dict)  # rows by "<split>/<kind>", left_out
+    counts: dict[str, int] = Field(default_factory=dict)  # by "<split>/<kind>", and left_out
 
     _CIRCUMSTANCES = TableManifest._CIRCUMSTANCES | {"statistics", "counts"}
 
@@ -208,7 +211,7 @@ class GoalDatasetManifest(TableManifest):
 
     @property
     def left_out(self) -> str:
-        """Path of the rows that a missing reward kept out of the index."""
+        """Path of the trajectories that a missing reward kept out."""
         return self._beside("left_out")
 
     def _beside(self, what: str) -> str:
@@ -217,5 +220,5 @@ class GoalDatasetManifest(TableManifest):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """As for any table, and those of its transitions and of the rows left out."""
+        """As for any table, and those of its transitions and of the trajectories left out."""
         return (*super().folders, self.transitions, self.left_out)

@@ -60,7 +60,7 @@ def relabel(source: Path, store: Path, encoder: Path, name: str) -> dict[str, ob
 
 
 def learn(store: Path, rewards: str, out: Path, steps: int) -> None:
-    """Builds a goal-conditioned dataset, trains an agent on it and shows its success by family."""
+    """Builds a goal dataset, trains an agent on it and shows its success by family."""
     command("build-goals", str(store), "--rewards", rewards, "--name", DATASET)
     from examples.playroom import recipe  # d3rlpy takes seconds to import
     from offline_rl import checkpoints, rollouts, training

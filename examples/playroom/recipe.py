@@ -2,7 +2,7 @@
 
     python -m examples.playroom.recipe --store DIR --out DIR --seeds 3
 
-The store needs the goal-conditioned datasets gc1 (of the VLM's rewards) and gc1.true (of the
+The store needs the goal datasets gc1 (of the VLM's rewards) and gc1.true (of the
 truth). All agents play the same fresh rooms, at least 100 for each family, and so does a random
 policy. The agents with rewards are DiscreteCQL on all trajectories; the one without is behaviour
 cloning of what was done on command. A finished run in --out is not trained again. Intervals (95 %)

@@ -1,1 +1,1 @@
-"""Rewards to trajectories: the rows of a goal-conditioned dataset."""
+"""Rewards to trajectories: what a goal dataset holds."""

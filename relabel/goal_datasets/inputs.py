@@ -1,4 +1,4 @@
-"""What an index is made from: goals, rewards or truth, and the episodes of a slice."""
+"""What a goal dataset is made from: goals, rewards or truth, and the episodes of a slice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from relabel.goal_datasets.rows import Bools, Episode
+from relabel.goal_datasets.trajectories import Bools, Episode
 from relabel.goals.instructions import Command, commands, language_columns
 from schemas import fields
 from schemas.enums import Kind, Timing
@@ -27,11 +27,11 @@ _NONE: frozenset[int] = frozenset()
 
 @dataclass(frozen=True, eq=False)
 class DatasetInputs:
-    """What all slices of an index share."""
+    """What all slices of a goal dataset share."""
 
     basis: Basis
     ids: tuple[str, ...]  # G
-    chosen: Bools  # (G,) goals that rows may be of
+    chosen: Bools  # (G,) goals that trajectories may be towards
     named: dict[str, frozenset[int]]  # goals by the normalised texts that name them
     embeddings: NDArray[np.float32] | None  # (G, D) of the goals' texts; None: no reward set
 
@@ -50,7 +50,7 @@ class EpisodeFrames:
 
 
 def dataset_inputs(store: Store, dataset: GoalDatasetManifest) -> DatasetInputs:
-    """Opens what a goal-conditioned dataset is to be made from, and checks that it fits.
+    """Opens what a goal dataset is to be made from, and checks that it fits.
 
     Raises:
         StoreError: steps, episodes or rewards are missing, unfinished or of different sources;

@@ -1,8 +1,8 @@
-"""The rows of an index written out as flat transitions, for trainers that read nothing else.
+"""Trajectories written out as flat transitions, for trainers that read nothing else.
 
     o_t ──a_t──▶ o_{t+1}      observation.*, goal, action, reward, next.observation.*, terminal
 
-Every observation is written as often as a goal uses it; the index itself copies none.
+Every observation is written as often as a goal uses it; the goal dataset itself copies none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from relabel.goal_datasets.rows import Episode, Row
+from relabel.goal_datasets.trajectories import Episode, Trajectory
 from schemas import fields
 from schemas.goal_datasets import GOAL, KIND, NEXT_PREFIX, SPLIT, TERMINAL
 from schemas.tables import KEYS, Array, FieldSpec, steps_schema, vectors
@@ -65,42 +65,46 @@ def transitions_schema(columns: Sequence[FieldSpec], dim: int | None) -> pa.Sche
 
 
 def transition_batches(
-    episode: Episode, rows: Sequence[Row], split: str, frames: pa.Table, goals: Array | None
+    episode: Episode,
+    trajectories: Sequence[Trajectory],
+    split: str,
+    frames: pa.Table,
+    goals: Array | None,
 ) -> list[list[pa.Array]]:
-    """The transitions of an episode's rows, row after row, in columns of `transitions_schema`.
+    """Transitions, trajectory after trajectory, in columns of `transitions_schema`.
 
     After a last step that carries an action there is no frame to show: the next observation
     repeats the last one, and `terminal` says that nothing may be made of it.
 
     Args:
         episode: with the rewards.
-        rows: of the index.
+        trajectories: of the episode.
         split: of the episode.
         frames: its T steps, with keys, observations and actions.
         goals: (G, D) float32 text embeddings; None: there are none.
     """
-    if not rows:
+    if not trajectories:
         return []
-    steps = np.concatenate([np.arange(row.start, row.stop) for row in rows])
-    own = np.repeat(np.arange(len(rows)), [row.stop - row.start for row in rows])
+    steps = np.concatenate([np.arange(one.start, one.stop) for one in trajectories])
+    own = np.repeat(np.arange(len(trajectories)), [one.stop - one.start for one in trajectories])
     blocks = (slice(start, start + _BLOCK) for start in range(0, len(steps), _BLOCK))
-    return [_block(episode, rows, split, frames, goals, steps[b], own[b]) for b in blocks]
+    return [_block(episode, trajectories, split, frames, goals, steps[b], own[b]) for b in blocks]
 
 
 def _block(
     episode: Episode,
-    rows: Sequence[Row],
+    trajectories: Sequence[Trajectory],
     split: str,
     frames: pa.Table,
     goals: Array | None,
     steps: Array,
     own: Array,
 ) -> list[pa.Array]:
-    """Columns of some transitions: `steps` and `own`, their row, are (N,)."""
-    goal = np.array([row.goal for row in rows], np.int32)[own]
-    ends = steps + 1 == np.array([row.stop for row in rows])[own]
-    terminal = ends & np.array([row.terminal for row in rows])[own]
-    kinds = pa.array([row.kind.value for row in rows], pa.string())
+    """Columns of some transitions: `steps` and `own`, their trajectory, are (N,)."""
+    goal = np.array([one.goal for one in trajectories], np.int32)[own]
+    ends = steps + 1 == np.array([one.stop for one in trajectories])[own]
+    terminal = ends & np.array([one.terminal for one in trajectories])[own]
+    kinds = pa.array([one.kind.value for one in trajectories], pa.string())
     now = _taken(frames, steps)
     after = _taken(frames, np.minimum(steps + 1, frames.num_rows - 1))
     names = frames.column_names

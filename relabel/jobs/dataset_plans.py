@@ -30,17 +30,17 @@ def plan_datasets(
             options that do not go together.
         GoalError: no such goals file.
     """
-    index = what.index
-    if index.validation + index.test >= 1:
+    wanted = what.options
+    if wanted.validation + wanted.test >= 1:
         raise StoreError(
-            f"--validation {index.validation:g} and --test {index.test:g} leave no episode to "
+            f"--validation {wanted.validation:g} and --test {wanted.test:g} leave no episode to "
             "train on; expected a sum below 1"
         )
     shared: dict[str, Any] = {
         "source_fingerprint": store.manifest.source.fingerprint,
         "made_by": made_by(options),
         "command": options.command,
-        "options": index,
+        "options": wanted,
         "materialized": what.materialize,
     }
     if what.rewards is None:

@@ -13,7 +13,7 @@ from schemas.store import Store
 
 
 class DatasetReport(BaseModel):
-    """One goal-conditioned dataset."""
+    """One goal dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

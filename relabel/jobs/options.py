@@ -148,11 +148,11 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class GoalDatasetOptions:
-    """Rewards, or a column of truth, to a goal-conditioned dataset."""
+    """Rewards, or a column of truth, to a goal dataset."""
 
     name: str
     rewards: str | None = "v1"  # reward set; None: `truth` is all that there is
-    index: DatasetOptions = field(default_factory=DatasetOptions)
+    options: DatasetOptions = field(default_factory=DatasetOptions)
     truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
     materialize: bool = False  # also write flat transitions
     goals: str | tuple[str, ...] | None = None  # without a reward set: of the column, as of `score`

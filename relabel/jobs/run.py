@@ -110,7 +110,7 @@ def relabel(
 def build_goals(
     options: JobOptions, what: GoalDatasetOptions, execute: Execute = in_this_process
 ) -> GoalJobReport:
-    """Reward set → the index of a goal-conditioned dataset, and its sibling of the truth.
+    """Reward set → a goal dataset, and its sibling of the truth.
 
     Raises:
         RelabelError: anything the user can mend; nothing half-written looks whole.

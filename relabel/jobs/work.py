@@ -173,7 +173,7 @@ class ScoreWork:
 
 @dataclass(frozen=True)
 class BuildWork:
-    """Rewards to the rows of goal-conditioned datasets: `build_slice`."""
+    """Rewards to goal datasets: `build_slice`."""
 
     counter: ClassVar[str] = "slices_built"
 

@@ -1,8 +1,8 @@
-"""`build_slice`: the rewards of one slice become rows of a goal-conditioned dataset.
+"""`build_slice`: the rewards of one slice become trajectories of a goal dataset.
 
-What the rows are is in `relabel.goal_datasets.rows`; where rewards and successes come from, in
-`relabel.goal_datasets.inputs`. Rows lie episode after episode, by goal and start. Nothing but the
-slice's own tables and the dataset's options decides on a row.
+Which trajectories there are is decided in `relabel.goal_datasets.trajectories`; where rewards and
+successes come from, in `relabel.goal_datasets.inputs`. They lie episode after episode, by goal and
+start. Nothing but the slice's own tables and the dataset's options decides on one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from relabel.goal_datasets.columns import components
 from relabel.goal_datasets.inputs import DatasetInputs, EpisodeFrames, read_episodes
-from relabel.goal_datasets.rows import Episode, Row, episode_rows
+from relabel.goal_datasets.trajectories import Episode, Trajectory, episode_trajectories
 from relabel.goal_datasets.transitions import (
     transition_batches,
     transition_columns,
@@ -26,7 +26,7 @@ from schemas.errors import StoreError
 from schemas.goal_datasets import (
     FIRST_SUCCESS,
     GOAL,
-    INDEX_SCHEMA,
+    GOAL_DATASET_SCHEMA,
     KIND,
     LEFT_OUT_SCHEMA,
     RETURN,
@@ -47,10 +47,10 @@ _EXAMPLES = 3  # of bad actions, in an error text
 def build_slice(
     piece: Slice, *, store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs
 ) -> Slice:
-    """Writes one slice of a goal-conditioned dataset, unless it is committed already.
+    """Writes one slice of a goal dataset, unless it is committed already.
 
-    Beside the index: the rows that a missing reward left out, if there are any, and the
-    transitions, if the dataset is materialized. The index is committed last.
+    Beside its trajectories: those that a missing reward left out, if there are any, and the flat
+    transitions, if the dataset is materialized. The goal dataset's own file is committed last.
 
     Args:
         piece: the slice.
@@ -102,7 +102,7 @@ class _SliceJob:
         self._open = open_writer
         self._left_out_table = dataset.left_out
         self._left_out: SliceWriter | None = None
-        self._index = open_writer(dataset.table, INDEX_SCHEMA)
+        self._kept = open_writer(dataset.table, GOAL_DATASET_SCHEMA)
         self._transitions: SliceWriter | None = None
         if dataset.materialized:
             dim = None if inputs.embeddings is None else inputs.embeddings.shape[1]
@@ -110,50 +110,56 @@ class _SliceJob:
             self._transitions = open_writer(dataset.transitions, schema)
 
     def write(self, item: EpisodeFrames) -> None:
-        """Appends the rows of one episode to every table."""
+        """Appends the trajectories of one episode to every table."""
         episode = item.episode
-        rows, left_out = episode_rows(episode, self._options, self._inputs.chosen)
+        trajectories, left_out = episode_trajectories(episode, self._options, self._inputs.chosen)
         split = self._options.split(episode.id)
         if left_out:
             if self._left_out is None:
                 self._left_out = self._open(self._left_out_table, LEFT_OUT_SCHEMA)
-            self._left_out.write(_named(row_columns(episode, left_out, split), LEFT_OUT_SCHEMA))
-        if rows:
-            columns = row_columns(episode, rows, split)
-            columns |= reward_columns(episode, rows, self._options.discount)
-            self._index.write(_named(columns, INDEX_SCHEMA))
+            self._left_out.write(
+                _named(trajectory_columns(episode, left_out, split), LEFT_OUT_SCHEMA)
+            )
+        if trajectories:
+            columns = trajectory_columns(episode, trajectories, split)
+            columns |= reward_columns(episode, trajectories, self._options.discount)
+            self._kept.write(_named(columns, GOAL_DATASET_SCHEMA))
         if self._transitions is not None:
             goals = self._inputs.embeddings
-            for batch in transition_batches(episode, rows, split, item.frames, goals):
+            for batch in transition_batches(episode, trajectories, split, item.frames, goals):
                 self._transitions.write(batch)
 
     def commit(self) -> list[TableFile]:
-        """Commits every table of the slice, the index last."""
+        """Commits every table of the slice, the goal dataset's own last."""
         if self._left_out is None:
             self._store.discard(self._left_out_table, self._piece)
-        writers = (self._left_out, self._transitions, self._index)
+        writers = (self._left_out, self._transitions, self._kept)
         return [writer.commit() for writer in writers if writer is not None]
 
 
-def row_columns(episode: Episode, rows: Sequence[Row], split: str) -> dict[str, pa.Array]:
-    """All columns of an index but those that rewards are needed for."""
-    first = [row.first_success for row in rows]
+def trajectory_columns(
+    episode: Episode, trajectories: Sequence[Trajectory], split: str
+) -> dict[str, pa.Array]:
+    """All columns of a goal dataset but those that rewards are needed for."""
+    first = [one.first_success for one in trajectories]
     return {
-        fields.EPISODE_ID: pa.array([episode.id] * len(rows), pa.string()),
-        GOAL: pa.array([row.goal for row in rows], pa.int32()),
-        START: pa.array([row.start for row in rows], pa.int32()),
-        STOP: pa.array([row.stop for row in rows], pa.int32()),
-        KIND: pa.array([row.kind.value for row in rows], pa.string()),
+        fields.EPISODE_ID: pa.array([episode.id] * len(trajectories), pa.string()),
+        GOAL: pa.array([one.goal for one in trajectories], pa.int32()),
+        START: pa.array([one.start for one in trajectories], pa.int32()),
+        STOP: pa.array([one.stop for one in trajectories], pa.int32()),
+        KIND: pa.array([one.kind.value for one in trajectories], pa.string()),
         SUCCESS: pa.array([success is not None for success in first], pa.bool_()),
         FIRST_SUCCESS: pa.array(first, pa.int32()),
-        TERMINAL: pa.array([row.terminal for row in rows], pa.bool_()),
-        SPLIT: pa.array([str(split)] * len(rows), pa.string()),
+        TERMINAL: pa.array([one.terminal for one in trajectories], pa.bool_()),
+        SPLIT: pa.array([str(split)] * len(trajectories), pa.string()),
     }
 
 
-def reward_columns(episode: Episode, rows: Sequence[Row], discount: float) -> dict[str, pa.Array]:
-    """The rewards of every row, and their discounted sum from the row's first transition."""
-    own = [episode.rewards[row.start : row.stop, row.goal] for row in rows]
+def reward_columns(
+    episode: Episode, trajectories: Sequence[Trajectory], discount: float
+) -> dict[str, pa.Array]:
+    """The rewards of every trajectory, and their discounted sum from its first transition."""
+    own = [episode.rewards[one.start : one.stop, one.goal] for one in trajectories]
     powers = np.power(discount, np.arange(len(episode.rewards), dtype=np.float64))
     returns = [float((rewards * powers[: len(rewards)]).sum()) for rewards in own]
     borders = np.append(0, np.cumsum([len(rewards) for rewards in own])).astype(np.int32)

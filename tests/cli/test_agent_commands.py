@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = folder / "store"
     playground.embed(source, store, LastStep.FINAL_OBSERVATION)
     playground.score(store, "v1", timing=Timing.NEXT_FRAME)
-    playground.index(store, "gc1", "v1", playground.SPLITS, truth="truth")
+    playground.goal_dataset(store, "gc1", "v1", playground.SPLITS, truth="truth")
     return store
 
 
@@ -292,7 +292,7 @@ def test_behaviour_is_that_of_families_that_were_commanded(
     """A family that no episode was told of has no success rate, and JSON has no NaN."""
     store = Path(shutil.copytree(made, tmp_path / "store"))
     red = playground.SPLITS.model_copy(update={"goals": ("red",), "episodes": ("train/0/*",)})
-    playground.index(store, "red", "v1", red)
+    playground.goal_dataset(store, "red", "v1", red)
     out = tmp_path / "agent"
     words = training_words(store, out, steps=1, dataset="red", goal_encoding="none")
     assert run(*words).exit_code == 0

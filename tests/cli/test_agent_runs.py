@@ -27,7 +27,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = playground.write_source(folder / "playground" / "1.0.0")
     playground.embed(source, folder / "store", LastStep.FINAL_OBSERVATION)
     playground.score(folder / "store", "v1", timing=Timing.NEXT_FRAME)
-    playground.index(folder / "store", "gc1", "v1", playground.SPLITS)
+    playground.goal_dataset(folder / "store", "gc1", "v1", playground.SPLITS)
     return folder
 
 
@@ -218,7 +218,7 @@ def test_reports_are_kept_and_repeat(run: Run, made: Path, tmp_path: Path) -> No
 def test_empty_split_names_those_that_are_not(run: Run, made: Path, tmp_path: Path) -> None:
     out = tmp_path / "run of mine"
     everything = playground.SPLITS.model_copy(update={"validation": 0})
-    playground.index(made / "store", "all", "v1", everything)
+    playground.goal_dataset(made / "store", "all", "v1", everything)
     line = words(made / "store", out)
     line[line.index("gc1")] = "all"
     result = fine(run, *line)
@@ -233,12 +233,12 @@ def test_split_without_success_is_evaluated_all_the_same(
 ) -> None:
     """`--positive-share` is how to train; the validation split here has failures only."""
     store, out = made / "store", tmp_path / "run"
-    playground.index(store, "mixed", "v1", playground.SPLITS)
+    playground.goal_dataset(store, "mixed", "v1", playground.SPLITS)
     line = words(store, out, "--positive-share", 0.5)
     line[line.index("gc1")] = "mixed"
     fine(run, *line)
     told = json.loads(fine(run, "evaluate", out, "--fqe-steps", 2, "--json").stdout)
-    rows = GoalDataset(Store.open(str(store)), "mixed").index.to_pylist()
+    rows = GoalDataset(Store.open(str(store)), "mixed").table.to_pylist()
     held_out = [row for row in rows if row["split"] == "validation"]
     assert sum(v["trajectories"] for v in told["values"]) == len(held_out)
     train = json.loads(fine(run, "evaluate", out, "--split", "train", "--json").stdout)

@@ -386,7 +386,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
     assert done.stdout.rstrip().endswith("loaded []")
 
 
-def test_defaults_of_build_goals_are_those_of_the_index() -> None:
+def test_defaults_of_build_goals_are_those_of_a_goal_dataset() -> None:
     parameters = inspect.signature(goals_command.build_goals).parameters
     asked = set(DatasetOptions.model_fields) & set(parameters) - set(goals_command._OPTIONS)
     assert len(asked) == 12

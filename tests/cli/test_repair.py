@@ -113,7 +113,7 @@ def test_a_damaged_slice_is_made_anew(
     assert "all well" in done.output
     check_repaired(store, pristine)
     kept = {path: path.stat().st_ino for path in untouched}
-    beside = "/gc/"  # an index and its transitions are made together
+    beside = "/gc/"  # a goal dataset and its transitions are made together
     assert {p for p, inode in kept.items() if inode != untouched[p]} <= {
         path for path in kept if beside in str(path) and path.name == files[1].name
     }

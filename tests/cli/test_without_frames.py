@@ -157,7 +157,7 @@ def test_goals_of_a_column_and_its_timing(embedded: Path, run: Run, tmp_path: Pa
     assert datasets["plain"].manifest.timing is Timing.NEXT_FRAME
     assert default_encoding(datasets["plain"].manifest) is GoalEncoding.ONE_HOT
     stops = {
-        name: {r["goal"]: r["stop"] for r in data.index.to_pylist() if r["kind"] == "achieved"}
+        name: {r["goal"]: r["stop"] for r in data.table.to_pylist() if r["kind"] == "achieved"}
         for name, data in datasets.items()
     }
     assert stops == {"plain": {0: 1, 1: 3}, "named": {0: 2, 1: 4}}
@@ -166,7 +166,7 @@ def test_goals_of_a_column_and_its_timing(embedded: Path, run: Run, tmp_path: Pa
     single = GoalDataset(opened, "one")
     assert single.goal_ids == ["upright"]
     assert default_encoding(single.manifest) is GoalEncoding.NONE
-    assert set(np.concatenate(single.index.column("rewards").to_pylist())) == {-1.0, 0.0}
+    assert set(np.concatenate(single.table.column("rewards").to_pylist())) == {-1.0, 0.0}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_agent_is_trained_and_evaluated(
     assert {value["goal"] for value in found} <= set(opened.goal_ids)
     assert sum(n for _, n in opened.widths(("observation",), GoalEncoding(encoding))) == width
     low, high = opened.reward_range
-    stored = np.concatenate(opened.index.column("rewards").to_pylist())
+    stored = np.concatenate(opened.table.column("rewards").to_pylist())
     assert (low, high) == (stored.min(), stored.max())
 
 

@@ -177,7 +177,7 @@ def test_every_column_and_enum_is_documented() -> None:
         *(fields.NEGATIVES, fields.TEMPERATURE, fields.THRESHOLD, fields.TEXT_EMBEDDING),
         *(fields.SLICE, fields.STAGE, fields.CAMERA, fields.REASON),
         *(fields.SHAPE.decode(), fields.DTYPE.decode(), fields.FINGERPRINT.decode()),
-        *goal_datasets.INDEX_SCHEMA.names,
+        *goal_datasets.GOAL_DATASET_SCHEMA.names,
         *(value.value for enum in (Timing, LastStep) for value in enum),
         *(value.value for enum in (goal_datasets.Kind, goal_datasets.Split) for value in enum),
     }

@@ -17,7 +17,7 @@ from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import FORMAT_VERSION
 from schemas.store import Store
 from tests import small
-from tests.relabel.index_stores import build
+from tests.relabel.goal_dataset_stores import build
 
 DIRECTORY = Path(__file__).parent / f"store-{FORMAT_VERSION}"
 
@@ -38,12 +38,12 @@ def make(directory: Path) -> Store:
         small.embed(store, source, small.source_tables(store))
     small.score(store, "binary", threshold=0.4, fusion=Fusion.MAX)
     small.score(store, "probability", reward="probability", timing=Timing.SAME_FRAME, scores=False)
-    index(store)
+    goal_dataset(store)
     return store
 
 
-def index(store: Store) -> GoalDatasetManifest:
-    """Adds the goal-conditioned dataset `gc1` of the reward set `binary`, with its transitions."""
+def goal_dataset(store: Store) -> GoalDatasetManifest:
+    """Adds the goal dataset `gc1` of the reward set `binary`, with its transitions."""
     return build(store, "gc1", rewards="binary", materialized=True, validation=0.5, test=0)
 
 

@@ -181,7 +181,7 @@ def test_todays_code_makes_the_same_dataset_of_its_tables(store: Store, tmp_path
     assert isinstance(then, GoalDatasetManifest)
     for folder in then.folders:
         shutil.rmtree(copy / folder, ignore_errors=True)
-    today = make.index(Store.open(str(copy)))
+    today = make.goal_dataset(Store.open(str(copy)))
     pairs = zip((then.table, *then.folders[2:]), (today.table, *today.folders[2:]), strict=True)
     for old, new in pairs:
         names = sorted(path.name for path in (golden / old).glob("slice-*"))

@@ -106,5 +106,5 @@ def make_store(folder: Path) -> Path:
     store = folder / "store"
     playground.embed(source, store, LastStep.FINAL_OBSERVATION, episodes_per_slice=3)
     playground.score(store, "v1")
-    playground.index(store, "gc1", "v1", playground.SPLITS)
+    playground.goal_dataset(store, "gc1", "v1", playground.SPLITS)
     return store

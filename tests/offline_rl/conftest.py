@@ -25,10 +25,10 @@ def _stores(playground_source: Path, tmp_path_factory: pytest.TempPathFactory) -
         playground.embed(playground_source, store, last_step)
         for timing in Timing:
             playground.score(store, timing, timing=timing)
-            playground.index(store, timing, timing)
+            playground.goal_dataset(store, timing, timing)
         stores[str(last_step)] = store
     final = stores[LastStep.FINAL_OBSERVATION]
-    playground.index(final, "gc1", Timing.NEXT_FRAME, playground.SPLITS, truth="truth")
+    playground.goal_dataset(final, "gc1", Timing.NEXT_FRAME, playground.SPLITS, truth="truth")
     return stores
 
 

@@ -138,6 +138,8 @@ def score(
     jobs.score(job or job_of(store), options)
 
 
-def index(store: Path, name: str, rewards: str, options: DatasetOptions = ALL, **more: Any) -> None:
-    """A goal-conditioned dataset."""
-    build_goals(job_of(store), GoalDatasetOptions(name, rewards=rewards, index=options, **more))
+def goal_dataset(
+    store: Path, name: str, rewards: str, options: DatasetOptions = ALL, **more: Any
+) -> None:
+    """A goal dataset."""
+    build_goals(job_of(store), GoalDatasetOptions(name, rewards=rewards, options=options, **more))

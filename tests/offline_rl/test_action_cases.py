@@ -64,7 +64,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     )
     jobs.embed(playground.job_of(store), options)
     playground.score(store, "v1", parameters={"threshold": 1e-6})  # the rooms are no playground
-    playground.index(store, "gc1", "v1")
+    playground.goal_dataset(store, "gc1", "v1")
     return request.param, source, store
 
 

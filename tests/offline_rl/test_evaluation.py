@@ -320,7 +320,7 @@ def test_reward_range_of_a_dataset(
     dataset: str, rewards: tuple[float, float], own_store: Path
 ) -> None:
     costs = playground.ALL.model_copy(update={"step_reward": -1})
-    playground.index(own_store, "costs", Timing.NEXT_FRAME, costs)
+    playground.goal_dataset(own_store, "costs", Timing.NEXT_FRAME, costs)
     opened = GoalDataset(Store.open(str(own_store)), dataset)
     assert opened.reward_range == rewards
     assert opened.binary
@@ -328,7 +328,7 @@ def test_reward_range_of_a_dataset(
 
 def test_reward_range_of_probabilities(own_store: Path) -> None:
     playground.score(own_store, "soft", reward="probability")
-    playground.index(own_store, "soft", "soft")
+    playground.goal_dataset(own_store, "soft", "soft")
     opened = GoalDataset(Store.open(str(own_store)), "soft")
     assert (opened.reward_range, opened.binary) == ((0, 1), False)
 

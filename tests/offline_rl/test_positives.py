@@ -24,7 +24,7 @@ def walked(store: Store, dataset: GoalDataset) -> list[bool]:
     scores = dict(zip(keys, matrix(table.column("score")), strict=True))
     return [
         bool(scores[row["episode_id"], t + 1][row["goal"]] > np.float32(0.5))
-        for row in dataset.index.to_pylist()
+        for row in dataset.table.to_pylist()
         for t in range(row["start"], row["stop"])
     ]
 
@@ -36,7 +36,7 @@ def test_a_potential_difference_is_positive_by_its_score(
 ) -> None:
     playground.score(own_store, "lift", reward="potential-difference/probability", timing=timing)
     options = playground.ALL.model_copy(update={"end_on_success": end})
-    playground.index(own_store, "lift", "lift", options)
+    playground.goal_dataset(own_store, "lift", "lift", options)
     store = Store.open(str(own_store))
     assert len(store.slices) > 1
     dataset = GoalDataset(store, "lift")
@@ -48,6 +48,6 @@ def test_a_potential_difference_is_positive_by_its_score(
     rewards = replay.trajectories.rewards
     assert (rewards[found] < 0.5).any()  # it stayed there: nothing was added
     if not end:
-        assert found.sum() > sum(dataset.index.column("success").to_pylist())
+        assert found.sum() > sum(dataset.table.column("success").to_pylist())
     row, step = replay._draw(500)
     assert found[replay.trajectories.offset[row] + step].all()

@@ -70,7 +70,7 @@ def test_reward_set_made_anew_since(own_store: Path, tmp_path: Path) -> None:
 def test_no_positive_anywhere(own_store: Path) -> None:
     playground.score(own_store, "strict", parameters={"threshold": 0.99999})
     with pytest.raises(StoreError) as caught:
-        playground.index(own_store, "none", "strict")
+        playground.goal_dataset(own_store, "none", "strict")
     has(
         str(caught.value),
         "transitions reaches any of 3 goals",
@@ -107,7 +107,7 @@ def test_several_goals_without_a_goal_in_the_observation(
 
 
 def test_positive_share_without_positives(own_store: Path, tmp_path: Path) -> None:
-    playground.index(
+    playground.goal_dataset(
         own_store,
         "bad",
         Timing.NEXT_FRAME,
@@ -183,7 +183,7 @@ def with_actions(
     store = folder / "store"
     playground.embed(source, store, last_step)
     playground.score(store, "v1")
-    playground.index(store, "gc1", "v1")
+    playground.goal_dataset(store, "gc1", "v1")
     return GoalDataset(Store.open(str(store)), "gc1")
 
 
@@ -332,7 +332,7 @@ def test_cloning_commands_where_there_are_none(
     named = playground.GOALS if kinds is not Kind else goals
     playground.score(own_store, "named", goals=named)
     options = playground.ALL.model_copy(update={"kinds": tuple(map(Kind, kinds))})
-    playground.index(own_store, "told", "named", options)
+    playground.goal_dataset(own_store, "told", "named", options)
     if not mined:
         manifest = Store.open(str(own_store)).manifest
         without = manifest.model_copy(update={"language_fields": ()})

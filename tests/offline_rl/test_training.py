@@ -60,7 +60,7 @@ def differing_fillers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         source = playground.write_source(folder / "playground" / "1.0.0", items)
         playground.embed(source, folder / "store", LastStep.FINAL_OBSERVATION)
         playground.score(folder / "store", "v1")
-        playground.index(folder / "store", "gc1", "v1")
+        playground.goal_dataset(folder / "store", "gc1", "v1")
         stores.append(folder / "store")
     return stores
 

@@ -210,7 +210,7 @@ def test_next_actions_were_taken(
 def test_transitions_with_next_actions_stay_as_they_are(own_store: Path) -> None:
     playground.score(own_store, "soft", reward="probability")
     options = playground.ALL.model_copy(update={"end_on_success": False})
-    playground.index(own_store, "soft", "soft", options)
+    playground.goal_dataset(own_store, "soft", "soft", options)
     dataset = GoalDataset(Store.open(str(own_store)), "soft")
     view = View((STATE,), weights={"hindsight": 0.5})
     whole, cut = (dataset.replay(Split.TRAIN, view, next_actions=n) for n in (False, True))
@@ -237,7 +237,7 @@ def test_no_action_is_ever_followed_by_another(own_store: Path) -> None:
     two_frames = tuple(f"train/0/{number}" for number in range(18, 24))  # and cut off
     changes = {"episodes": two_frames, "kinds": (Kind.FAILED,)}
     options = playground.ALL.model_copy(update=changes)
-    playground.index(own_store, "short", Timing.NEXT_FRAME, options)
+    playground.goal_dataset(own_store, "short", Timing.NEXT_FRAME, options)
     dataset = GoalDataset(Store.open(str(own_store)), "short")
     assert set(dataset.replay(Split.TRAIN, View((STATE,))).trajectories.count) == {1}
     with pytest.raises(StoreError, match=r"goal_datasets/short: every .* final observation"):
@@ -270,16 +270,16 @@ def test_the_last_step_changes_what_there_is(recorded: list[list[Step]], timing:
 
 def test_one_goal_needs_no_goal_in_the_observation(own_store: Path) -> None:
     options = playground.ALL.model_copy(update={"goals": ("green",)})
-    playground.index(own_store, "one", Timing.NEXT_FRAME, options)
+    playground.goal_dataset(own_store, "one", Timing.NEXT_FRAME, options)
     dataset = GoalDataset(Store.open(str(own_store)), "one")
     replay = dataset.replay(Split.TRAIN, View((STATE,), GoalEncoding.NONE))
     assert replay.dataset_info.observation_signature.shape == [(3,)]
-    assert set(dataset.index.column("goal").to_pylist()) == {1}
+    assert set(dataset.table.column("goal").to_pylist()) == {1}
 
 
 def test_step_rewards_are_minus_one_and_zero(own_store: Path) -> None:
     options = playground.ALL.model_copy(update={"step_reward": -1})
-    playground.index(own_store, "minus", Timing.NEXT_FRAME, options)
+    playground.goal_dataset(own_store, "minus", Timing.NEXT_FRAME, options)
     store = Store.open(str(own_store))
     minus, plain = (
         GoalDataset(store, name).replay(Split.TRAIN, View((STATE,), positive_share=0.5))
@@ -294,7 +294,7 @@ def test_step_rewards_are_minus_one_and_zero(own_store: Path) -> None:
 
 def test_positives_of_probabilities_are_above_the_threshold(own_store: Path) -> None:
     playground.score(own_store, "soft", reward="probability")
-    playground.index(own_store, "soft", "soft")
+    playground.goal_dataset(own_store, "soft", "soft")
     dataset = GoalDataset(Store.open(str(own_store)), "soft")
     replay = dataset.replay(Split.TRAIN, View((STATE,), positive_share=1.0))
     rewards = replay.sample_transition_batch(64).rewards
@@ -350,7 +350,7 @@ def test_cache_and_dataset_of_a_store_that_has_grown_are_others(
 
     def opened() -> GoalDataset:
         playground.score(store, "v1")
-        playground.index(store, "gc1", "v1")
+        playground.goal_dataset(store, "gc1", "v1")
         return GoalDataset(Store.open(str(store)), "gc1")
 
     playground.embed(playground_source, store, LastStep.FINAL_OBSERVATION, split="train[:30%]")

@@ -33,7 +33,7 @@ from tests.pipelines import small_source
 from vlm_relabel.cli.main import app
 
 LENGTHS, SHARDS = (6, 1, 9, 5, 4, 7), (4, 2)
-WHAT = GoalDatasetOptions("gc1", index=DatasetOptions(validation=0.2, test=0.2))
+WHAT = GoalDatasetOptions("gc1", options=DatasetOptions(validation=0.2, test=0.2))
 TRUTH = "observation.state"  # of as many values as there are goals
 
 
@@ -166,7 +166,7 @@ def test_a_dry_run_writes_nothing(store: Path, job: JobOptions) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"index": DatasetOptions(seed=5)}, "options.seed: stored 0, asked for 5"),
+        ({"options": DatasetOptions(seed=5)}, "options.seed: stored 0, asked for 5"),
         ({"materialize": True}, "materialized: stored false, asked for true"),
     ],
 )
@@ -181,7 +181,7 @@ def test_other_options_are_refused_until_overwritten(
     assert named in str(caught.value)
     assert stamps(store) == before
     build_goals(replace(job, overwrite=True), other)
-    assert manifest(store).options == other.index
+    assert manifest(store).options == other.options
     assert problems(store) == []
 
 
@@ -208,9 +208,9 @@ def test_an_interrupted_job_says_how_to_resume(
     [
         ({"rewards": "v2"}, "no table 'rewards/v2'; there are .*rewards/v1"),
         ({"truth": "action"}, r"would fit: observation.state"),
-        ({"index": DatasetOptions(goals=("purple",))}, "no goal purple; its 3 goals are red"),
-        ({"index": DatasetOptions(validation=0.5, test=0.5)}, "leave no episode to train on"),
-        ({"index": DatasetOptions(success_above=2)}, "--success-above 2; leave it at 0.5"),
+        ({"options": DatasetOptions(goals=("purple",))}, "no goal purple; its 3 goals are red"),
+        ({"options": DatasetOptions(validation=0.5, test=0.5)}, "leave no episode to train on"),
+        ({"options": DatasetOptions(success_above=2)}, "--success-above 2; leave it at 0.5"),
     ],
 )
 def test_refusals_write_nothing(

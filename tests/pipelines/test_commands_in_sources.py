@@ -82,7 +82,7 @@ def test_commanded_rows_cover_the_steps_that_carry_their_text(tmp_path: Path) ->
     )
     jobs.relabel(job, embedding, ScoreOptions(load_pixel_mean_encoder, goals=(RED, GREEN, BLUE)))
     options = DatasetOptions(kinds=("commanded",), end_on_success=False, validation=0, test=0)
-    done = build_goals(job, GoalDatasetOptions("gc1", index=options))
+    done = build_goals(job, GoalDatasetOptions("gc1", options=options))
     store = Store.open(job.store)
     rows = store.read("goal_datasets/gc1").to_pylist()
     assert [(r["episode_id"], r["goal"], r["start"], r["stop"]) for r in rows] == [

@@ -79,8 +79,8 @@ def test_mined_spellings_are_one_goal_commanded_by_all_of_them(
     assert "“turn the red on” and “Make it red.”" in done.notes[1]
     store = Store.open(job.store)
     assert store.goals("v1").column("spoken").to_pylist() == [[], ["turn the red on"]]
-    index = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
-    built = build_goals(job, GoalDatasetOptions("told", index=index))
+    options = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    built = build_goals(job, GoalDatasetOptions("told", options=options))
     assert not any("instruction" in warning for warning in built.warnings)
     rows = store.read("goal_datasets/told")
     assert rows.column("goal").to_pylist() == [1, 1, 1, 1, 0]
@@ -101,8 +101,8 @@ def test_templates_leave_the_command_alone(
         """
     )
     relabel(job, embedding(source=str(source)), scoring(goals=str(path)))
-    index = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
-    build_goals(job, GoalDatasetOptions("told", index=index))
+    options = DatasetOptions(kinds=(Kind.COMMANDED,), validation=0, test=0)
+    build_goals(job, GoalDatasetOptions("told", options=options))
     rows = Store.open(job.store).read("goal_datasets/told")
     assert rows.column("goal").to_pylist() == [0, 0, 0, 0, 1]
 

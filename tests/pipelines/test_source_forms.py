@@ -109,8 +109,8 @@ def test_no_episode_is_terminal_where_no_flag_is_set(
 ) -> None:
     what = embedding(source=case(name), cameras=("image",))
     jobs.relabel(job, what, scoring(goals="field:language_instruction", reward="cosine"))
-    index = DatasetOptions(success_above=0.5, end_on_success=False, validation=0, test=0)
-    build_goals(job, GoalDatasetOptions("gc", index=index))
+    options = DatasetOptions(success_above=0.5, end_on_success=False, validation=0, test=0)
+    build_goals(job, GoalDatasetOptions("gc", options=options))
     rows = Store.open(str(store)).read("goal_datasets/gc")
     assert rows.num_rows
     assert not any(rows.column("terminal").to_pylist())
@@ -146,11 +146,11 @@ def test_records_of_several_episodes_give_what_separate_records_give(
 ) -> None:
     plain = JobOptions(str(tmp_path / "plain"), threads=1)
     # Failed rows are drawn by the ids of episodes, which differ.
-    index = DatasetOptions(validation=0, test=0, kinds=(Kind.ACHIEVED, Kind.HINDSIGHT))
+    options = DatasetOptions(validation=0, test=0, kinds=(Kind.ACHIEVED, Kind.HINDSIGHT))
     for own, what in ((plain, embedding()), (job, embedding(source=str(merged)))):
         done = jobs.relabel(own, what, scoring())
         assert done.episodes == 4
-        build_goals(own, GoalDatasetOptions("gc", index=index))
+        build_goals(own, GoalDatasetOptions("gc", options=options))
         assert problems(Path(own.store)) == []
     name = Store.open(str(store)).embeddings()[0].table
     for table in ("steps", name, "rewards/v1", "goal_datasets/gc"):

@@ -150,7 +150,7 @@ def _run(values: Mapping[str, Any]) -> GoalJobReport:
     what = GoalDatasetOptions(
         name=values["name"],
         rewards=_rewards(values),
-        index=_dataset_options(values),
+        options=_dataset_options(values),
         truth=values["truth"],
         materialize=values["materialize"],
         goals=read_goals(values["goals"], None) if values["goals"] else None,

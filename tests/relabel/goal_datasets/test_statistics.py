@@ -17,7 +17,7 @@ from schemas.enums import LastStep, Split
 from schemas.goal_datasets import ColumnStatistics, GoalDatasetManifest, split_of
 from schemas.manifests import manifest_bytes, parse_manifest
 from schemas.store import Store
-from tests.relabel.index_stores import How, Told, build, dataset_manifest, make_store
+from tests.relabel.goal_dataset_stores import How, Told, build, dataset_manifest, make_store
 
 LENGTHS = (3, 0, 7, 1, 5, 4, 9, 2)
 

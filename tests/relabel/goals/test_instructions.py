@@ -15,13 +15,13 @@ from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.instruction_notes import instruction_notes
 from relabel.goals.instructions import Command, broken_off, commands, texts
 from schemas.goal_datasets import DatasetOptions
-from tests.relabel.index_stores import (
+from tests.relabel.goal_dataset_stores import (
     How,
     Told,
     build,
     dataset_manifest,
-    index_rows,
     make_store,
+    trajectories_of,
 )
 
 NAMES = {"lift": {0}, "raise": {0}, "drop": {1, 2}, "hum": set()}
@@ -135,7 +135,7 @@ def test_episodes_whose_text_breaks_off() -> None:
     assert broken_off(column, np.arange(6)) == 0
 
 
-# --- as rows of an index
+# --- as trajectories
 
 
 def told(said: Sequence[str], hits: Sequence[int] = (), goals: int = 2) -> Told:
@@ -154,7 +154,7 @@ def test_an_instruction_that_changes_covers_the_steps_that_carry_it(tmp_path: Pa
     said = ["a red room"] * 3 + ["a green room"] * 4 + ["a red room"] * 2
     store = make_store(tmp_path / "s", [told(said, hits=[1, 5])], How(columns=1))
     build(store)
-    assert rows_of(index_rows(store)) == [
+    assert rows_of(trajectories_of(store)) == [
         (0, 0, 3, "commanded", False),
         (0, 0, 8, "failed", False),
         (0, 7, 8, "commanded", False),
@@ -162,18 +162,18 @@ def test_an_instruction_that_changes_covers_the_steps_that_carry_it(tmp_path: Pa
         (1, 2, 6, "hindsight", True),
         (1, 3, 6, "commanded", True),
     ]
-    terminal = [row["terminal"] for row in index_rows(store)]
+    terminal = [row["terminal"] for row in trajectories_of(store)]
     assert terminal == [False, False, False, True, True, True]
     build(store, "whole", end_on_success=False, kinds=("commanded",))
-    assert rows_of(index_rows(store, "whole"))[2] == (1, 3, 7, "commanded", True)
-    assert not any(row["terminal"] for row in index_rows(store, "whole"))
+    assert rows_of(trajectories_of(store, "whole"))[2] == (1, 3, 7, "commanded", True)
+    assert not any(row["terminal"] for row in trajectories_of(store, "whole"))
 
 
 def test_a_command_takes_the_place_of_a_row_of_the_same_range(tmp_path: Path) -> None:
     said = ["", "", "a green room", "a green room", "a green room", ""]
     store = make_store(tmp_path / "s", [told(said, hits=[0, 1, 4])], How(columns=1))
     build(store, kinds=("commanded", "hindsight"))
-    assert rows_of(index_rows(store)) == [(1, 2, 5, "commanded", True)]
+    assert rows_of(trajectories_of(store)) == [(1, 2, 5, "commanded", True)]
 
 
 def test_an_instruction_given_once_ends_or_holds(tmp_path: Path) -> None:
@@ -181,12 +181,12 @@ def test_an_instruction_given_once_ends_or_holds(tmp_path: Path) -> None:
     later = told(["", "a green room", "a green room", "a green room"])
     store = make_store(tmp_path / "s", [once, later], How(columns=1))
     build(store, kinds=("commanded",))
-    assert rows_of(index_rows(store)) == [
+    assert rows_of(trajectories_of(store)) == [
         (1, 0, 1, "commanded", False),
         (1, 1, 3, "commanded", False),
     ]
     manifest = build(store, "held", kinds=("commanded",), commands_hold=True)
-    assert rows_of(index_rows(store, "held")) == [
+    assert rows_of(trajectories_of(store, "held")) == [
         (1, 0, 3, "commanded", True),
         (1, 1, 3, "commanded", False),
     ]

@@ -29,7 +29,7 @@ from tests.pipelines.store_checks import hashes, leftovers, problems, state
 
 LENGTHS, SHARDS = (3, 2, 4, 2, 3, 1, 2, 4), (5, 3)
 IDS = [f"train/{shard}/{i}" for shard, count in enumerate(SHARDS) for i in range(count)]
-GOALS = GoalDatasetOptions("gc1", index=DatasetOptions(validation=0.2, test=0.2))
+GOALS = GoalDatasetOptions("gc1", options=DatasetOptions(validation=0.2, test=0.2))
 
 
 @pytest.fixture

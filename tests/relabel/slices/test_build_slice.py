@@ -1,4 +1,4 @@
-"""Rewards into rows of an index, against a brute-force oracle and on examples by hand."""
+"""Rewards into trajectories, against a brute-force oracle and on examples by hand."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from relabel.slices.build_slice import build_slice
 from schemas.enums import Kind, LastStep, Split, Timing
 from schemas.errors import StoreError
 from schemas.goal_dataset_checks import trajectory_problems
-from schemas.goal_datasets import INDEX_SCHEMA, DatasetOptions, split_of, transition_count
+from schemas.goal_datasets import GOAL_DATASET_SCHEMA, DatasetOptions, split_of, transition_count
 from schemas.manifests import manifest_bytes
 from schemas.store import MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests import small
-from tests.relabel.index_stores import (
+from tests.relabel.goal_dataset_stores import (
     How,
     Told,
     build,
     dataset_manifest,
-    index_rows,
     make_store,
+    trajectories_of,
 )
 
 NAN = math.nan
@@ -224,7 +224,7 @@ def test_index_is_what_loops_over_episodes_goals_and_frames_find(
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "s", episodes, how)
         manifest = build(store, **changes)
-        found = index_rows(store)
+        found = trajectories_of(store)
         assert [str(p) for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
     kept: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
@@ -298,7 +298,7 @@ def told(*values: float, **more: Any) -> Told:
 
 
 def spans(store: Store, name: str = "gc1") -> list[tuple[str, int, int, bool]]:
-    rows = index_rows(store, name)
+    rows = trajectories_of(store, name)
     return [(row["kind"], row["start"], row["stop"], row["terminal"]) for row in rows]
 
 
@@ -325,17 +325,17 @@ def test_only_a_row_that_reaches_the_end_ends_with_the_environment(tmp_path: Pat
 def test_rewards_and_returns(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(0, 1, 0)])
     build(store, step_reward=-1, discount=0.5)
-    (row,) = index_rows(store)
+    (row,) = trajectories_of(store)
     assert (row["rewards"], row["return"], row["first_success"]) == ([-1, 0], -1, 1)
     build(store, "whole", end_on_success=False, discount=0.5)
-    (row,) = index_rows(store, "whole")
+    (row,) = trajectories_of(store, "whole")
     assert (row["rewards"], row["return"]) == ([0, 1, 0], 0.5)
 
 
 def test_table_has_the_schema_of_the_contract(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(0, 1)])
     build(store)
-    assert store.read("goal_datasets/gc1").schema.equals(INDEX_SCHEMA)
+    assert store.read("goal_datasets/gc1").schema.equals(GOAL_DATASET_SCHEMA)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 5])
@@ -362,7 +362,7 @@ def test_an_action_that_ended_the_task_is_a_transition_without_an_outcome(tmp_pa
     ]
     store = make_store(tmp_path / "s", episodes, how)
     build(store, materialized=True, validation=0, test=0)
-    rows = index_rows(store)
+    rows = trajectories_of(store)
     assert [(r["episode_id"], r["stop"], r["terminal"]) for r in rows] == [
         ("train/0/0", 3, True),
         ("train/0/1", 2, False),
@@ -378,14 +378,14 @@ def test_commanded_wins_over_achieved_and_failed(tmp_path: Path) -> None:
     episodes = [Told(both, language=" a RED  room"), Told(both, language="goal 1")]
     store = make_store(tmp_path / "s", episodes)
     build(store)
-    assert [(r["goal"], r["kind"], r["success"]) for r in index_rows(store)] == [
+    assert [(r["goal"], r["kind"], r["success"]) for r in trajectories_of(store)] == [
         (0, "commanded", True),
         (1, "failed", False),
         (0, "achieved", True),
         (1, "commanded", False),
     ]
     build(store, "others", kinds=("achieved", "failed"))
-    kinds = [r["kind"] for r in index_rows(store, "others")]
+    kinds = [r["kind"] for r in trajectories_of(store, "others")]
     assert kinds == ["achieved", "failed"] * 2
 
 
@@ -411,9 +411,9 @@ def test_failed_goals_depend_on_seed_and_episode_alone(tmp_path: Path) -> None:
             )
             build(store, kinds=("failed",))
             build(store, "other", kinds=("failed",), seed=1)
-            rows = [(r["episode_id"], r["goal"]) for r in index_rows(store)]
+            rows = [(r["episode_id"], r["goal"]) for r in trajectories_of(store)]
             chosen[per_slice, count] = rows
-            assert rows != [(r["episode_id"], r["goal"]) for r in index_rows(store, "other")]
+            assert rows != [(r["episode_id"], r["goal"]) for r in trajectories_of(store, "other")]
     assert chosen[1, 6] == chosen[4, 6]
     assert chosen[1, 3] == chosen[4, 6][:3]
     assert len({goal for _, goal in chosen[1, 6]}) > 1
@@ -432,7 +432,7 @@ def test_splits_are_stable_and_of_about_the_shares_asked_for() -> None:
 def test_episode_patterns(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(1)] * 4)
     build(store, episodes=("train/0/[0-2]", "!train/0/1"))
-    assert [r["episode_id"] for r in index_rows(store)] == ["train/0/0", "train/0/2"]
+    assert [r["episode_id"] for r in trajectories_of(store)] == ["train/0/0", "train/0/2"]
 
 
 # --- other rewards, and the truth
@@ -442,7 +442,7 @@ def test_non_binary_rewards_are_used_as_they_are(tmp_path: Path) -> None:
     how = How(binary=False, function={"name": "probability"})
     store = make_store(tmp_path / "s", [told(0.25, 0.5, 0.75, 0.25)], how)
     build(store, success_above=0.5)
-    (row,) = index_rows(store)
+    (row,) = trajectories_of(store)
     assert (row["rewards"], row["first_success"]) == ([0.25, 0.5, 0.75], 2)
     with pytest.raises(StoreError, match="step reward of -1 needs rewards of 0 and 1"):
         build(store, "minus", step_reward=-1)
@@ -455,7 +455,7 @@ def test_a_potential_difference_succeeds_by_its_score(tmp_path: Path, timing: Ti
     episode = told(0.5, 0.25, -0.5, scores=column(0.125, 0.625, 0.875, 0.375))
     store = make_store(tmp_path / "s", [episode], how)
     build(store, success_above=0.75)
-    (row,) = index_rows(store)
+    (row,) = trajectories_of(store)
     assert (row["rewards"], row["first_success"], row["stop"]) == ([0.5, 0.25], 1, 2)
     bare = make_store(tmp_path / "bare", [episode], How(**{**how.__dict__, "scores": False}))
     with pytest.raises(StoreError, match="scores were not kept; score again with --scores"):
@@ -470,7 +470,7 @@ def test_truth_looks_at_the_frame_that_the_timing_says(
     how = How(timing=timing, truth_dtype=dtype)
     store = make_store(tmp_path / "s", [told(1, 0, truth=column(0, 1, 0))], how)
     build(store, "gc1.true", source_column="truth")
-    (row,) = index_rows(store, "gc1.true")
+    (row,) = trajectories_of(store, "gc1.true")
     assert (row["stop"], row["success"]) == (stop, True)
     assert [p for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
 
@@ -502,7 +502,7 @@ def test_dense_rewards_of_the_environment_are_kept(tmp_path: Path, last_step: La
     store = make_store(tmp_path / "s", episodes, How(last_step=last_step, per_slice=1))
     manifest = alone(store, end_on_success=False, success_above=1.0, hindsight_most=0)
     count = 5 if last_step is LastStep.CARRIES_ACTION else 4  # the last action ended the task
-    first, second = index_rows(store)
+    first, second = trajectories_of(store)
     assert (first["rewards"], first["first_success"]) == (env[:count].tolist(), 2)
     assert (first["stop"], first["terminal"], first["kind"]) == (count, True, "achieved")
     assert (second["rewards"], second["kind"]) == ((-env[:4]).tolist(), "achieved")
@@ -510,7 +510,7 @@ def test_dense_rewards_of_the_environment_are_kept(tmp_path: Path, last_step: La
     assert (manifest.rewards, manifest.rewards_fingerprint) == (None, None)
     assert [str(p) for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
     alone(store, "ends", success_above=1.0)
-    assert index_rows(store, "ends")[0]["rewards"] == [0.25, -1.5, 2.0]
+    assert trajectories_of(store, "ends")[0]["rewards"] == [0.25, -1.5, 2.0]
     with pytest.raises(StoreError, match="needs those of a column of bool, got rewards which are"):
         alone(store, "minus", step_reward=-1)
 
@@ -529,7 +529,7 @@ def test_a_column_of_truths_has_its_own_goals_and_timing(
     goals = [("on",), ("off", "Make it so.")]
     own = {"source_column": "truth", "timing": timing, "goals_of_column": goals}
     manifest = build(store, rewards=None, materialized=True, **own)
-    assert [(r["goal"], r["start"], r["stop"], r["kind"]) for r in index_rows(store)] == [
+    assert [(r["goal"], r["start"], r["stop"], r["kind"]) for r in trajectories_of(store)] == [
         (0, 0, stop, "achieved"),
         (1, 0, 2, "commanded"),
         (1, 0, 3, "failed"),
@@ -540,7 +540,7 @@ def test_a_column_of_truths_has_its_own_goals_and_timing(
     assert [str(p) for t, ps in verify_store(store) if "goal_datasets" in t for p in ps] == []
     if dtype == "bool":
         build(store, "minus", rewards=None, step_reward=-1, **own)
-        assert index_rows(store, "minus")[0]["rewards"] == [*[-1] * (stop - 1), 0]
+        assert trajectories_of(store, "minus")[0]["rewards"] == [*[-1] * (stop - 1), 0]
 
 
 def test_no_positive_of_a_column_alone(tmp_path: Path) -> None:
@@ -710,7 +710,7 @@ def test_materialized_transitions(tmp_path: Path) -> None:
     manifest = build(store, materialized=True)
     flat = store.read_slices("transitions/gc1", store.slices)
     steps = store.read("steps")
-    assert flat.num_rows == sum(r["stop"] - r["start"] for r in index_rows(store)) == 4
+    assert flat.num_rows == sum(r["stop"] - r["start"] for r in trajectories_of(store)) == 4
     rows = flat.to_pylist()
     assert [(r["goal"], r["step"], r["reward"], r["terminal"], r["kind"]) for r in rows] == [
         (0, 0, 0, False, "achieved"),
@@ -800,7 +800,7 @@ def test_verify_finds_a_changed_row(
     rows = pq.read_table(path).to_pylist()
     rows[0][column_name] = value
     metadata = pq.read_schema(path).metadata
-    table = pa.Table.from_pylist(rows, INDEX_SCHEMA.with_metadata(metadata))
+    table = pa.Table.from_pylist(rows, GOAL_DATASET_SCHEMA.with_metadata(metadata))
     pq.write_table(table, path)
     sums = store.folder.checksums(f"goal_datasets/gc1/{file.file}")
     changed = file.model_copy(update={"bytes": path.stat().st_size, **asdict(sums)})
@@ -818,7 +818,7 @@ def test_verify_finds_a_row_that_is_there_twice(tmp_path: Path) -> None:
     doubled = pa.concat_tables([index, index])
     assert list(trajectory_problems(store, manifest, store.slices[0], index)) == []
     found = list(trajectory_problems(store, manifest, store.slices[0], doubled))
-    assert found == ["1 rows are there twice"]
+    assert found == ["1 trajectories are there twice"]
 
 
 def test_verify_finds_rewards_made_anew_and_lost_transitions(tmp_path: Path) -> None:

@@ -7,34 +7,34 @@ each reaches goal g (`x`: it does, `.`: it does not):
     reaches g       .   .   x   x   .   .   x   .
 
     end_on_success
-      achieved      [0      ,  2]                       rows [0, 3): up to the first success
-      hindsight                     [4  ,      6]       rows [4, 7): from where the goal no
+      achieved      [0      ,  2]                       [0, 3): up to the first success
+      hindsight                     [4  ,      6]       [4, 7): from where the goal no
                                                         longer holds to its next success
     otherwise
-      achieved      [0                          7]      rows [0, n): the whole episode
+      achieved      [0                          7]      [0, n): the whole episode
       hindsight                     [4  ,      6]       as above
 
     a goal g' that no transition reaches
-      failed        [0                          7]      rows [0, n), for a sample of such goals
+      failed        [0                          7]      [0, n), for a sample of such goals
 
     commanded: what the episode's language told it to reach, while it told so. A text lies in a
     step, and so does the action that is taken under it; the action at the last step that
-    carries the text is the row's last transition, and its outcome the first frame of what is
-    told next:
+    carries the text is the trajectory's last transition, and its outcome the first frame of what
+    is told next:
 
     step            0   1   2   3   4   5   6   7   8
     its text        g   g   g   h   h   h   h   g   g
     commanded
-      g             [0      ,2]             [7]     rows [0, 3) and [7, 8): the last frame
+      g             [0      ,2]             [7]     [0, 3) and [7, 8): the last frame
                                                     has no transition
-      h                         [3          ,6]     row [3, 7)
+      h                         [3          ,6]     [3, 7)
 
-    With end_on_success such a row, too, ends with the first success within it. It takes the place
-    of an achieved, failed or hindsight row of the same goal and range, so none is there twice.
-    If `kinds` does not ask for commanded rows, what was told makes no difference.
+    With end_on_success such a trajectory, too, ends with the first success within it. It takes the
+    place of an achieved, failed or hindsight one of the same goal and range, so none is there
+    twice. If `kinds` does not ask for commanded ones, what was told makes no difference.
 
-A row whose range holds a missing reward is not made: whether, and when, its goal was reached
-is not known. It is returned apart, so that it can be counted.
+A trajectory whose range holds a missing reward is not made: whether, and when, its goal was
+reached is not known. It is returned apart, so that it can be counted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """What the index asks of an episode of n transitions, for G goals."""
+    """What is asked of an episode of n transitions, for G goals."""
 
     id: str
     rewards: NDArray[np.float32]  # (n, G) as to be trained on; NaN: missing
@@ -66,45 +66,45 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A trajectory towards a goal: transitions [start, stop)."""
+class Trajectory:
+    """Transitions [start, stop) of an episode, towards a goal: a row of the goal dataset."""
 
     goal: int
     start: int
     stop: int
     kind: Kind
-    first_success: int | None  # None: the goal is not reached within the row
+    first_success: int | None  # None: the goal is not reached within it
     terminal: bool  # its last transition ends the task
 
 
-def episode_rows(
+def episode_trajectories(
     episode: Episode, options: DatasetOptions, chosen: Bools
-) -> tuple[list[Row], list[Row]]:
-    """The rows of one episode; see the module's time line.
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """The trajectories of one episode; see the module's time line.
 
     Args:
         episode: rewards and successes.
         options: what to make.
-        chosen: (G,) goals that rows may be of.
+        chosen: (G,) goals that trajectories may be towards.
 
     Returns:
-        The rows, by goal and start; and those left out for a missing reward.
+        The trajectories, by goal and start; and those left out for a missing reward.
     """
     if not len(episode.success):
         return [], []
     told = list(_commanded(episode, options, chosen))
-    spans = {(row.goal, row.start, row.stop) for row in told}
+    spans = {(one.goal, one.start, one.stop) for one in told}
     others = (*_from_start(episode, options, chosen, spans), *_later(episode, options, chosen))
-    rows = told + [row for row in others if (row.goal, row.start, row.stop) not in spans]
-    rows = [row for row in rows if row.stop - row.start >= options.min_length]
-    rows.sort(key=lambda row: (row.goal, row.start, row.stop))
-    whole = [not episode.missing[row.start : row.stop, row.goal].any() for row in rows]
-    kept = [row for row, known in zip(rows, whole, strict=True) if known]
-    return kept, [row for row, known in zip(rows, whole, strict=True) if not known]
+    found = told + [one for one in others if (one.goal, one.start, one.stop) not in spans]
+    found = [one for one in found if one.stop - one.start >= options.min_length]
+    found.sort(key=lambda one: (one.goal, one.start, one.stop))
+    whole = [not episode.missing[one.start : one.stop, one.goal].any() for one in found]
+    kept = [one for one, known in zip(found, whole, strict=True) if known]
+    return kept, [one for one, known in zip(found, whole, strict=True) if not known]
 
 
-def _commanded(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Row]:
-    """One row per command, over the transitions whose actions were taken under it."""
+def _commanded(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
+    """One trajectory per command, over the transitions whose actions were taken under it."""
     if Kind.COMMANDED not in options.kinds:
         return
     for command in episode.commands:
@@ -116,13 +116,13 @@ def _commanded(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iter
         if success is not None and options.end_on_success:
             stop = success + 1
         span = (command.start, stop)
-        yield _row(episode, options, command.goal, span, Kind.COMMANDED, success)
+        yield _trajectory(episode, options, command.goal, span, Kind.COMMANDED, success)
 
 
 def _from_start(
     episode: Episode, options: DatasetOptions, chosen: Bools, commanded: Set[tuple[int, int, int]]
-) -> Iterator[Row]:
-    """Rows that begin with the episode: achieved, and failed where no command says the same."""
+) -> Iterator[Trajectory]:
+    """Those that begin with the episode: achieved, and failed where no command says the same."""
     whole = len(episode.success)
     reached: Bools = np.logical_or.reduce(episode.success, axis=0)
     achieved = np.flatnonzero(chosen & reached)
@@ -131,14 +131,14 @@ def _from_start(
         for goal in achieved.tolist():
             success = int(first[goal])
             stop = success + 1 if options.end_on_success else whole
-            yield _row(episode, options, goal, (0, stop), Kind.ACHIEVED, success)
+            yield _trajectory(episode, options, goal, (0, stop), Kind.ACHIEVED, success)
     if Kind.FAILED in options.kinds:
         number = max(options.failed_at_least, round(options.failed_per_achieved * len(achieved)))
         there = [goal for goal, *span in commanded if span == [0, whole]]
         possible = chosen & ~reached
         possible[there] = False
         for goal in _sample(np.flatnonzero(possible), number, episode, options.seed):
-            yield _row(episode, options, goal, (0, whole), Kind.FAILED, None)
+            yield _trajectory(episode, options, goal, (0, whole), Kind.FAILED, None)
 
 
 def _sample(goals: NDArray[np.int64], number: int, episode: Episode, seed: int) -> list[int]:
@@ -156,8 +156,8 @@ def _sample(goals: NDArray[np.int64], number: int, episode: Episode, seed: int) 
     return [int(goal) for goal in goals[np.argsort(draws[goals], kind="stable")[:number]]]
 
 
-def _later(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Row]:
-    """Hindsight rows: from the end of one run of successes to the next success."""
+def _later(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
+    """Hindsight: from the end of one run of successes to the next success."""
     if Kind.HINDSIGHT not in options.kinds:
         return
     before = np.zeros_like(episode.success)
@@ -168,17 +168,17 @@ def _later(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator
         spans = [(int(a), int(b) + 1) for a, b in zip(starts, successes, strict=False)]
         long = [span for span in spans if span[1] - span[0] >= options.min_length]
         for start, stop in long[: options.hindsight_most]:
-            yield _row(episode, options, int(goal), (start, stop), Kind.HINDSIGHT, stop - 1)
+            yield _trajectory(episode, options, int(goal), (start, stop), Kind.HINDSIGHT, stop - 1)
 
 
-def _row(
+def _trajectory(
     episode: Episode,
     options: DatasetOptions,
     goal: int,
     span: tuple[int, int],
     kind: Kind,
     success: int | None,
-) -> Row:
+) -> Trajectory:
     at_end = span[1] == len(episode.success) and episode.terminated
     terminal = at_end or (options.end_on_success and success is not None)
-    return Row(goal, *span, kind=kind, first_success=success, terminal=terminal)
+    return Trajectory(goal, *span, kind=kind, first_success=success, terminal=terminal)

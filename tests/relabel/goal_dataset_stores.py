@@ -237,7 +237,7 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
 def dataset_manifest(
     store: Store, name: str = "gc1", rewards: str | None = "v1", **changes: Any
 ) -> GoalDatasetManifest:
-    """What a dataset is to be; other keywords are index options."""
+    """What a dataset is to be; other keywords are its options."""
     names = ("source_column", "materialized", "timing", "goals_of_column")
     outer = {key: changes.pop(key) for key in names if key in changes}
     ids = outer.pop("goals_of_column", ())
@@ -269,7 +269,7 @@ def build(store: Store, name: str = "gc1", **changes: Any) -> GoalDatasetManifes
     return done
 
 
-def index_rows(store: Store, name: str = "gc1") -> list[dict[str, Any]]:
+def trajectories_of(store: Store, name: str = "gc1") -> list[dict[str, Any]]:
     """The rows of a complete dataset."""
     rows: list[dict[str, Any]] = store.read(f"goal_datasets/{name}").to_pylist()
     return rows
