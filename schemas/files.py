@@ -151,7 +151,7 @@ class Folder:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def crc32c(self, name: str) -> int:
-        """As `sha256`, at a sixth of its cost; for damage that nobody intended."""
+        """As `sha256`, at a fifth of its cost; for damage that nobody intended."""
         path = self.join(name)
         with self.reaching(path), self.filesystem.open_input_file(path) as stream:
             return crc32c_of(stream)
