@@ -1,1 +1,51 @@
-"""The command `vlm-relabel`."""
+"""Rewards for any goal in words, on stored trajectories: what people do, in one place.
+
+Importing this loads nothing else. Each name is imported when it is first used.
+
+Example:
+    >>> import vlm_relabel
+    >>> store = vlm_relabel.open_store("my.store")  # doctest: +SKIP
+    >>> store.rewards("v1").shape  # doctest: +SKIP
+    (90, 3)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
+
+    __version__: str
+
+_ROOMS: Final = {  # where each name is
+    "EpisodeRewards": "vlm_relabel.stores",
+    "OpenedStore": "vlm_relabel.stores",
+    "open_store": "vlm_relabel.stores",
+}
+
+__all__ = [
+    "EpisodeRewards",
+    "OpenedStore",
+    "__version__",
+    "open_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name of the front door."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vlm-relabel")
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """The names of the front door, before and after they are imported."""
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import vlm_relabel
 from schemas.enums import Fusion, Timing
 from vlm_relabel.cli import (
     agent_commands,
@@ -83,9 +84,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"vlm-relabel {version('vlm-relabel')}")
+        typer.echo(f"vlm-relabel {vlm_relabel.__version__}")
         raise typer.Exit
 
 
