@@ -29,6 +29,7 @@ from offline_rl.run_files import sync
 from offline_rl.weights import read_tree, write_tree
 from schemas.errors import RunError
 from schemas.json_text import parse_json
+from schemas.texts import brief
 
 _STATE: Final = "state.json"
 _SEAL: Final = "seal.json"
@@ -109,8 +110,28 @@ def save(
     final = checkpoint_folder(out, step)
     staged = _staged(final)
     staged.mkdir(parents=True)
-    write_tree(staged, "agent", _modules(agent))
-    write_tree(staged, "random", random_state())
+    try:
+        _write(staged, agent, replay, step, losses)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)  # of a full disk it would take the last room
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    staged.rename(final)
+    sync(final.parent)
+    for old in checkpoints(out)[:-keep]:
+        # Under another name first: half a folder must not look like a checkpoint.
+        shutil.rmtree(old.rename(_staged(old)))
+
+
+def _write(
+    folder: Path,
+    agent: Any,
+    replay: GoalConditionedReplayBuffer,
+    step: int,
+    losses: Mapping[str, Sequence[float]],
+) -> None:
+    write_tree(folder, "agent", _modules(agent))
+    write_tree(folder, "random", random_state())
     state = {
         "step": step,
         "grad_step": agent.grad_step,
@@ -118,14 +139,8 @@ def save(
         "replay": replay.rng.bit_generator.state,
         "losses": losses,
     }
-    (staged / _STATE).write_text(json.dumps(state))
-    _seal(staged)
-    shutil.rmtree(final, ignore_errors=True)
-    staged.rename(final)
-    sync(final.parent)
-    for old in checkpoints(out)[:-keep]:
-        # Under another name first: half a folder must not look like a checkpoint.
-        shutil.rmtree(old.rename(_staged(old)))
+    (folder / _STATE).write_text(json.dumps(state))
+    _seal(folder)
 
 
 def _shaped(agent: Any) -> LearnableConfigWithShape:
@@ -185,12 +200,20 @@ def restore(
     if not last:
         return 0, defaultdict(list)
     folder = checkpoint_folder(out, last)
-    state = json.loads((folder / _STATE).read_text())
-    _load_modules(agent, read_tree(folder, "agent"))
-    agent.set_grad_step(state["grad_step"])
-    replay.rng.bit_generator.state = state["replay"]
-    set_random_state(read_tree(folder, "random"))
-    return last, defaultdict(list, state["losses"])
+    try:
+        state = parse_json((folder / _STATE).read_text())
+        _load_modules(agent, read_tree(folder, "agent"))
+        agent.set_grad_step(int(state["grad_step"]))
+        replay.rng.bit_generator.state = state["replay"]
+        set_random_state(read_tree(folder, "random"))
+        losses = {name: list(map(float, own)) for name, own in state["losses"].items()}
+        return last, defaultdict(list, losses)
+    except Exception as error:  # of whatever is found wrong with what a stranger has sealed
+        raise RunError(
+            f"{folder}: training cannot go on from it: {type(error).__name__}: "
+            f"{brief(str(error))}; remove that folder, and the same command goes on from the one "
+            "before"
+        ) from error
 
 
 def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
@@ -205,16 +228,16 @@ def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
         RunError: there is no such checkpoint, or it is damaged.
     """
     folder = _chosen(out, step)
-    state = json.loads((folder / _STATE).read_text())
     try:
+        state = parse_json((folder / _STATE).read_text())
         agent = LearnableConfigWithShape.deserialize_from_dict(state["algorithm"]).create(device)
         _load_modules(agent, read_tree(folder, "agent"))
+        agent.set_grad_step(int(state["grad_step"]))
     except Exception as error:  # of whatever a version of d3rlpy finds wrong with them
         raise RunError(
             f"{folder}: its algorithm cannot be made again with d3rlpy {d3rlpy.__version__}: "
             f"{error}; train anew"
         ) from error
-    agent.set_grad_step(state["grad_step"])
     return agent
 
 

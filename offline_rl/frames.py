@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from offline_rl.run_files import writing
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.manifests import EmbeddingManifest
@@ -226,7 +227,8 @@ class FrameTable:
             for start, keys in zip(starts, pool.map(read, range(len(counts))), strict=False):
                 self._note_episodes(keys, start)
         if path is not None:
-            np.save(_finite_path(path), self.finite)  # first: with the values, all is there
+            with writing(path):
+                np.save(_finite_path(path), self.finite)  # first: with the values, all is there
         return _finished(values, path)
 
     def _place_episodes(self, store: Store) -> None:
@@ -253,9 +255,23 @@ def _finite_path(path: Path) -> Path:
 def _allocate(path: Path | None, shape: tuple[int, int]) -> Floats:
     if path is None:
         return np.empty(shape, np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    return np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            values: Floats = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+            _reserve(temporary)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    return values
+
+
+def _reserve(path: Path) -> None:
+    """Takes the room of a sparse file: a full disk would end the process when it is written to."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def _finished(values: Floats, path: Path | None) -> Floats:

@@ -29,7 +29,7 @@ from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
-from offline_rl.run_files import write_whole
+from offline_rl.run_files import write_whole, writing
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
@@ -79,7 +79,7 @@ def train(
         Folder of the last checkpoint.
 
     Raises:
-        RunError: `out` holds another run.
+        RunError: `out` holds another run, or cannot be written.
         AlgorithmError: the algorithm does not fit the dataset.
         StoreError: the dataset cannot be trained on.
     """
@@ -103,13 +103,30 @@ def train(
     agent = build_agent(config, algorithm, dataset, replay)
     _check_lengths(config, agent, replay)
     _check_run(config, dataset, agent, out)
+    with writing(out):
+        return _follow(config, algorithm, dataset, agent, replay, out, show, begins)
+
+
+def _follow(
+    config: TrainConfig,
+    algorithm: Algorithm,
+    dataset: GoalDataset,
+    agent: Any,
+    replay: GoalConditionedReplayBuffer,
+    out: Path,
+    show: Show,
+    begins: Begins,
+) -> Path:
+    """From the last checkpoint to the end, all that writes to the run."""
     logger = _logger(config, agent, out)
     try:
         _record(config, agent, out)  # not before: a refused option leaves no run behind
         damaged = checkpoints.damaged(out)
         step, losses = checkpoints.restore(out, agent, replay)
         sees = dataset.widths(config.observations, config.goal_encoding)
-        begins(Plan(tuple(sees), actions.layout, (*actions.notes(), *damaged), step))
+        actions = dataset.actions(config.view)
+        notes = (*actions.notes(), *damaged)
+        begins(Plan(tuple(sees), actions.layout, notes, step))
         return _loop(config, algorithm, agent, replay, out, step, losses, logger, show)
     finally:
         if logger is not None:
@@ -392,9 +409,9 @@ def _drop_metrics_after(path: Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return int(json.loads(line)["step"])
-    except json.JSONDecodeError:
-        return math.inf  # cut off in the middle
+        return int(parse_json(line)["step"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return math.inf  # cut off in the middle, or of no run of ours
 
 
 def _logger(config: TrainConfig, agent: Any, out: Path) -> D3RLPyLogger | None:

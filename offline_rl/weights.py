@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from schemas.errors import RunError
 
@@ -37,7 +37,8 @@ def write_tree(folder: Path, name: str, tree: Any) -> None:
     """
     tensors: dict[str, torch.Tensor] = {}
     told = _told(tree, tensors)
-    save_file(tensors, folder / f"{name}.safetensors")
+    # Not `save_file`, which has an error of its own for a full disk.
+    (folder / f"{name}.safetensors").write_bytes(save(tensors))
     (folder / f"{name}.json").write_text(json.dumps(told))
 
 

@@ -5,7 +5,8 @@ while the job runs and removed when it ends. One whose process is gone, or that 
 some minutes by another machine, counts no more. The same command twice shares the work: both commit
 whole slices of the same bytes.
 
-Of several processes that find a stale lease, one breaks it. Which one is told by a claim, a file
+Of several processes that find a stale lease, one breaks it; those of tables that are complete are
+removed by the next command, whatever it works on. Which one is told by a claim, a file
 beside the lease that is named after the stale content and created by one of them only. Who has it
 looks again whether that content is still there before it writes its own. A claim is a lease too, so
 that one of a process which was killed at this very moment is broken in the same way.
@@ -78,6 +79,7 @@ def leased(
         StoreError: another command works on one of them; names it, and its process.
     """
     leases = _Leases(folder, tables, command, clock)
+    leases.clear()
     stopped = threading.Event()
     renewing = threading.Thread(target=leases.renew, args=(stopped,), name="leases", daemon=True)
     try:
@@ -105,10 +107,31 @@ class _Leases:
         self._command = command
         self._clock = clock
 
+    def clear(self) -> None:
+        """Removes the leases of processes that are gone, and half ones, of whichever table.
+
+        One that was killed when its tables were complete would else leave its leases for good.
+        """
+        with suppress(StoreError):  # where nothing can be written, they stand in nobody's way
+            if self._folder.is_local:  # on an object store nothing is left of so small a file
+                self._folder.sweep(LEASES)
+            files = [f"{LEASES}/{file}" for file in self._folder.names(LEASES, recursive=True)]
+            for name in files:
+                if name.endswith(".json") and name not in self._names.values():
+                    self._clear(name)
+
+    def _clear(self, name: str) -> None:
+        content = self._stored(name)
+        other = None if content is None else _parsed(content)
+        if content is not None and (other is None or other.is_stale(self._clock())):
+            self._break(name, content, self._delete)
+
+    def _delete(self, name: str) -> None:
+        self._sweep(name)
+        self._folder.delete(name)
+
     def take(self) -> None:
         """Takes every lease, or shares it with the same command."""
-        if self._folder.is_local:  # on an object store nothing is left of so small a file
-            self._folder.sweep(LEASES)
         for table, name in self._names.items():
             other = self._take(name)
             if other is not None and other.command != self._command:
@@ -126,7 +149,7 @@ class _Leases:
             other = _parsed(content)
             if other is not None and not other.is_stale(self._clock()):
                 return other
-            if self._break(name, content):
+            if self._break(name, content, self._write):
                 return None
             if time.monotonic() > deadline:
                 raise StoreError(
@@ -135,15 +158,18 @@ class _Leases:
                 )
             time.sleep(_PAUSE_S)
 
-    def _break(self, name: str, content: bytes) -> bool:
-        """Writes this process's lease in the place of a stale one, if it is the first to do so."""
+    def _write(self, name: str) -> None:
+        self._folder.write(name, self._content())
+
+    def _break(self, name: str, content: bytes, act: Callable[[str], None]) -> bool:
+        """Writes or deletes a stale lease, if no other process did; whether this one has."""
         claim = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
         if self._take(claim) is not None:
             return False
         try:
             if self._stored(name) != content:  # broken before, by one that has given up its claim
                 return False
-            self._folder.write(name, self._content())
+            act(name)
             return True
         finally:
             self._folder.delete(claim)
@@ -154,7 +180,7 @@ class _Leases:
             for name in self._names.values():
                 with suppress(StoreError):  # a disk or network that fails for a while
                     if self._is_own(self._read(name)):
-                        self._folder.write(name, self._content())
+                        self._write(name)
                     else:
                         self._take(name)
 
@@ -163,8 +189,7 @@ class _Leases:
         for name in self._names.values():
             with suppress(StoreError):  # it is stale as soon as the process has ended
                 if self._is_own(self._read(name)):
-                    self._sweep(name)
-                    self._folder.delete(name)
+                    self._delete(name)
 
     def _sweep(self, name: str) -> None:
         """Of claims to what stood before this lease; while it stands, they give nothing."""

@@ -169,7 +169,7 @@ def test_leases_are_renewed_and_taken_over(folder: Folder, monkeypatch: pytest.M
 
 PROGRAM = """
 import sys, time
-from pipelines.leases import leased
+from relabel.jobs.leases import leased
 from schemas.errors import StoreError
 from schemas.files import Folder
 place, command, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -197,7 +197,7 @@ def test_of_processes_that_find_a_stale_lease_one_wins(tmp_path: Path) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )
         for command in commands
     ]
@@ -270,7 +270,7 @@ def test_who_was_late_to_break_a_lease_leaves_that_of_the_winner(
     stale = folder.read(f"{LEASES}/steps.json")
     with leased(folder, ["steps"], "embed a"):
         late = leases._Leases(folder, ["steps"], "embed b", time.time)
-        assert not late._break(f"{LEASES}/steps.json", stale)
+        assert not late._break(f"{LEASES}/steps.json", stale, late._write)
         assert held(folder).command == "embed a"
         with pytest.raises(StoreError, match="embed a"):
             late.take()
@@ -305,6 +305,25 @@ def test_one_that_is_about_to_break_a_lease_is_waited_for_in_vain(
     with pytest.raises(StoreError, match=r"take it over for 0\.1 s; type the command"):
         take(folder, "embed c")
     assert folder.read(f"{LEASES}/steps.json") == content
+
+
+@pytest.mark.parametrize("others", [[], ["rewards/v1"]])
+def test_leases_of_a_process_killed_at_the_very_end_are_cleared_by_the_next(
+    folder: Folder, others: list[str]
+) -> None:
+    """Its tables are complete, so that nobody takes them again."""
+    gone = dead()
+    for table in ("steps", "embeddings/a", "episodes"):
+        lease = Lease(process=gone, command="embed a", renewed=NOW)
+        content = lease.model_dump_json().encode()
+        folder.write(f"{LEASES}/{table}.json", content)
+        folder.write(f"{LEASES}/{table}.json.{hashlib.sha256(content).hexdigest()[:16]}", content)
+    with leased(folder, ["goal_datasets/gc"], "of another"):
+        put(folder, gone, NOW)
+        with leased(folder, others, "score b"):
+            names = {f"{table}.json" for table in (*others, "goal_datasets/gc")}
+            assert set(folder.names(LEASES, recursive=True)) == names
+    assert folder.names("", recursive=True) == []
 
 
 # --- in jobs
