@@ -25,6 +25,7 @@ from schemas.errors import WorkerError
 
 _WAITS: Final = "run_worker"  # Beam's name of the thread that waits for one worker process
 _READS: Final = "read_grpc_client_inputs"  # and of the one that reads what a worker sends
+_CONTROLS: Final = "beam_control_read"  # and of the one that hears what a worker has done
 _CODE: Final = re.compile(r"exited with return code (-?\d+)")  # Beam's words
 _GRACE_S: Final = 2.0  # in which a death is heard of after the runner's own error
 _END_S: Final = 10.0  # that killed workers may take to be gone
@@ -114,5 +115,5 @@ def _end_workers() -> None:
             if MODULE in child.cmdline():
                 child.kill()
     for thread in threading.enumerate():
-        if thread.name in (_WAITS, _READS):
+        if thread.name in (_WAITS, _READS, _CONTROLS):
             thread.join(_END_S)
