@@ -7,6 +7,7 @@ both. A file is checked once per process, however often it is read, as long as i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,8 +15,7 @@ from schemas.errors import StoreError
 from schemas.files import FileState, Folder
 from schemas.slices import TableFile
 
-_Key = tuple[str, int, str | None, str]  # path, bytes, version, checksum
-_WHOLE: Final[set[_Key]] = set()  # what was compared, and agreed
+_WHOLE: Final[set[bytes]] = set()  # what was compared, and agreed, as `_keys` marks it
 
 
 def check_file(folder: Folder, file: TableFile, *, trust: bool) -> None:
@@ -81,9 +81,13 @@ def _recorded(file: TableFile) -> tuple[str, ...]:
     return (file.sha256,) if file.crc32c is None else (f"{file.crc32c:08x}", file.sha256)
 
 
-def _keys(folder: Folder, file: TableFile, info: FileState, checksums: Iterable[str]) -> set[_Key]:
+def _keys(folder: Folder, file: TableFile, info: FileState, checksums: Iterable[str]) -> set[bytes]:
+    """Marks of one content at one path, one per checksum; small, as there are some per slice."""
     path = folder.join(f"{file.table}/{file.file}")
-    return {(path, file.bytes, info.version, checksum) for checksum in checksums}
+    whole = (
+        "\0".join((path, str(file.bytes), str(info.version), checksum)) for checksum in checksums
+    )
+    return {hashlib.blake2b(text.encode(), digest_size=16).digest() for text in whole}
 
 
 def _sum_problem(folder: Folder, file: TableFile) -> str | None:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, StrictInt, StrictStr
 
 from schemas.errors import StoreError
 from schemas.names import InsidePath
 
 
-class TableFile(BaseModel):
-    """One committed file of a table, as its manifest lists it."""
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """One committed file of a table, as its manifest lists it.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    No model of its own: a job holds some for every slice, and a model takes ten times the memory.
+    """
 
     table: InsidePath  # "steps", "embeddings/<name>", "rewards/<name>", "dead_letters/<stage>"
     file: InsidePath  # "slice-train-00000-000000-000016.parquet"
-    rows: int
-    bytes: int
-    sha256: str
-    crc32c: int | None = Field(None, ge=0, lt=1 << 32)  # None: not recorded, as it was before
+    rows: StrictInt
+    bytes: StrictInt
+    sha256: StrictStr
+    # None: not recorded, as it was before.
+    crc32c: Annotated[StrictInt | None, Field(ge=0, lt=1 << 32)] = None
 
 
 @dataclass(frozen=True, order=True)

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -300,12 +300,11 @@ def write_goals(
 def relist(store: Store, manifest: AnyTableManifest) -> None:
     """Makes the manifest agree with the files again, so that only their content is wrong."""
     files = tuple(
-        f.model_copy(
-            update={
-                "bytes": store.folder.size(f"{f.table}/{f.file}"),
-                **asdict(store.folder.checksums(f"{f.table}/{f.file}")),
-                "rows": store.rows(f.table, f.file) if f.file.endswith("parquet") else f.rows,
-            }
+        replace(
+            f,
+            bytes=store.folder.size(f"{f.table}/{f.file}"),
+            **asdict(store.folder.checksums(f"{f.table}/{f.file}")),
+            rows=store.rows(f.table, f.file) if f.file.endswith("parquet") else f.rows,
         )
         for f in manifest.files
     )

@@ -12,7 +12,9 @@ from typing import Final
 from schemas.errors import StoreError
 from schemas.store import Store
 
-_POLL_S: Final = 0.5
+_POLL_S: Final = 0.5  # between two looks, at least
+_LOOKS: Final = 0.05  # share of the time that looking may take
+_FEW: Final = 8  # slices that are looked up one by one, without a listing
 
 
 @dataclass(frozen=True)
@@ -53,31 +55,63 @@ class Watch:
         self._store = store
         self._tables = tables
         self._clock = clock
-        self._rows: dict[str, int] = {}  # by file name, of the slices done by this run
-        self._earlier = self._committed()
+        planned = {piece.file for piece in store.slices}
+        there = planned.intersection(*(set(store.folder.names(table)) for table in tables))
+        self._earlier = len(there)
+        self._awaited = planned - there  # file names of the slices that are not done
+        self._new = 0
+        self._frames = 0
         self._began = clock()
 
-    def _committed(self) -> set[str]:
-        names = [set(self._store.folder.names(table)) for table in self._tables]
-        planned = {piece.file for piece in self._store.slices}
-        return planned.intersection(*names)
-
     def look(self) -> Progress:
-        """The state of the store now."""
-        for name in self._committed() - self._earlier - self._rows.keys():
-            self._rows[name] = self._store.rows(self._tables[-1], name)
+        """The state of the store now.
+
+        Costs a listing of the first table, and a little for every slice that is new since.
+        """
+        for name in self._appeared():
+            self._frames += self._store.rows(self._tables[-1], name)
+            self._new += 1
+            self._awaited.remove(name)
         return Progress(
             slices=len(self._store.slices),
-            slices_done=len(self._rows) + len(self._earlier),
-            slices_new=len(self._rows),
-            frames=sum(self._rows.values()),
+            slices_done=self._earlier + self._new,
+            slices_new=self._new,
+            frames=self._frames,
             elapsed_s=self._clock() - self._began,
         )
 
+    def _appeared(self) -> set[str]:
+        """Slices that are committed in every table now."""
+        names = set(self._awaited)
+        for table in self._tables:
+            names = self._among(names, table)
+        return names
+
+    def _among(self, names: set[str], table: str) -> set[str]:
+        folder = self._store.folder
+        if len(names) <= _FEW:
+            return {name for name in names if folder.exists(f"{table}/{name}")}
+        return names.intersection(folder.names(table))
+
 
 @contextmanager
-def watched(watch: Watch, show: Callable[[Progress], None]) -> Iterator[None]:
-    """Calls `show` twice a second from a thread while the block runs, and once after it."""
+def watched(
+    watch: Watch,
+    show: Callable[[Progress], None],
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+) -> Iterator[None]:
+    """Calls `show` now and then from a thread while the block runs, and once after it.
+
+    Twice a second, or less often where a look takes long, as one at many slices or at an object
+    store does: looking takes a twentieth of the time at most.
+
+    Args:
+        watch: looks.
+        show: is told what it sees.
+        clock: seconds; injected in tests.
+        wait: for an event, so many seconds at most; injected in tests.
+    """
     stopped = threading.Event()
 
     def look() -> None:
@@ -85,8 +119,11 @@ def watched(watch: Watch, show: Callable[[Progress], None]) -> Iterator[None]:
             show(watch.look())
 
     def poll() -> None:
-        while not stopped.wait(_POLL_S):
+        pause = _POLL_S
+        while not wait(stopped, pause):
+            began = clock()
             look()
+            pause = max(_POLL_S, (clock() - began) / _LOOKS)
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()

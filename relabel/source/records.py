@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import IO, Final
 
 import google_crc32c
@@ -17,6 +18,7 @@ from etils import epath
 
 from relabel.lfs import LFS_CURE, is_lfs_pointer
 from relabel.source.reasons import told
+from relabel.source.record_places import RecordPlaces, ShardPlaces
 from schemas.errors import EpisodeError, SourceError
 from schemas.locations import is_url
 from schemas.object_stores import reaching
@@ -29,7 +31,9 @@ CRC: Final = struct.Struct("<I")  # masked CRC-32C of the data
 _ARRAY_RECORD_BLOCK: Final = 8  # records fetched at once
 
 
-def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator[Record]:
+def read_records(
+    path: str, file_format: str, start: int, stop: int, places: RecordPlaces | None = None
+) -> Iterator[Record]:
     """Records [start, stop) of a shard, in order, exactly `stop - start` of them.
 
     Args:
@@ -37,6 +41,7 @@ def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator
         file_format: "tfrecord" or "array_record".
         start: first record.
         stop: one past the last.
+        places: of the source's records, as far as they are known; None: it is read once.
 
     Yields:
         The serialized episode, or the error that stands in its place.
@@ -45,7 +50,10 @@ def read_records(path: str, file_format: str, start: int, stop: int) -> Iterator
         SourceError: the file is missing or cannot be reached, is a Git LFS pointer, or its format
             is not one of the two.
     """
-    readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record}
+    readers: dict[str, Callable[[str, int, int], Iterator[Record]]] = {
+        "tfrecord": partial(_read_tfrecord, places=places),
+        "array_record": _read_array_record,
+    }
     if file_format not in readers:
         raise SourceError(f"{path}: file format {file_format!r}; readable are {list(readers)}")
     with reaching_source(path):
@@ -66,10 +74,16 @@ def _reached(path: str, records: Iterator[Record]) -> Iterator[Record]:
         yield from records
 
 
-def _read_tfrecord(path: str, start: int, stop: int) -> Iterator[Record]:
+def _read_tfrecord(
+    path: str, start: int, stop: int, places: RecordPlaces | None
+) -> Iterator[Record]:
     size = int(epath.Path(path).stat().length)
+    known = ShardPlaces() if places is None else places.of(path)
+    first, offset = known.before(start)
     with epath.Path(path).open("rb") as stream:
-        for index in range(stop):
+        stream.seek(offset)
+        for index in range(first, stop):
+            known.note(index, stream.tell())
             try:
                 if index < start:
                     _skip(stream, size)

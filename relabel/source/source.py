@@ -25,6 +25,7 @@ from relabel.source.forms import settle
 from relabel.source.notes import LanguageReport, language_reports, source_notes, undescribed_note
 from relabel.source.opening import FEATURES_FILE, Opened, open_dataset
 from relabel.source.reasons import told
+from relabel.source.record_places import RecordPlaces
 from relabel.source.records import reaching_source, read_records
 from relabel.source.survey import survey_shard
 from schemas import fields
@@ -58,6 +59,7 @@ class Source:
         self.keep_merged = keep_merged
         self.file_format = opened.info.file_format
         self._opened = opened
+        self._record_places = RecordPlaces()
         self._splits = split_names(instruction, known_splits(opened), opened.directory)
         self._shards = [shard for split in self._splits for shard in opened.shards[split]]
         self.features = features
@@ -238,7 +240,7 @@ class Source:
         """
         parser = EpisodeParser(self.features, columns, cameras)
         path = self._opened.shards[piece.split][piece.shard].path
-        records = read_records(path, self.file_format, piece.start, piece.stop)
+        records = read_records(path, self.file_format, piece.start, piece.stop, self._record_places)
         for index, record in enumerate(records, start=piece.start):
             episode_id = piece.episode_id(index)
             yield from self._read_record(parser, episode_id, record, path)

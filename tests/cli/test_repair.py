@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_checksums_that_no_file_has(
     table = table_of(store, kind)
     store.read(table)
     manifest = store.table_manifest(table)
-    files = tuple(file.model_copy(update=wrong) for file in manifest.files)
+    files = tuple(replace(file, **wrong) for file in manifest.files)
     small.rewrite_manifest(store, manifest.model_copy(update={"files": files}))
     done = run("repair", store.location, "--yes")
     assert done.exit_code == 0, done.output

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_verify_compares_all_that_is_recorded(
 ) -> None:
     manifest = every.table_manifest("rewards/binary")
     own = manifest.slice_files[1]
-    files = [file.model_copy(update=changed) if file == own else file for file in manifest.files]
+    files = [replace(file, **changed) if file == own else file for file in manifest.files]
     small.rewrite_manifest(every, manifest.model_copy(update={"files": tuple(files)}))
     found = [problem for _, own in verify_store(Store.open(every.location)) for problem in own]
     assert [(p.table, p.file) for p in found] == [("rewards/binary", own.file)]
@@ -213,8 +214,7 @@ def test_what_a_resumed_table_keeps_has_every_checksum(
     piece = every.slices[1]
     every.read("rewards/binary")  # compares the CRC-32C alone
     files = tuple(
-        file.model_copy(update=changed) if file.file == piece.file else file
-        for file in manifest.files
+        replace(file, **changed) if file.file == piece.file else file for file in manifest.files
     )
     plan = manifest.model_copy(update={"files": files})
     reopen(every, Damage(plan.table, (), None, plan))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_a_slice_that_is_not_listed_is_found(store: Store) -> None:
 def test_a_changed_row_count_is_found(store: Store) -> None:
     steps = store.table_manifest("steps")
     one, *others = steps.files
-    wrong = one.model_copy(update={"rows": one.rows + 1})
+    wrong = replace(one, rows=one.rows + 1)
     small.rewrite_manifest(store, steps.model_copy(update={"files": (wrong, *others)}))
     assert [p.text for p in problems(store)] == [f"expected {one.rows + 1} rows, got {one.rows}"]
 

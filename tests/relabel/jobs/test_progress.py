@@ -12,6 +12,7 @@ from pipelines import jobs
 from relabel.jobs import progress
 from relabel.jobs.options import JobOptions
 from relabel.jobs.progress import Progress, Watch, watched
+from schemas.files import Folder
 from schemas.store import Store
 from tests.pipelines.job_options import Embedding
 
@@ -67,6 +68,47 @@ def test_a_slice_counts_when_every_table_has_it(done: Store, commit: Commit) -> 
     assert watch.look().slices_done == 1
 
 
+@pytest.mark.parametrize("few", [0, 8])  # by listings, one by one
+def test_a_look_reads_nothing_of_slices_that_are_counted(
+    done: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(progress, "_FEW", few)
+    watch = _watch(done, iter(map(float, range(10))))
+    read: list[str] = []
+    rows = Store.rows
+
+    def counted(store: Store, table: str, file: str) -> int:
+        read.append(file)
+        return rows(store, table, file)
+
+    monkeypatch.setattr(Store, "rows", counted)
+    for index in (2, 0, 3, 1):
+        commit(index)
+        assert [watch.look().slices_new for _ in range(2)] == [len(read)] * 2
+    assert read == [done.slices[index].file for index in (2, 0, 3, 1)]
+
+
+def test_all_tables_but_the_last_are_asked_for_new_slices_only(
+    done: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `build-goals` watches: its table is new, and that of the rows was complete before."""
+    listed: list[str] = []
+    names = Folder.names
+
+    def counted(folder: Folder, place: str, *, recursive: bool = False) -> list[str]:
+        listed.append(place)
+        return names(folder, place, recursive=recursive)
+
+    monkeypatch.setattr(progress, "_FEW", 3)
+    embeddings = done.embeddings()[0].table
+    watch = Watch(done, [embeddings, "steps"], clock=lambda: 0.0)
+    monkeypatch.setattr(Folder, "names", counted)
+    commit(1)
+    assert (watch.look().frames, listed) == (2, [embeddings])
+    commit(3)
+    assert (watch.look().frames, listed) == (4, [embeddings])  # three are left: one by one
+
+
 def test_before_the_first_slice_nothing_is_promised() -> None:
     now = Progress(slices=4, slices_done=0, slices_new=0, frames=0, elapsed_s=0.0)
     assert (now.frames_per_s, now.left_s) == (0.0, None)
@@ -89,6 +131,24 @@ def test_watched_shows_while_the_block_runs_and_once_after(
             commit(index)
     assert shown[0].slices_done < 4
     assert shown[-1].slices_done == 4
+
+
+def test_watched_rests_twenty_times_as_long_as_a_look_takes(done: Store) -> None:
+    """Looks of 0 s, 0.02 s and 3 s; told by an injected clock, never waited for."""
+    times = iter([0.0, 0.0, 1.0, 1.02, 2.0, 5.0])
+    looks = iter([False, False, False, True])
+    pauses: list[float] = []
+
+    def wait(stopped: threading.Event, pause: float) -> bool:
+        pauses.append(pause)
+        return next(looks)
+
+    shown: list[Progress] = []
+    with watched(Watch(done, ["steps"]), shown.append, clock=lambda: next(times), wait=wait):
+        while len(pauses) < 4:
+            threading.Event().wait(0.001)
+    assert pauses == pytest.approx([0.5, 0.5, 0.5, 60.0])
+    assert len(shown) == 4  # and once at the end
 
 
 def test_watched_stops_when_the_block_fails(done: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -803,7 +803,7 @@ def test_verify_finds_a_changed_row(
     table = pa.Table.from_pylist(rows, GOAL_DATASET_SCHEMA.with_metadata(metadata))
     pq.write_table(table, path)
     sums = store.folder.checksums(f"goal_datasets/gc1/{file.file}")
-    changed = file.model_copy(update={"bytes": path.stat().st_size, **asdict(sums)})
+    changed = replace(file, bytes=path.stat().st_size, **asdict(sums))
     listed = manifest.model_copy(update={"files": (changed,)})
     (path.parent / MANIFEST).write_bytes(manifest_bytes(listed))
     found = [p.text for t, ps in verify_store(store) if "goal_datasets" in t for p in ps]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import hypothesis.strategies as st
 import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 
+from relabel.source import records
+from relabel.source.record_places import RecordPlaces
 from relabel.source.records import Record, masked_crc, read_records
 from relabel.testing import FileFormat, write_shard
 from schemas.errors import EpisodeError, SourceError
@@ -94,6 +99,47 @@ def test_a_file_cut_anywhere_loses_only_what_was_cut(shard: Path, start: int) ->
         intact = check(read(shard, start), start)
         whole = sum(end <= cut for end in ends[1:])
         assert intact == [i < whole for i in range(start, 5)], cut
+
+
+def test_a_shard_of_many_slices_is_walked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any order of its slices, of one record each."""
+    path, originals = tmp_path / "long", [b"%d" % i * (i % 5) for i in range(60)]
+    write_shard(path, originals, "tfrecord")
+    headers: list[int] = []
+    read_length = records.read_length
+
+    def counted(stream: IO[bytes], size: int) -> int:
+        headers.append(stream.tell())
+        return read_length(stream, size)
+
+    monkeypatch.setattr(records, "read_length", counted)
+    places = RecordPlaces()
+    for start in random.Random(0).sample(range(60), 60):
+        found = read_records(str(path), "tfrecord", start, start + 1, places)
+        assert list(found) == [originals[start]]
+    assert len(headers) <= 2 * 60  # each on the way to others, and each of its own
+
+
+def test_places_of_a_file_that_has_changed_are_forgotten(shard: Path) -> None:
+    places = RecordPlaces()
+    kept = (str(shard), "tfrecord", 2, 5, places)
+    assert list(read_records(*kept)) == RECORDS[2:]
+    turned = [b"other", *RECORDS[1:]][::-1]
+    write_shard(shard, turned, "tfrecord")
+    os.utime(shard, ns=(0, 0))
+    assert list(read_records(*kept)) == turned[2:]
+
+
+def test_places_before_damage_change_nothing_of_what_is_told(shard: Path) -> None:
+    content = bytearray(shard.read_bytes())
+    content[2 * 16 + len(RECORDS[0])] ^= 1  # the length of the third record
+    shard.write_bytes(content)
+    places = RecordPlaces()
+    for start in (3, 4, 2, 0):
+        found = list(read_records(str(shard), "tfrecord", start, 5, places))
+        assert [str(record) for record in found] == [str(record) for record in read(shard, start)]
 
 
 def test_a_cut_says_how_much_is_missing(shard: Path) -> None:
