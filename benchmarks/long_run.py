@@ -63,7 +63,7 @@ class ProbingEncoder(PixelMeanEncoder):
         return super().encode_images(frames)
 
 
-def tiny_source(directory: Path, episodes: int) -> Path:
+def tiny_source(directory: Path, episodes: int, per_shard: int = PER_SHARD) -> Path:
     """Episodes of two frames of a few pixels."""
     features = tfds.features.FeaturesDict(
         {
@@ -93,8 +93,8 @@ def tiny_source(directory: Path, episodes: int) -> Path:
             ]
         }
 
-    whole, rest = divmod(episodes, PER_SHARD)
-    lengths = [PER_SHARD] * whole + ([rest] if rest else [])
+    whole, rest = divmod(episodes, per_shard)
+    lengths = [per_shard] * whole + ([rest] if rest else [])
     made = (episode(index) for index in range(episodes))
     return write_rlds(directory, features, made, shard_lengths=lengths, name="tiny")
 

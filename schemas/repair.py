@@ -6,7 +6,7 @@ Nothing is deleted: a damaged file stays until the new one takes its name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -31,13 +31,17 @@ class Damage:
     manifest: AnyTableManifest | None = None  # of a complete table: it is to be opened again
 
 
-def find_damage(store: Store) -> list[Damage]:
+Show = Callable[[str, int, int], None]  # told the table, its files that are checked, and all
+
+
+def find_damage(store: Store, show: Show | None = None) -> list[Damage]:
     """Tables that are not whole, those that others are made of first.
 
     Args:
         store: every file that its manifests list is hashed; nothing is changed.
+        show: told of every file that is checked.
     """
-    found = [*_complete(store), *_unfinished(store), *_without_manifest(store)]
+    found = [*_complete(store, show), *_unfinished(store), *_without_manifest(store)]
     return sorted(found, key=lambda damage: (_rank(damage.table), damage.table))
 
 
@@ -58,7 +62,7 @@ def _rank(table: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
-def _complete(store: Store) -> Iterator[Damage]:
+def _complete(store: Store, show: Show | None) -> Iterator[Damage]:
     for table in store.tables():
         try:
             manifest, problems = store.table_manifest(table), []
@@ -69,7 +73,7 @@ def _complete(store: Store) -> Iterator[Damage]:
             except StoreError:
                 yield Damage(table, (*problems, _unknown(table)), None)
                 continue
-        problems += _file_problems(store, manifest)
+        problems += _file_problems(store, manifest, show)
         if problems and manifest.is_of_first_format:
             text = "is of format 1, which cannot be mended; make it again with --overwrite"
             yield Damage(table, (*problems, text), None)
@@ -87,12 +91,17 @@ def _as_it_is(store: Store, table: str) -> AnyTableManifest:
     return parse_manifest(store.folder.read(name), origin=store.folder.join(name), changed=True)
 
 
-def _file_problems(store: Store, manifest: AnyTableManifest) -> list[str]:
+def _file_problems(store: Store, manifest: AnyTableManifest, show: Show | None) -> list[str]:
     listed = {file.file for file in manifest.slice_files}
     missing = [piece.file for piece in store.slices if piece.file not in listed]
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        told = pool.map(lambda file: _told(store, file), manifest.files)
-        return [*(f"{name}: not in the manifest" for name in missing), *filter(None, told)]
+        problems = [f"{name}: not in the manifest" for name in missing]
+        checked = pool.map(lambda file: _told(store, file), manifest.files)
+        for done, told in enumerate(checked, start=1):
+            problems += [] if told is None else [told]
+            if show is not None:
+                show(manifest.table, done, len(manifest.files))
+        return problems
 
 
 def _told(store: Store, file: TableFile) -> str | None:

@@ -257,16 +257,16 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check every manifest, hash, row count, join and range. Exit code 1 if anything is wrong."""
-    from schemas.store import Store
-    from schemas.verify import verify_store
+    from vlm_relabel.cli.checking import verified
 
-    results = guarded(lambda: console.collect(verify_store(Store.open(store)), json), json)
+    results = guarded(lambda: verified(store, json), json)
     console.show_verification(store, results, json)
     if any(problems for _, problems in results):
         if not json:
             console.show_next([shlex.join(["vlm-relabel", "repair", store])])
         raise typer.Exit(1)
     if not json:
+        from schemas.store import Store
         from vlm_relabel.cli.next_steps import after_verify
 
         console.show_next(after_verify(Store.open(store)))

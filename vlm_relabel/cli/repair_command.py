@@ -41,12 +41,14 @@ def repair(
 def _run(location: str, yes: bool, dry_run: bool, as_json: bool) -> dict[str, Any]:
     from schemas.repair import find_damage
     from schemas.store import Store
+    from vlm_relabel.cli.checking import checking
     from vlm_relabel.cli.repairs import reruns
 
     if as_json and not (yes or dry_run):
         raise RelabelError("repair --json: expected --yes or --dry-run, since nobody can be asked")
     store = Store.open(location)
-    damages = find_damage(store)
+    with checking(as_json) as show:
+        damages = find_damage(store, show)
     commands = reruns(store, damages)
     if not as_json:
         _show(location, damages, commands)
@@ -97,10 +99,9 @@ def _repair(
 
 
 def _verified(location: str, as_json: bool) -> dict[str, Any]:
-    from schemas.store import Store
-    from schemas.verify import verify_store
+    from vlm_relabel.cli.checking import verified
 
-    results = console.collect(verify_store(Store.open(location)), as_json)
+    results = verified(location, as_json)
     if not as_json:
         console.show_verification(location, results, as_json)
     tables = {table: [problem.model_dump() for problem in found] for table, found in results}
