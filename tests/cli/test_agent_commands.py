@@ -351,6 +351,26 @@ def test_evaluation_of_no_run(run: Run, tmp_path: Path) -> None:
     assert "not a run" in refusal(run("evaluate", tmp_path, "--json"))
 
 
+def test_evaluation_of_a_changed_file_is_refused_unless_trusted(
+    run: Run, made: Path, tmp_path: Path
+) -> None:
+    """The byte that is flipped stands in the footer, where only a checksum tells."""
+    store, out = tmp_path / "store", tmp_path / "agent"
+    shutil.copytree(made, store)
+    assert run(*training_words(store, out)).exit_code == 0
+    path = min(store.glob("steps/slice-*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"parquet-cpp-arrow")] ^= 1
+    path.write_bytes(content)
+    words = ("evaluate", out, "--fqe-steps", 5, "--fqe-fits", 1, "--json")
+    message = refusal(run(*words))
+    assert f"{path}: its CRC-32C is not the one recorded" in message
+    assert "vlm-relabel repair" in message
+    assert run(*words, "--trust").exit_code == 0
+    path.write_bytes(bytes(content)[:-1])
+    assert str(path) in refusal(run(*words, "--trust"))
+
+
 def test_evaluation_on_a_dataset_built_anew(run: Run, made: Path, tmp_path: Path) -> None:
     store, out = Path(shutil.copytree(made, tmp_path / "store")), tmp_path / "agent"
     assert run(*training_words(store, out, steps=1)).exit_code == 0

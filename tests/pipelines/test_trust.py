@@ -12,7 +12,7 @@ import pytest
 from offline_rl import training
 from offline_rl.run_config import TrainConfig, load_config
 from pipelines import jobs
-from relabel.jobs.options import GoalDatasetOptions, JobOptions
+from relabel.jobs.options import GoalDatasetOptions, JobOptions, RunOptions
 from schemas import seals
 from schemas.enums import Split
 from schemas.errors import StoreError
@@ -69,9 +69,12 @@ def test_nothing_is_hashed_on_trust(made: JobOptions, hashed: list[str], command
     assert len(hashed) == len(set(hashed))  # once
 
 
+@pytest.mark.usefixtures("workers_import_tests")
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_flipped_embedding_is_scored_on_trust_alone(
-    made: JobOptions, scoring: Scoring, hashed: list[str]
+    made: JobOptions, scoring: Scoring, hashed: list[str], workers: int
 ) -> None:
+    made = replace(made, run=RunOptions(workers=workers))
     store = Store.open(made.store)
     piece = store.slices[1]
     table = store.embeddings()[0].table
