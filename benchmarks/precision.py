@@ -29,7 +29,7 @@ from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
 from relabel.goals.files import load_goals
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings
-from relabel.rewards.scorer import Scorer, bind, parse_reward
+from relabel.rewards import Scorer, bind, parse_reward
 from schemas.enums import Fusion, Timing
 from schemas.goals import GoalSet
 

@@ -27,7 +27,8 @@ import tensorflow_datasets as tfds
 
 from relabel.goals.files import goals_table
 from relabel.goals.readings import read_prompts
-from relabel.rewards.scorer import Scorer, bind, parse_reward
+from relabel.rewards.registry import parse_reward
+from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.embed_slice import SourceTable, embed_slice
 from relabel.slices.score_slice import score_slice
 from relabel.source.source import Source

@@ -18,7 +18,8 @@ from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
 from relabel.jobs.options import EmbedOptions, JobOptions, LoadEncoder, OpenClipLoader, ScoreOptions
 from relabel.jobs.store_plan import StoreSettings, open_source, plan_store
-from relabel.rewards.scorer import Scorer, bind, parse_reward
+from relabel.rewards.registry import parse_reward
+from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.embed_slice import SourceTable
 from schemas.checksums import checksums_of
 from schemas.encoders import Encoder, EncoderSpec, LimitsTexts

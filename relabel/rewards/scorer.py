@@ -8,8 +8,8 @@ A score belongs to a frame, a reward to the action between two frames:
     same-frame       r_0 of s_0   r_1 of s_1   ...          r_{T-1} of s_{T-1}
 
 `bind` ties a reward function to a goal set and an encoder. `Scorer.scores` compares frames
-with prompts and hands the cosines to one formula of `relabel.rewards.formulas`.
-`Scorer.rewards` turns scores into rewards.
+with prompts and hands the cosines to the function's formula. `Scorer.rewards` turns scores into
+rewards as the function says.
 
 All arithmetic is float32, on blocks of `BLOCK_FRAMES` frames counted from the first row of a
 call. The same call gives the same bytes; splitting its rows over several calls may change
@@ -26,48 +26,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from relabel.goals.prompts import Prompts
-from relabel.rewards.formulas import (
-    CosineFormula,
-    Floats,
-    Formula,
-    SigmoidFormula,
-    goal_baseline_formula,
-    softmax_formula,
-)
-from relabel.rewards.functions import (
-    REWARD_FUNCTIONS,
-    AnyFunction,
-    Cosine,
-    GoalBaseline,
-    PotentialDifference,
-    Probability,
-    RewardFunction,
-    Sigmoid,
-    SoftmaxThreshold,
-    VlmRm,
-    WindowMean,
-    base_of,
-    parse_reward,
-    window_of,
-)
+from relabel.rewards.base import Binding, Floats, Formula, Range, RewardFunction
+from relabel.rewards.window_mean import Embeddings, windowed
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, Timing
 from schemas.errors import RewardError
 from schemas.goal_datasets import effective_timing
 from schemas.goals import GoalSet
 
-__all__ = ["REWARD_FUNCTIONS", "RewardFunction", "Scorer", "bind", "parse_reward"]
-
 BLOCK_FRAMES: Final = 512  # a block's cosines with 100 prompts of a family stay in the L2 cache
-Embeddings = NDArray[np.floating]
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
     """A reward function bound to a goal set and its embedded prompts: arithmetic only."""
 
-    function: AnyFunction  # with the numbers used in place of every None
+    function: RewardFunction  # with the numbers used in place of every None
     timing: Timing  # as effective: a potential difference looks ahead
     fusion: Fusion
     temperature: NDArray[np.float64] | None  # (G,) as used; None: the function has none
@@ -84,15 +58,12 @@ class Scorer:
     @property
     def score_range(self) -> Range:
         """Closed interval that every score lies in."""
-        cosine_like = isinstance(base_of(self.function), Cosine | GoalBaseline | VlmRm)
-        return (-1.0, 1.0) if cosine_like else (0.0, 1.0)
+        return self.function.score_range
 
     @property
     def reward_range(self) -> Range:
         """Closed interval that every reward lies in."""
-        low, high = self.score_range
-        difference = isinstance(self.function, PotentialDifference)
-        return (low - high, high - low) if difference else (low, high)
+        return self.function.reward_range
 
     def scores(self, cameras: Sequence[Embeddings], lengths: ArrayLike) -> Floats:
         """Score of every frame for every goal.
@@ -123,7 +94,7 @@ class Scorer:
         return out
 
     def rewards(self, scores: Floats, lengths: ArrayLike) -> Floats:
-        """Reward of every action for every goal (Baumli et al. 2023, arXiv 2312.09187, eq. 2).
+        """Reward of every action for every goal.
 
         Args:
             scores: (T, G) float32 as `scores` gave and a reward table stores them.
@@ -142,10 +113,9 @@ class Scorer:
                 f"scores: expected shape ({len(ages)}, {self.goals}) (sum of lengths, goals), "
                 f"got {scores.shape}"
             )
-        if isinstance(self.function, PotentialDifference):
-            return _shifted(scores, ages) - scores
-        instant = scores if self.threshold is None else _above(scores, self.threshold)
-        return _shifted(instant, ages) if self.timing is Timing.NEXT_FRAME else instant.copy()
+        looked_at = _next(scores, ages) if self.timing is Timing.NEXT_FRAME else scores
+        rewards = self.function.rewards(looked_at, scores, self.threshold)
+        return rewards.copy() if np.may_share_memory(rewards, scores) else rewards
 
     def _check(self, cameras: Sequence[Embeddings], frames: int) -> None:
         expected = (frames, self.formula.prompts.shape[1])
@@ -162,10 +132,10 @@ class Scorer:
         if self.skip_missing:
             self._score_those_there(cameras, ages, rows, out)
             return
-        self._score_camera(_windowed(cameras[0], ages, rows, window_of(self.function)), out)
+        self._score_camera(windowed(cameras[0], ages, rows, self.function.frames_seen), out)
         for camera in cameras[1:]:
             score = np.empty_like(out)
-            self._score_camera(_windowed(camera, ages, rows, window_of(self.function)), score)
+            self._score_camera(windowed(camera, ages, rows, self.function.frames_seen), score)
             (np.add if self.fusion is Fusion.MEAN else np.maximum)(out, score, out=out)
         if self.fusion is Fusion.MEAN and len(cameras) > 1:
             out /= np.float32(len(cameras))
@@ -176,7 +146,7 @@ class Scorer:
         """Fuses the scores of the cameras that have the frame; NaN where none has it."""
         scores = np.empty((len(cameras), *out.shape), np.float32)
         for camera, score in zip(cameras, scores, strict=True):
-            self._score_camera(_windowed(camera, ages, rows, window_of(self.function)), score)
+            self._score_camera(windowed(camera, ages, rows, self.function.frames_seen), score)
         if self.fusion is Fusion.MAX:
             np.fmax.reduce(scores, axis=0, out=out)
             return
@@ -200,25 +170,7 @@ def _ages(lengths: ArrayLike) -> NDArray[np.int64]:
     return np.arange(counts.sum()) - np.repeat(starts, counts)
 
 
-def _windowed(embeddings: Embeddings, ages: NDArray[np.int64], rows: slice, frames: int) -> Floats:
-    """(n, D) normalised mean of the last `frames` embeddings of the same episode, per row.
-
-    A running total would be faster for long windows, but would carry rounding, and a NaN,
-    from one row to all later ones. A mean of norm 0 has no direction: NaN.
-    """
-    if frames == 1:
-        return embeddings[rows].astype(np.float32)  # exactly the frame itself
-    total = embeddings[rows].astype(np.float64)
-    index = np.arange(rows.start, rows.stop)
-    for back in range(1, min(frames, int(ages[rows].max()) + 1)):
-        old = np.flatnonzero(ages[rows] >= back)
-        total[old] += embeddings[index[old] - back]
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
-    unit = np.divide(total, norms, out=np.full_like(total, np.nan), where=norms > 0)
-    return np.asarray(unit, dtype=np.float32)
-
-
-def _shifted(values: Floats, ages: NDArray[np.int64]) -> Floats:
+def _next(values: Floats, ages: NDArray[np.int64]) -> Floats:
     """(T, G) value at the next frame of the same episode; NaN at its last frame."""
     shifted = np.full_like(values, np.nan)
     shifted[:-1] = values[1:]
@@ -226,18 +178,8 @@ def _shifted(values: Floats, ages: NDArray[np.int64]) -> Floats:
     return shifted
 
 
-def _above(scores: Floats, threshold: Floats) -> Floats:
-    """(T, G) 1 strictly above the threshold, else 0; NaN stays."""
-    above: Floats = np.greater(scores, threshold).astype(np.float32)
-    np.copyto(above, scores, where=np.isnan(scores))
-    return above
-
-
-# --- Binding: from configuration to formula --------------------------------------------------
-
-
 def bind(
-    function: AnyFunction,
+    function: RewardFunction,
     goals: GoalSet,
     prompts: Prompts,
     prompt_embeddings: Floats,
@@ -272,89 +214,31 @@ def bind(
             f"encoder's dim) and one prompt per goal, got {prompt_embeddings.shape} and "
             f"{len(prompts.goal)}"
         )
-    resolved = _resolved(function, spec)
-    temperature = _temperatures(base_of(resolved), goals)
+    resolved = function.resolved(spec)
     return Scorer(
         function=resolved,
         timing=effective_timing(resolved.model_dump(), Timing(timing)),
         fusion=Fusion(fusion),
-        temperature=temperature,
-        threshold=_thresholds(resolved, goals),
+        temperature=resolved.temperatures(goals),
+        threshold=resolved.thresholds(goals),
         goals=len(goals.goals),
-        formula=_formula(base_of(resolved), goals, prompts, prompt_embeddings, temperature, norms),
+        formula=_formula(resolved, Binding(goals, prompts, prompt_embeddings, spec, norms)),
     )
 
 
-def _resolved(function: AnyFunction, spec: EncoderSpec) -> AnyFunction:
-    """The function with the encoder's constants in place of None."""
-    if isinstance(function, WindowMean | PotentialDifference):
-        return function.model_copy(update={"of": _resolved(function.of, spec)})
-    if isinstance(function, SoftmaxThreshold | Probability) and function.temperature is None:
-        return function.model_copy(update={"temperature": 1 / _logit_scale(function, spec)})
-    if isinstance(function, Sigmoid):
-        scale = _logit_scale(function, spec) if function.logit_scale is None else None
-        bias = _logit_bias(spec) if function.logit_bias is None else None
-        new = {"logit_scale": scale, "logit_bias": bias}
-        return function.model_copy(update={k: v for k, v in new.items() if v is not None})
-    return function
-
-
-def _logit_scale(function: AnyFunction, spec: EncoderSpec) -> float:
-    if not (np.isfinite(spec.logit_scale) and spec.logit_scale > 0):
-        cure = "logit_scale" if isinstance(function, Sigmoid) else "temperature"
+def _formula(function: RewardFunction, binding: Binding) -> Formula:
+    """Refuses what a class of the user's own may get wrong before a table is written."""
+    for what, (low, high) in (("score", function.score_range), ("reward", function.reward_range)):
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise RewardError(
+                f"reward {function.path!r}: expected {what}_range to be two finite numbers, the "
+                f"lower one first, got {low} and {high}"
+            )
+    formula = function.bind(binding)
+    found = np.shape(formula.prompts)
+    if len(found) != 2 or found[1] != binding.spec.dim:
         raise RewardError(
-            f"reward {function.path!r}: expected encoder {spec.name} to have a logit_scale > 0, "
-            f"got {spec.logit_scale}; give the reward a {cure} of its own"
+            f"reward {function.path!r}: expected its formula to have prompts of shape (C, "
+            f"{binding.spec.dim}), C of any number and the encoder's dim, got {found}"
         )
-    return spec.logit_scale
-
-
-def _logit_bias(spec: EncoderSpec) -> float:
-    if spec.logit_bias is None:
-        raise RewardError(
-            f"reward 'sigmoid': encoder {spec.name} has no logit_bias, so it was not trained with "
-            "a sigmoid loss; give logit_bias, or use a SigLIP encoder, or softmax-threshold"
-        )
-    return spec.logit_bias
-
-
-def _temperatures(function: AnyFunction, goals: GoalSet) -> NDArray[np.float64] | None:
-    if not isinstance(function, SoftmaxThreshold | Probability):
-        return None
-    own = [goal.temperature for goal in goals.goals]
-    return np.array([function.temperature if t is None else t for t in own], dtype=np.float64)
-
-
-def _thresholds(function: AnyFunction, goals: GoalSet) -> Floats | None:
-    """float32, like the scores, so that a threshold read off a stored score equals it."""
-    base = base_of(function)
-    if isinstance(function, PotentialDifference) or not isinstance(base, SoftmaxThreshold):
-        return None
-    own = [goal.threshold for goal in goals.goals]
-    return np.array([base.threshold if t is None else t for t in own], dtype=np.float32)
-
-
-def _formula(
-    function: AnyFunction,
-    goals: GoalSet,
-    prompts: Prompts,
-    embeddings: Floats,
-    temperature: NDArray[np.float64] | None,
-    norms: Floats | None,
-) -> Formula:
-    if temperature is not None:
-        return softmax_formula(goals, prompts, embeddings, temperature)
-    if isinstance(function, GoalBaseline):
-        return goal_baseline_formula(function.name, goals, prompts, embeddings, function.alpha)
-    if isinstance(function, VlmRm):
-        if norms is None:
-            raise RewardError("reward 'vlm-rm': expected the norms of the prompts, got none")
-        return goal_baseline_formula(
-            function.name, goals, prompts, embeddings, function.alpha, norms
-        )
-    goal = embeddings[prompts.goal]
-    if isinstance(function, Sigmoid):
-        return SigmoidFormula(
-            goal, np.float32(function.logit_scale), np.float32(function.logit_bias)
-        )
-    return CosineFormula(goal)
+    return formula

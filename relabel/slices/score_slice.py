@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import TypeAdapter
 
 from relabel.goals.prompts import Prompts, negatives_of
 from relabel.goals.readings import read_prompts
-from relabel.rewards.functions import AnyFunction, RewardFunction
+from relabel.rewards.registry import from_content
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.profile import Profile
 from relabel.slices.streams import prefetch
@@ -122,6 +121,7 @@ def load_scorer(
         spec: of the same encoder.
 
     Raises:
+        RewardError: a reward function of someone's own, whose module is not there.
         StoreError: no such reward set, another encoder, or other negatives than were used.
     """
     manifest = store.rewards(name)
@@ -132,7 +132,7 @@ def load_scorer(
             f"({spec.fingerprint[:8]}): {'; '.join(differing)}"
         )
     goals = store.goal_set(name)
-    function = TypeAdapter[AnyFunction](RewardFunction).validate_python(manifest.function)
+    function = from_content(manifest.function, here=False)  # a store's word runs no file here
     prompts, vectors, norms = read_prompts(goals, encode_texts)
     _check_negatives(store, name, goals, prompts)
     how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}

@@ -12,7 +12,7 @@ import pytest
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalEncoding
 from offline_rl.training import LOGGERS
-from relabel.rewards.functions import REWARD_FUNCTIONS
+from relabel.rewards.registry import REWARD_FUNCTIONS
 from schemas import fields, goal_datasets, manifests
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, LastStep, Timing

@@ -257,7 +257,7 @@ def test_sigmoid_rewards_are_those_of_the_formula(encoder: OpenClipEncoder) -> N
     """sigmoid(scale * cosine + bias), as SigLIP was trained (arXiv 2303.15343, eq. 1)."""
     from relabel.goals.prompts import resolve_prompts
     from relabel.goals.readings import Readings
-    from relabel.rewards.scorer import bind, parse_reward
+    from relabel.rewards import bind, parse_reward
     from schemas.enums import Fusion, Timing
     from schemas.goals import Goal, GoalSet
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 
 from relabel.goals.prompts import Prompts, negatives_of, resolve_prompts
 from relabel.goals.readings import SAME_DISTANCE, Readings, check_lengths, close_pairs, read_prompts
-from relabel.rewards.functions import parse_reward
+from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import bind
 from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError, GoalError

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,20 +13,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from relabel.goals.prompts import Prompts, resolve_prompts
 from relabel.goals.readings import read_prompts
-from relabel.rewards.formulas import SoftmaxFormula
-from relabel.rewards.functions import AnyFunction, SoftmaxThreshold, base_of
-from relabel.rewards.scorer import (
-    BLOCK_FRAMES,
-    REWARD_FUNCTIONS,
-    RewardFunction,
-    Scorer,
-    bind,
-    parse_reward,
-)
+from relabel.rewards import REWARD_FUNCTIONS, RewardFunction, Scorer, bind, parse_reward
+from relabel.rewards.registry import from_content
+from relabel.rewards.scorer import BLOCK_FRAMES
+from relabel.rewards.softmax import SoftmaxFormula
+from relabel.rewards.softmax_threshold import SoftmaxThreshold
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, Timing
 from schemas.errors import GoalError, RewardError
@@ -75,7 +72,7 @@ class Case:
 
     def score(self, frame: np.ndarray, goal: int) -> float:
         """Oracle score of one frame for one goal."""
-        base: Any = base_of(self.scorer.function)
+        base: Any = self.scorer.function.base
         points = self.embeddings.astype(np.float64)
         own, f = points[self.prompts.goal[goal]], frame.astype(np.float64)
         if base.name == "cosine":
@@ -100,7 +97,7 @@ class Case:
 
 
 def case(
-    function: AnyFunction,
+    function: RewardFunction,
     goals: GoalSet,
     seed: int = 0,
     embeddings: np.ndarray | None = None,
@@ -145,7 +142,7 @@ def goal_sets(draw: st.DrawFn) -> GoalSet:
 
 
 @st.composite
-def functions(draw: st.DrawFn) -> AnyFunction:
+def functions(draw: st.DrawFn) -> RewardFunction:
     fraction = st.sampled_from([0.0, 0.2, 0.5, 1.0])
     base, inner = draw(
         st.one_of(
@@ -184,7 +181,7 @@ def functions(draw: st.DrawFn) -> AnyFunction:
 )
 def test_scores_and_rewards_equal_the_oracle(
     goals: GoalSet,
-    function: AnyFunction,
+    function: RewardFunction,
     lengths: list[int],
     cameras: int,
     fusion: Fusion,
@@ -208,7 +205,7 @@ def test_scores_and_rewards_equal_the_oracle(
         patch.setattr("relabel.rewards.scorer.BLOCK_FRAMES", block)
         scores = made.scorer.scores(list(frames), lengths)
     # the oracle of these takes norms of vectors, which float16 leaves a little off 1
-    slack = 3e-3 if half and base_of(function).name in ("goal-baseline", "vlm-rm") else 0
+    slack = 3e-3 if half and function.base.name in ("goal-baseline", "vlm-rm") else 0
     np.testing.assert_allclose(scores, expected, rtol=0, atol=made.tolerance() + slack)
     _check_rewards(made.scorer, scores, lengths)
 
@@ -243,7 +240,7 @@ def test_the_per_goal_thresholds_and_temperatures_are_those_of_the_goals() -> No
     assert scorer.temperature is not None and scorer.threshold is not None
     assert scorer.temperature.tolist() == [0.3, 1 / SCALE, 1 / SCALE]
     np.testing.assert_array_equal(scorer.threshold, np.float32([0.9, 0.6, 0.0]))
-    assert base_of(scorer.function) == SoftmaxThreshold(temperature=1 / SCALE, threshold=0.6)
+    assert scorer.function.base == SoftmaxThreshold(temperature=1 / SCALE, threshold=0.6)
 
 
 @pytest.mark.parametrize("tau", [1e-50, 1e-30, 1e-3, 1e-2, 100.0])
@@ -295,7 +292,7 @@ def test_masked_and_separate_sums_agree(monkeypatch: pytest.MonkeyPatch) -> None
     goals, function = own_negatives(20), parse_reward("probability", temperature=0.01)
     frames = unit32(np.random.default_rng(4), 50, DIM)
     masked = case(function, goals)
-    monkeypatch.setattr("relabel.rewards.formulas.MASK_RATE", 1e-9)
+    monkeypatch.setattr("relabel.rewards.softmax.MASK_RATE", 1e-9)
     separate = case(function, goals)
     assert _masked(masked) and not _masked(separate)
     scores = [each.scorer.scores([frames], [50]) for each in (masked, separate)]
@@ -625,16 +622,17 @@ def test_contract_missing_frames_spread_no_further_than_they_are_seen(path: str)
 
 @pytest.mark.parametrize("path", PATHS)
 def test_contract_configurations_survive_a_round_trip_with_the_numbers_used(path: str) -> None:
-    adapter: TypeAdapter[AnyFunction] = TypeAdapter(RewardFunction)
     function = parse_reward(path, **PATHS[path])
     bound = case(function, simple_goals(4)).scorer.function
     for each in (function, bound):
-        assert adapter.validate_python(each.model_dump()) == each
-        assert adapter.validate_json(each.model_dump_json()) == each
+        assert from_content(each.model_dump()) == each
+        assert from_content(json.loads(each.model_dump_json())) == each
+        assert pickle.loads(pickle.dumps(each)) == each
         assert each.path == path
     assert "null" not in bound.model_dump_json()
-    with pytest.raises(ValidationError, match="frozen"):
-        function.name = "cosine"  # type: ignore[assignment, misc]
+    for field in type(function).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(function, field, None)
 
 
 @pytest.mark.parametrize("path", PATHS)
