@@ -32,6 +32,7 @@ RUNS = (
     ("precision",),
     ("integrity",),
     ("long_run",),
+    ("verifying",),
     ("levers",),
 )
 
