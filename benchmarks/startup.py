@@ -69,7 +69,7 @@ def stamped(module, function, before=None, after=None):
 
 import vlm_relabel.cli.main
 stamp("import of the command line")
-import vlm_relabel.cli.commands
+import vlm_relabel.jobs
 stamp("import of Beam, TFDS, pyarrow and more")
 import relabel.encoders.open_clip
 stamp("import of torch")
@@ -153,7 +153,7 @@ class Relabel:
 def import_seconds() -> dict[str, float]:
     """Seconds that the modules of each package take by themselves, the longest first."""
     code = (
-        "import vlm_relabel.cli.commands, relabel.encoders.open_clip, "
+        "import vlm_relabel.jobs, relabel.encoders.open_clip, "
         "relabel.encoders.open_clip_import as last; last.import_open_clip()"
     )
     told = finished([sys.executable, "-X", "importtime", "-c", code]).stderr

@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from vlm_relabel.checks import VerifyReport, inspect, verify
+    from vlm_relabel.jobs import build_goals, embed, relabel, score
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
 
     __version__: str
@@ -21,14 +23,28 @@ if TYPE_CHECKING:
 _ROOMS: Final = {  # where each name is
     "EpisodeRewards": "vlm_relabel.stores",
     "OpenedStore": "vlm_relabel.stores",
+    "VerifyReport": "vlm_relabel.checks",
+    "build_goals": "vlm_relabel.jobs",
+    "embed": "vlm_relabel.jobs",
+    "inspect": "vlm_relabel.checks",
     "open_store": "vlm_relabel.stores",
+    "relabel": "vlm_relabel.jobs",
+    "score": "vlm_relabel.jobs",
+    "verify": "vlm_relabel.checks",
 }
 
 __all__ = [
     "EpisodeRewards",
     "OpenedStore",
+    "VerifyReport",
     "__version__",
+    "build_goals",
+    "embed",
+    "inspect",
     "open_store",
+    "relabel",
+    "score",
+    "verify",
 ]
 
 

@@ -109,8 +109,10 @@ def _column_goals(
     )
 
 
-def _given_goals(goals: str | tuple[str, ...]) -> GoalSet:
-    """A goal set in the order of a column: of a file, or of texts."""
+def _given_goals(goals: str | tuple[str, ...] | GoalSet) -> GoalSet:
+    """A goal set in the order of a column: itself, of a file, or of texts."""
+    if isinstance(goals, GoalSet):
+        return goals
     if isinstance(goals, tuple):
         return GoalSet.from_texts(goals, name="given", null_prompts=())
     if goals.startswith(FIELD_PREFIX):

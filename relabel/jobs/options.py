@@ -11,6 +11,7 @@ from relabel.jobs.progress import Progress
 from schemas.encoders import Encoder
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goal_datasets import DatasetOptions
+from schemas.goals import GoalSet
 
 if TYPE_CHECKING:
     from relabel.encoders.open_clip import OpenClipEncoder
@@ -134,7 +135,8 @@ class ScoreOptions:
     """Embeddings to rewards."""
 
     encoder: LoadEncoder
-    goals: str | tuple[str, ...]  # path of a file, "field:<name of a text column>", or the texts
+    # Path of a file, "field:<name of a text column>", the texts, or the goal set itself.
+    goals: str | tuple[str, ...] | GoalSet
     name: str = "v1"
     reward: str = "softmax-threshold"
     parameters: dict[str, float] = field(default_factory=dict)
@@ -155,5 +157,6 @@ class GoalDatasetOptions:
     options: DatasetOptions = field(default_factory=DatasetOptions)
     truth: str | None = None  # a steps column of one value per goal: also makes `<name>.true`
     materialize: bool = False  # also write flat transitions
-    goals: str | tuple[str, ...] | None = None  # without a reward set: of the column, as of `score`
+    # Without a reward set: the goals of the column, as of `score`.
+    goals: str | tuple[str, ...] | GoalSet | None = None
     timing: Timing | None = None  # likewise: which frame a transition looks at; None: see `timing`

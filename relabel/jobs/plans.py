@@ -220,6 +220,8 @@ def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
 
 
 def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
+    if isinstance(what.goals, GoalSet):
+        return what.goals
     if isinstance(what.goals, tuple):
         nulls = DEFAULT_NULL_PROMPTS if what.null_prompts is None else what.null_prompts
         return GoalSet.from_texts(what.goals, name="given", null_prompts=nulls)

@@ -95,7 +95,7 @@ def relabel(
     plan = plan_embedding(options, embedding, loaded.spec)
     check_goals(scoring, plan.store.manifest)
     scoring = replace(scoring, cameras=plan.cameras)
-    if isinstance(scoring.goals, tuple) or not scoring.goals.startswith(FIELD_PREFIX):
+    if not (isinstance(scoring.goals, str) and scoring.goals.startswith(FIELD_PREFIX)):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
         return _reported(run.execute(), options, loaded)

@@ -28,9 +28,9 @@ def run() -> Run:
 @pytest.fixture
 def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of an encoder; whatever is asked for, `PixelMeanEncoder` is loaded."""
-    from vlm_relabel.cli import commands
+    from vlm_relabel import arguments
 
-    monkeypatch.setattr(commands, "encoder_loader", lambda *_: load_pixel_mean_encoder)
+    monkeypatch.setattr(arguments, "encoder_loader", lambda *_: load_pixel_mean_encoder)
     return "fake"
 
 

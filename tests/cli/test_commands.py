@@ -217,12 +217,12 @@ def test_the_command_that_resumes_is_the_one_that_was_typed(
 def test_an_interrupted_command_says_how_to_go_on(
     run: Run, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vlm_relabel.cli import commands
+    from vlm_relabel import jobs
 
-    def interrupted(*_: Any) -> None:
+    def interrupted(**_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.jobs, "relabel", interrupted)
+    monkeypatch.setattr(jobs, "relabel", interrupted)
     result = run("relabel", *flat(words))
     assert result.exit_code == 130
     assert "the same command resumes where it stopped" in result.stderr
@@ -388,7 +388,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
 
 def test_defaults_of_build_goals_are_those_of_a_goal_dataset() -> None:
     parameters = inspect.signature(goals_command.build_goals).parameters
-    asked = set(DatasetOptions.model_fields) & set(parameters) - set(goals_command._OPTIONS)
+    asked = set(DatasetOptions.model_fields) & set(parameters) - {"kinds", "goals", "episodes"}
     assert len(asked) == 12
     options = DatasetOptions()
     assert {n: parameters[n].default for n in asked} == {n: getattr(options, n) for n in asked}

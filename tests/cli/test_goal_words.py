@@ -13,7 +13,7 @@ from schemas.errors import GoalError
 from schemas.store import Store
 from tests.cli.cli_outcomes import Run, flat, refusal
 from tests.pipelines.small_source import GOALS
-from vlm_relabel.cli.goal_words import read_goals
+from vlm_relabel.goal_words import read_goals
 
 Words = dict[str, Any]
 

@@ -21,7 +21,7 @@ from schemas.verify import verify_store
 from tests import small
 from tests.cli.cli_outcomes import flat
 from tests.schemas.test_seals import flip
-from vlm_relabel.cli import commands
+from vlm_relabel import arguments
 from vlm_relabel.cli.main import app
 
 
@@ -30,7 +30,7 @@ def run(*words: Any, answer: str | None = None) -> Result:
     line = [str(word) for word in words]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["vlm-relabel", *line])
-        patch.setattr(commands, "encoder_loader", lambda *_: load_pixel_mean_encoder)
+        patch.setattr(arguments, "encoder_loader", lambda *_: load_pixel_mean_encoder)
         environment = {"COLUMNS": "400", "TERM": "dumb"}
         return CliRunner().invoke(app, line, env=environment, input=answer)
 

@@ -12,9 +12,9 @@ def main() -> None:
     """The program's entry, but for the encoder."""
     interruption.listen()
     from relabel.testing import load_pixel_mean_encoder
-    from vlm_relabel.cli import commands
+    from vlm_relabel import arguments
 
-    commands.encoder_loader = lambda *_: load_pixel_mean_encoder
+    arguments.encoder_loader = lambda *_: load_pixel_mean_encoder
     from vlm_relabel.cli.main import main as program
 
     program()

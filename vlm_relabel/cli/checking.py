@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from schemas.verify import Problem, Show
 
 
-def verified(location: str, as_json: bool) -> list[tuple[str, list[Problem]]]:
+def verified(location: str, as_json: bool) -> list[tuple[str, tuple[Problem, ...]]]:
     """What `verify` finds, table by table, each shown as it comes.
 
     Raises:
         StoreError: there is no store.
     """
-    from schemas.store import Store
-    from schemas.verify import verify_store
+    from vlm_relabel import checks
 
+    each = console.show_nothing if as_json else console.show_table
     with checking(as_json) as show:
-        return console.collect(verify_store(Store.open(location), show), as_json)
+        return list(checks.verify(location, show=show, each=each).tables.items())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -46,23 +46,20 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
-def collect(
-    results: Iterable[tuple[str, list[Problem]]], as_json: bool
-) -> list[tuple[str, list[Problem]]]:
-    """All results, each shown as it comes."""
-    done = []
-    for table, problems in results:
-        done.append((table, problems))
-        if not as_json:
-            OUT.print(f"{'[red]✗[/]' if problems else '[green]✓[/]'} {escape(table)}")
-            for problem in problems:
-                where = f"{problem.file}: " if problem.file else ""
-                OUT.print(f"    {escape(where + problem.text)}")
-    return done
+def show_table(table: str, problems: Sequence[Problem]) -> None:
+    """What is wrong with one table."""
+    OUT.print(f"{'[red]✗[/]' if problems else '[green]✓[/]'} {escape(table)}")
+    for problem in problems:
+        where = f"{problem.file}: " if problem.file else ""
+        OUT.print(f"    {escape(where + problem.text)}")
+
+
+def show_nothing(table: str, problems: Sequence[Problem]) -> None:
+    """Nothing, since all is shown at the end."""
 
 
 def show_verification(
-    store: str, results: Sequence[tuple[str, list[Problem]]], as_json: bool
+    store: str, results: Sequence[tuple[str, Sequence[Problem]]], as_json: bool
 ) -> None:
     """Outcome of `verify`."""
     problems = [problem for _, found in results for problem in found]

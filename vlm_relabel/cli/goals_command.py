@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from schemas.enums import Kind, Timing
-from schemas.errors import RelabelError
 from vlm_relabel.cli import console
 from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Threads, Trust, Workers
-from vlm_relabel.cli.guard import guarded
+from vlm_relabel.cli.guard import guarded_job
 from vlm_relabel.cli.typed import command_line
 
 if TYPE_CHECKING:
     from relabel.jobs.dataset_report import GoalJobReport
-    from schemas.goal_datasets import DatasetOptions
-
-_OPTIONS = {  # of the command line, by field of DatasetOptions, where the names differ
-    "kinds": "kind",
-    "goals": "goal",
-    "episodes": "episode",
-}
 
 
 def build_goals(
@@ -136,67 +128,45 @@ def build_goals(
 
     Beam options go after `--`, as with relabel.
     """
-    values = dict(locals())
-    report = guarded(lambda: _run(values), json)
-    _show(report, json)
 
+    def run(show: console.Show) -> GoalJobReport:
+        from vlm_relabel import jobs
 
-def _run(values: Mapping[str, Any]) -> GoalJobReport:
-    from pipelines import jobs
-    from pipelines.runners import runner_arguments
-    from relabel.jobs.options import GoalDatasetOptions, JobOptions, RunOptions
-    from vlm_relabel.cli.goal_words import read_goals
-
-    what = GoalDatasetOptions(
-        name=values["name"],
-        rewards=_rewards(values),
-        options=_dataset_options(values),
-        truth=values["truth"],
-        materialize=values["materialize"],
-        goals=read_goals(values["goals"], None) if values["goals"] else None,
-        timing=values["timing"],
-    )
-    with console.progress(values["json"]) as show:
-        options = JobOptions(
-            store=values["store"],
-            run=RunOptions(values["workers"], runner_arguments(values["context"].args)),
-            threads=values["threads"],
-            overwrite=values["overwrite"],
-            trust=values["trust"],
-            dry_run=values["dry_run"],
+        return jobs.build_goals(
+            store=store,
+            rewards=rewards,
+            name=name,
+            end_on_success=end_on_success,
+            step_reward=step_reward,
+            success_above=success_above,
+            discount=discount,
+            min_length=min_length,
+            failed_per_achieved=failed_per_achieved,
+            failed_at_least=failed_at_least,
+            hindsight_most=hindsight_most,
+            commands_hold=commands_hold,
+            kind=kind,
+            goal=goal,
+            episode=episode,
+            validation=validation,
+            test=test,
+            seed=seed,
+            truth=truth,
+            no_rewards=no_rewards,
+            goals=goals,
+            timing=timing,
+            materialize=materialize,
+            workers=workers,
+            threads=threads,
+            overwrite=overwrite,
+            trust=trust,
+            dry_run=dry_run,
+            beam_args=context.args,
             command=command_line(),
             show=show,
         )
-        return jobs.build_goals(options, what)
 
-
-def _rewards(values: Mapping[str, Any]) -> str | None:
-    """The reward set asked for; None if there is to be none."""
-    if not values["no_rewards"]:
-        return "v1" if values["rewards"] is None else str(values["rewards"])
-    if values["rewards"] is not None:
-        raise RelabelError(
-            f"--rewards {values['rewards']} and --no-rewards exclude each other; leave one out"
-        )
-    return None
-
-
-def _dataset_options(values: Mapping[str, Any]) -> DatasetOptions:
-    from pydantic import ValidationError
-
-    from schemas.goal_datasets import DatasetOptions
-
-    given = {name: values[_OPTIONS.get(name, name)] for name in DatasetOptions.model_fields}
-    given = {name: value for name, value in given.items() if value is not None}
-    try:
-        return DatasetOptions.model_validate(given)
-    except ValidationError as error:
-        problems = [
-            f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}, "
-            f"got {problem['input']}"
-            for problem in error.errors()
-        ]
-        raise RelabelError("; ".join(problems)) from error
+    _show(guarded_job(run, json), json)
 
 
 def _show(report: GoalJobReport, as_json: bool) -> None:

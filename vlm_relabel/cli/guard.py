@@ -31,3 +31,18 @@ def guarded(run: Callable[[], T], as_json: bool) -> T:
     except KeyboardInterrupt:
         console.say("interrupted; the same command resumes where it stopped")
         raise typer.Exit(130) from None
+
+
+def guarded_job(run: Callable[[console.Show], T], as_json: bool) -> T:
+    """As `guarded`, of a job whose progress is shown.
+
+    Args:
+        run: the job, which is given what shows progress.
+        as_json: show none.
+    """
+
+    def job() -> T:
+        with console.progress(as_json) as show:
+            return run(show)
+
+    return guarded(job, as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,8 +66,9 @@ KeepFrames = Annotated[
     bool, typer.Option("--keep-frames", help="Keep the encoded images in the steps table.")
 ]
 LastStepOption = Annotated[
-    str,
+    Literal["auto", "final-observation", "carries-action"],
     typer.Option(
+        parser=str,
         metavar="MEANING",
         help="What the last step of an episode is: final-observation, carries-action, or auto, "
         "which looks at some episodes and tells what it found.",
@@ -131,7 +132,8 @@ DecodeThreads = Annotated[
     int, typer.Option(min=1, metavar="N", help="Threads of each worker that decode images.")
 ]
 Dtype = Annotated[
-    str, typer.Option(metavar="TYPE", help="How embeddings are stored: float16 or float32.")
+    Literal["float16", "float32"],
+    typer.Option(parser=str, metavar="TYPE", help="How embeddings are stored: float16 or float32."),
 ]
 
 # --- goals and rewards ------------------------------------------------------------------------

@@ -9,64 +9,18 @@ from typing import Annotated
 import typer
 
 import vlm_relabel
-from schemas.enums import Fusion, Timing
 from vlm_relabel.cli import (
     agent_commands,
     console,
     goals_command,
     interruption,
+    job_commands,
     redaction,
     repair_command,
 )
-from vlm_relabel.cli.arguments import (
-    PASS_THROUGH,
-    DryRun,
-    Json,
-    Overwrite,
-    Threads,
-    Trust,
-    Workers,
-)
+from vlm_relabel.cli.arguments import PASS_THROUGH, Json
 from vlm_relabel.cli.guard import guarded
-from vlm_relabel.cli.job_arguments import (
-    Alpha,
-    BatchSize,
-    Cameras,
-    DecodeThreads,
-    Device,
-    Directory,
-    Dtype,
-    EmbeddedCameras,
-    EncoderName,
-    Exclude,
-    Fuse,
-    Goals,
-    KeepFrames,
-    KeepMerged,
-    LastStepOption,
-    MaxDead,
-    Name,
-    NoFrames,
-    NullPrompts,
-    OptionalCameras,
-    OptionalEncoder,
-    PerSlice,
-    Precision,
-    Preprocess,
-    Profile,
-    Retry,
-    Reward,
-    Scores,
-    SkipBlank,
-    Source,
-    Split,
-    StorePath,
-    Temperature,
-    Threshold,
-    TimingOption,
-    TruncateTexts,
-    Window,
-)
+from vlm_relabel.cli.job_arguments import Directory, Exclude, KeepMerged
 from vlm_relabel.cli.usage import Command, Program
 
 app = typer.Typer(
@@ -108,147 +62,17 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what a source holds, and the command to type next. Exit code 2 if it cannot be read."""
-    from relabel.inspection.inspection import inspect_source
+    from vlm_relabel import checks
     from vlm_relabel.cli.source_console import show_source
 
-    report = guarded(
-        lambda: inspect_source(source, exclude=exclude or (), keep_merged=keep_merged), json
-    )
+    report = guarded(lambda: checks.inspect(source, exclude=exclude, keep_merged=keep_merged), json)
     show_source(report, json)
     if report.error is not None:
         raise typer.Exit(2)
 
 
-@app.command(cls=Command, context_settings=PASS_THROUGH)
-def relabel(
-    context: typer.Context,
-    source: Source,
-    camera: Cameras,
-    encoder: EncoderName,
-    goals: Goals,
-    store: StorePath,
-    split: Split = None,
-    reward: Reward = "softmax-threshold",
-    name: Name = "v1",
-    temperature: Temperature = None,
-    threshold: Threshold = None,
-    alpha: Alpha = None,
-    window: Window = None,
-    timing: TimingOption = Timing.NEXT_FRAME,
-    fuse: Fuse = Fusion.MEAN,
-    skip_blank_cameras: SkipBlank = False,
-    scores: Scores = True,
-    null_prompt: NullPrompts = None,
-    truncate_texts: TruncateTexts = False,
-    device: Device = "cpu",
-    precision: Precision = "auto",
-    preprocess: Preprocess = None,
-    batch_size: BatchSize = 64,
-    decode_threads: DecodeThreads = 2,
-    dtype: Dtype = "float16",
-    keep_frames: KeepFrames = False,
-    last_step: LastStepOption = "auto",
-    episodes_per_slice: PerSlice = None,
-    exclude: Exclude = None,
-    keep_merged: KeepMerged = False,
-    workers: Workers = 1,
-    threads: Threads = None,
-    max_dead_ratio: MaxDead = 0.0,
-    retry_dead_letters: Retry = False,
-    overwrite: Overwrite = False,
-    dry_run: DryRun = False,
-    profile: Profile = False,
-    json: Json = False,
-) -> None:
-    """Source and goals in, embeddings and rewards out. A rerun does only what is missing.
-
-    Beam options go after `--`, such as `-- --runner FlinkRunner --flink_master host:8081`.
-    """
-    from vlm_relabel.cli import commands
-
-    values = dict(locals())
-    report = guarded(lambda: commands.relabel(values), json)
-    console.show_job(report, json, encoder)
-
-
-@app.command(cls=Command, context_settings=PASS_THROUGH)
-def embed(
-    context: typer.Context,
-    source: Source,
-    store: StorePath,
-    camera: OptionalCameras = None,
-    encoder: OptionalEncoder = None,
-    no_frames: NoFrames = False,
-    split: Split = None,
-    device: Device = "cpu",
-    precision: Precision = "auto",
-    preprocess: Preprocess = None,
-    batch_size: BatchSize = 64,
-    decode_threads: DecodeThreads = 2,
-    dtype: Dtype = "float16",
-    skip_blank_cameras: SkipBlank = False,
-    keep_frames: KeepFrames = False,
-    last_step: LastStepOption = "auto",
-    episodes_per_slice: PerSlice = None,
-    exclude: Exclude = None,
-    keep_merged: KeepMerged = False,
-    workers: Workers = 1,
-    threads: Threads = None,
-    max_dead_ratio: MaxDead = 0.0,
-    retry_dead_letters: Retry = False,
-    overwrite: Overwrite = False,
-    dry_run: DryRun = False,
-    profile: Profile = False,
-    json: Json = False,
-) -> None:
-    """Embed every frame once: the only step that reads images. Adds an encoder to a store.
-
-    With --no-frames the store gets steps and episodes alone, for build-goals --no-rewards.
-    """
-    from vlm_relabel.cli import commands
-
-    values = dict(locals())
-    report = guarded(lambda: commands.embed(values), json)
-    console.show_job(report, json, encoder)
-
-
-@app.command(cls=Command, context_settings=PASS_THROUGH)
-def score(
-    context: typer.Context,
-    store: StorePath,
-    encoder: EncoderName,
-    goals: Goals,
-    name: Name = "v1",
-    camera: EmbeddedCameras = None,
-    reward: Reward = "softmax-threshold",
-    temperature: Temperature = None,
-    threshold: Threshold = None,
-    alpha: Alpha = None,
-    window: Window = None,
-    timing: TimingOption = Timing.NEXT_FRAME,
-    fuse: Fuse = Fusion.MEAN,
-    skip_blank_cameras: SkipBlank = False,
-    scores: Scores = True,
-    null_prompt: NullPrompts = None,
-    truncate_texts: TruncateTexts = False,
-    device: Device = "cpu",
-    precision: Precision = "auto",
-    preprocess: Preprocess = None,
-    workers: Workers = 1,
-    threads: Threads = None,
-    max_dead_ratio: MaxDead = 0.0,
-    overwrite: Overwrite = False,
-    trust: Trust = False,
-    dry_run: DryRun = False,
-    profile: Profile = False,
-    json: Json = False,
-) -> None:
-    """Rewards for other goals from stored embeddings. Reads no frame, needs no source."""
-    from vlm_relabel.cli import commands
-
-    values = dict(locals())
-    report = guarded(lambda: commands.score(values), json)
-    console.show_job(report, json, encoder)
+for command in (job_commands.relabel, job_commands.embed, job_commands.score):
+    app.command(cls=Command, context_settings=PASS_THROUGH)(command)
 
 
 @app.command(cls=Command)

@@ -1,4 +1,4 @@
-"""What `--goals` may be: a file, a text field of the source, or the texts themselves."""
+"""What `--goals` may be: a file, a text field of the source, texts, or a goal set."""
 
 from __future__ import annotations
 
@@ -8,26 +8,46 @@ from typing import Final
 
 from relabel.goals.files import FIELD_PREFIX
 from schemas.errors import GoalError
+from schemas.goals import GoalSet
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _OF_PATHS: Final = "/\\._:"  # in one word, these make it a path or a field, mistyped
 
 
-def read_goals(values: Sequence[str], null_prompts: Sequence[str] | None) -> str | tuple[str, ...]:
-    """The goals as a job takes them: a path, `field:NAME`, or a tuple of texts.
+Goals = str | os.PathLike[str] | Sequence[str] | GoalSet
+
+
+def read_goals(goals: Goals, null_prompts: Sequence[str] | None) -> str | tuple[str, ...] | GoalSet:
+    """The goals as a job takes them: a path, `field:NAME`, a tuple of texts, or a goal set.
 
     Args:
-        values: of `--goals`, in the order given.
-        null_prompts: of `--null-prompt`; a file has its own.
+        goals: of `--goals`, in the order given; or, from Python, a goal set.
+        null_prompts: of `--null-prompt`; a file and a goal set have their own.
 
     Raises:
         GoalError: a path among several values; one word that is no text; null prompts beside a
-            file.
+            file or a goal set.
     """
+    if isinstance(goals, GoalSet):
+        if null_prompts is not None:
+            raise GoalError(
+                "--null-prompt: is of texts and mined goals; a goal set has null_prompts"
+            )
+        return goals
+    values = [os.fspath(goals)] if isinstance(goals, str | os.PathLike) else list(goals)
+    if not values:
+        raise GoalError("--goals: expected a file, a field or texts, got none")
+    if isinstance(goals, os.PathLike):
+        return _alone(values, values, null_prompts)
     paths = [value for value in values if _names_a_place(value)]
     if not paths:
         _refuse_word(values)
         return tuple(values)
+    return _alone(paths, values, null_prompts)
+
+
+def _alone(paths: Sequence[str], values: Sequence[str], null_prompts: Sequence[str] | None) -> str:
+    """The only value, which names a file or a field."""
     if len(values) > 1:
         raise GoalError(
             f"--goals {paths[0]}: names a file or a field, and there are {len(values)} --goals; "
