@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +133,7 @@ def _section(page: Path, heading: str) -> str:
 
 def _strings(folder: Path) -> Iterator[str]:
     """The literal parts of all strings of a package; adjacent ones are joined by the parser."""
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
@@ -162,9 +163,10 @@ def test_every_manifest_key_is_documented() -> None:
         *(manifests.StepsManifest, manifests.EpisodesManifest, manifests.EmbeddingManifest),
         *(manifests.RewardManifest, EncoderSpec),
         *(goal_datasets.GoalDatasetManifest, goal_datasets.DatasetOptions),
-        *(goal_datasets.ColumnStatistics, TableFile),
+        goal_datasets.ColumnStatistics,
     ]
     keys = {key for model in models for key in model.model_fields}
+    keys |= {field.name for field in dataclasses.fields(TableFile)}
     assert _documented("format.md", keys) == set()
     assert f"format version {manifests.FORMAT_VERSION}" in (ROOT / "docs/format.md").read_text()
 
