@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 DATA ?= ../shared/data/bridge_dataset/1.0.0
 
-.PHONY: help demo playroom bridge bench test torture lint docs clean
+# Tests that need no source, Beam, torch or server: what is changed most, in under a minute.
+QUICK := tests/schemas tests/relabel/goals tests/relabel/rewards tests/relabel/frames tests/test_*.py
+
+.PHONY: help demo playroom bridge bench test quick torture lint docs clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +43,9 @@ bench: $(READY)  ## Every benchmark in quick form: shows that all run
 
 test: $(READY)  ## All tests, the long ones and the documentation's examples included
 	$(BIN)/python -m pytest -n 2
+
+quick: $(READY)  ## The tests of formats, goals, rewards and frames: under a minute on two cores
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not server" $(QUICK)
 
 torture: $(READY)  ## Kill every command at random moments and look whether anything is lost; half an hour
 	$(BIN)/python -m tests.torture --kills 100 --seed 0

@@ -24,6 +24,13 @@ ROOT = Path(__file__).parent.parent
 BRIDGE = ROOT.parent / "shared" / "data" / "bridge_dataset" / "1.0.0"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what talks to a server, which `make quick` leaves out."""
+    for item in items:
+        if "s3" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
 @pytest.fixture(scope="session")
 def bridge_dir() -> Path:
     """The real BridgeData sample."""

@@ -253,6 +253,7 @@ def playroom(request: pytest.FixtureRequest) -> Any:
     return load_encoder(f"local-dir:{ENCODERS / request.param}", precision="float32")
 
 
+@pytest.mark.slow
 def test_spellings_of_one_goal_do_not_compete(playroom: Any) -> None:
     goals = goal_set(*SPELLINGS, "a red ball")
     prompts, vectors, _ = read_prompts(goals, playroom.encode_texts)
