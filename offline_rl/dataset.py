@@ -89,7 +89,7 @@ class GoalDataset:
     @property
     def fingerprint(self) -> str:
         """sha256 of what the dataset is and of what of the source its store holds."""
-        # A store that has grown has the same dataset with more rows.
+        # A store that has grown has the same dataset with more trajectories.
         content = f"{self.manifest.fingerprint} {self.store.manifest.content}"
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -283,7 +283,7 @@ class GoalDataset:
 
 
 def _without_last(rows: Trajectories, cut: NDArray[np.bool_]) -> Trajectories:
-    """The rows, those of `cut` (R,) without their last transition; a row without any is dropped."""
+    """Those of `cut` (R,) without their last transition; one that has none left is dropped."""
     count = rows.count - cut
     left = count > 0
     kept = np.ones(len(rows.rewards), bool)

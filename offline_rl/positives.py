@@ -27,7 +27,7 @@ def reached(store: Store, dataset: GoalDatasetManifest, rows: Trajectories) -> B
         rows: trajectories of it, over the frames of the whole store.
 
     Returns:
-        (N,) for the transitions of the rows, row after row.
+        (N,) for the transitions, trajectory after trajectory.
     """
     made_of = basis(store, dataset)
     if made_of.binary:

@@ -66,7 +66,7 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
     Args:
         frames: (F, D) float32, in memory or memory-mapped.
         actions: (F, A) float32, or (F, 1) integers for a discrete action space.
-        trajectories: rows over the frames.
+        trajectories: over the frames.
         goals: (G, E) float32, put behind every observation; None for no goal conditioning.
         action_size: A, or the number of discrete actions.
         seed: of the sampling.
@@ -188,7 +188,9 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         row = np.minimum(self._mass.searchsorted(position, "right"), len(self._mass) - 1)
         before, weight = self._mass_before.take(row), self._rows.weight.take(row)
         step = ((position - before) / weight).astype(np.int64)
-        step = np.minimum(step, self._rows.count.take(row) - 1)  # rounding at a row's very end
+        step = np.minimum(
+            step, self._rows.count.take(row) - 1
+        )  # rounding at a trajectory's very end
         if self._positive_share:
             chosen = round(self._positive_share * size)
             position = self.rng.random(chosen) * self._positive_mass[-1]

@@ -183,7 +183,7 @@ def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
 
 
 def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
-    """Without rewards only commanded rows are learned from."""
+    """Without rewards only commanded trajectories are learned from."""
     if config.learn_from != "none" or dataset.commanded_success():
         return
     store, manifest = dataset.store, dataset.manifest

@@ -179,7 +179,7 @@ class DatasetGoal(_Model):
 
     id: str
     family: str = "goal"
-    texts: tuple[str, ...] = ()  # that name it, for commanded rows
+    texts: tuple[str, ...] = ()  # that name it, for commanded trajectories
 
 
 class GoalDatasetManifest(TableManifest):

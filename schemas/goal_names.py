@@ -12,7 +12,7 @@ from schemas.texts import normalised
 
 
 def goal_names(store: Store, rewards: str) -> dict[str, frozenset[int]]:
-    """The goals of a reward set by the texts that name them, for commanded rows.
+    """The goals of a reward set by the texts that name them, for commanded trajectories.
 
     A goal is named by its phrasings as they were given, without templates, and by the texts
     that its `spoken` lists.

@@ -29,7 +29,7 @@ class _Heard:
 
 
 def instruction_notes(store: Store, inputs: DatasetInputs, options: DatasetOptions) -> list[str]:
-    """What keeps instructions from becoming commanded rows; reads every text of the store once.
+    """What keeps instructions from becoming commands; reads every text of the store once.
 
     Args:
         store: with complete steps and episodes.
@@ -47,7 +47,7 @@ def instruction_notes(store: Store, inputs: DatasetInputs, options: DatasetOptio
         if unknown:
             notes.append(
                 f"{name}: {len(unknown)} of {len(column.texts)} instructions equal no goal's text, "
-                f"so no commanded row covers their steps; such as “{unknown[0]}”"
+                f"so no commanded trajectory covers their steps; such as “{unknown[0]}”"
             )
         if column.broken_off and not options.commands_hold:
             notes.append(

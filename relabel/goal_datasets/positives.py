@@ -25,7 +25,7 @@ from schemas.tables import Array, matrix
 
 
 def check_positives(store: Store, dataset: GoalDatasetManifest, inputs: DatasetInputs) -> None:
-    """Looks for a success of any goal that rows may be of; stops at the first slice with one.
+    """Looks for a success of any goal asked for; stops at the first slice with one.
 
     Raises:
         StoreError: there is none; says what it was held against and how to calibrate it.

@@ -19,7 +19,7 @@ class DatasetReport(BaseModel):
 
     name: str
     source_column: str | None  # truth that it was made of; None: the reward set
-    counts: dict[str, int]  # rows by "<split>/<kind>", and "<split>/left_out"
+    counts: dict[str, int]  # trajectories by "<split>/<kind>", and "<split>/left_out"
 
 
 class GoalJobReport(JobReport):

@@ -1,4 +1,4 @@
-"""Instructions that change, begin late or come in several forms, from RLDS to commanded rows."""
+"""Instructions that change, begin late or come in several forms: RLDS to commanded trajectories."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_commanded_rows_cover_the_steps_that_carry_their_text(tmp_path: Path) ->
         ("train/1/0", 1, 0, 2),  # of the whole episode
     ]
     assert [note for note in done.warnings if "equal no goal" in note] == [
-        "phrasings_of_instruction: 1 of 3 instructions equal no goal's text, so no commanded row "
-        "covers their steps; such as “hum”"
+        "phrasings_of_instruction: 1 of 3 instructions equal no goal's text, so no "
+        "commanded trajectory covers their steps; such as “hum”"
     ]
     # What the reward set says of each row is looked up at its own transitions.
     rewards = store.read("rewards/v1", ["episode_id", "step", "reward"]).to_pylist()

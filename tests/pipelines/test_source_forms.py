@@ -145,7 +145,7 @@ def test_records_of_several_episodes_give_what_separate_records_give(
     tmp_path: Path,
 ) -> None:
     plain = JobOptions(str(tmp_path / "plain"), threads=1)
-    # Failed rows are drawn by the ids of episodes, which differ.
+    # Failed trajectories are drawn by the ids of episodes, which differ.
     options = DatasetOptions(validation=0, test=0, kinds=(Kind.ACHIEVED, Kind.HINDSIGHT))
     for own, what in ((plain, embedding()), (job, embedding(source=str(merged)))):
         done = jobs.relabel(own, what, scoring())

@@ -185,7 +185,7 @@ def _count_table(counts: Mapping[str, int]) -> Table:
     kinds = [kind.value for kind in Kind]
     if any(name.endswith("/left_out") for name in counts):
         kinds.append("left_out")
-    table.add_column("  rows")
+    table.add_column("  trajectories")
     for kind in kinds:
         table.add_column(kind.replace("_", " "), justify="right")
     for split in dict.fromkeys(name.split("/")[0] for name in counts):

@@ -96,7 +96,7 @@ def commanded(told: Told, texts: Sequence[str], count: int, hold: bool) -> list[
 def expected_rows(
     episode_id: str, told: Told, how: How, options: DatasetOptions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows, rows that a missing reward leaves out, and every possible failed row."""
+    """Trajectories, those that a missing reward leaves out, and every possible failed one."""
     own = transitions(told, how.timing, how.last_step)
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
