@@ -21,7 +21,9 @@ import pyarrow as pa
 from benchmarks import common
 from benchmarks.relabel import job
 from pipelines import jobs
-from relabel.jobs.options import JobOptions, LoadEncoder, ScoreOptions, encoder_loader
+from relabel.encoders.protocol import LoadEncoder
+from relabel.encoders.registry import encoder_loader
+from relabel.jobs.options import JobOptions, ScoreOptions
 from relabel.jobs.report import JobReport
 from schemas.manifests import EmbeddingManifest, SliceSpec, StoreManifest
 from schemas.store import Store

@@ -26,8 +26,8 @@ from PIL import Image
 from benchmarks import common
 from benchmarks.relabel import job
 from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
+from relabel.encoders.registry import encoder_loader
 from relabel.frames.decoding import decode_frame
-from relabel.jobs.options import encoder_loader
 from relabel.source.source import Episode, Source
 from relabel.testing import encoded_image
 from schemas.locations import path_argument

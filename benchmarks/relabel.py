@@ -18,13 +18,13 @@ import torch
 from benchmarks import common
 from pipelines import jobs
 from relabel.encoders.open_clip import OpenClipEncoder, load_encoder
+from relabel.encoders.protocol import LoadEncoder
+from relabel.encoders.registry import encoder_loader
 from relabel.frames.decoding import decode_frame
 from relabel.jobs.options import (
     EmbedOptions,
     JobOptions,
-    LoadEncoder,
     ScoreOptions,
-    encoder_loader,
 )
 from relabel.jobs.report import JobReport
 from relabel.testing import encoded_image

@@ -29,9 +29,10 @@ from benchmarks import common
 from benchmarks.relabel import job
 from pipelines.runners import run_pipeline
 from relabel.encoders.open_clip_import import import_open_clip
+from relabel.encoders.registry import encoder_loader
 from relabel.goals.files import load_goals
 from relabel.goals.readings import read_prompts
-from relabel.jobs.options import RunOptions, encoder_loader
+from relabel.jobs.options import RunOptions
 
 ROWS = pa.schema(
     [("episode", pa.int64()), ("step", pa.int64()), ("reward", pa.list_(pa.float32()))]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -58,44 +55,3 @@ class EncoderSpec(BaseModel):
 def _told(value: Any) -> str:
     text = str(value)
     return text[:8] if len(text) == _SHA256_DIGITS else text
-
-
-class ImageEncoder(Protocol):
-    """What embeds frames: an `OpenClipEncoder`, or a fake of `relabel.testing`."""
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """Identity and constants."""
-        ...
-
-    def prepare(self, frames: Sequence[NDArray[np.uint8]]) -> Any:
-        """N frames (H, W, 3) uint8 of any sizes as `embed` takes them; called by any thread."""
-        ...
-
-    def embed(self, parts: Sequence[Any]) -> NDArray[np.float32]:
-        """Unit-norm (N, D) embeddings of what `prepare` made, together one batch."""
-        ...
-
-    def encode_images(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Unit-norm (N, D) embeddings of N frames (H, W, 3) uint8 of any sizes."""
-        ...
-
-
-class Encoder(ImageEncoder, Protocol):
-    """What embeds frames and goals into one space."""
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit-norm (N, D) embeddings of N texts."""
-        ...
-
-
-@runtime_checkable
-class LimitsTexts(Protocol):
-    """An encoder that refuses texts which its model would not read to the end."""
-
-    def long_texts(self, texts: Sequence[str]) -> dict[int, str]:
-        """Places of the texts that `encode_texts` refuses as too long, and why in a few words.
-
-        Embeds nothing.
-        """
-        ...

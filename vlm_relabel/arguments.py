@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipelines.runners import runner_arguments
+from relabel.encoders.protocol import LoadEncoder
+from relabel.encoders.registry import encoder_loader
 from relabel.jobs.options import (
     EmbedOptions,
     GoalDatasetOptions,
     JobOptions,
-    LoadEncoder,
     RunOptions,
     ScoreOptions,
-    encoder_loader,
 )
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, Kind, LastStep, Timing

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from relabel.encoders.batches import batches, check_frames, rows_by_shape
 from relabel.encoders.device import (
     DTYPES,
     check_precision,
@@ -38,7 +39,7 @@ from relabel.encoders.tokenizer import load_tokenizer, token_counts, token_limit
 from relabel.encoders.weights import find_source
 from relabel.frames.decoding import Frame
 from schemas.encoders import EncoderSpec, Precision
-from schemas.errors import EncoderError, FrameError
+from schemas.errors import EncoderError
 
 Embeddings = npt.NDArray[np.float32]  # (N, D), unit norm
 
@@ -109,7 +110,7 @@ def load_stored(name: str, spec: EncoderSpec, *, device: str = "cpu") -> OpenCli
 
 
 class OpenClipEncoder:
-    """An open_clip model on one device in one precision: a `schemas.encoders.Encoder`.
+    """An open_clip model on one device in one precision: a `StagedEncoder`.
 
     Attributes:
         spec: Identity and constants, as stored in manifests.
@@ -173,9 +174,9 @@ class OpenClipEncoder:
         Raises:
             FrameError: If a frame has another shape or type; the text names its index.
         """
-        _check_frames(frames)
+        check_frames(frames)
         with torch.inference_mode():
-            groups = _rows_by_shape(frames)
+            groups = rows_by_shape(frames)
             fitted = [
                 self._transform.fit(torch.from_numpy(np.stack([frames[row] for row in rows])))
                 for rows in groups
@@ -266,8 +267,8 @@ class OpenClipEncoder:
             FrameError: If a frame has another shape or type.
             EncoderError: If an embedding is not finite.
         """
-        batches = _batches(frames, _IMAGE_BATCH)
-        parts = [self.embed([self.prepare(batch)]) for batch in batches]
+        lots = batches(frames, _IMAGE_BATCH)
+        parts = [self.embed([self.prepare(lot)]) for lot in lots]
         return np.concatenate(parts) if parts else np.zeros((0, self.spec.dim), np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -294,7 +295,7 @@ class OpenClipEncoder:
                 + "\n  ".join(lines)
                 + "\nshorten them, or cut such texts with --truncate-texts"
             )
-        return self._collect([self._embed_texts(batch) for batch in _batches(texts, _TEXT_BATCH)])
+        return self._collect([self._embed_texts(batch) for batch in batches(texts, _TEXT_BATCH)])
 
     def long_texts(self, texts: Sequence[str]) -> dict[int, str]:
         """Texts that `encode_texts` refuses because the model would not read them to the end.
@@ -348,26 +349,3 @@ class OpenClipEncoder:
 def _unit(features: torch.Tensor) -> torch.Tensor:
     """Rows of unit length, normalised in float32 whatever the model computes in."""
     return functional.normalize(features.float(), dim=-1)
-
-
-def _check_frames(frames: Sequence[Frame]) -> None:
-    """Refuse what is not an RGB image of 8 bits a channel."""
-    for index, frame in enumerate(frames):
-        rgb = frame.ndim == 3 and frame.shape[2] == 3 and frame.size > 0
-        if not rgb or frame.dtype != np.uint8:
-            raise FrameError(
-                f"frame {index} of {len(frames)}: expected uint8[H, W, 3], "
-                f"got {frame.dtype}{list(frame.shape)}"
-            )
-
-
-def _rows_by_shape(frames: Sequence[Frame]) -> list[list[int]]:
-    """Indices of the frames of each size, sizes in order of appearance."""
-    rows: dict[tuple[int, ...], list[int]] = {}
-    for index, frame in enumerate(frames):
-        rows.setdefault(frame.shape, []).append(index)
-    return list(rows.values())
-
-
-def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

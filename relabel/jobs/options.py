@@ -4,75 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
+from relabel.encoders.protocol import LoadEncoder
 from relabel.jobs.progress import Progress
-from schemas.encoders import Encoder
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goal_datasets import DatasetOptions
 from schemas.goals import GoalSet
-
-if TYPE_CHECKING:
-    from relabel.encoders.open_clip import OpenClipEncoder
-
-LoadEncoder = Callable[[], Encoder]
-
-
-@dataclass(frozen=True)
-class OpenClipLoader:
-    """Loads an open_clip encoder when it is called; picklable."""
-
-    name: str
-    device: str = "cpu"
-    precision: str = "auto"
-    truncate_texts: bool = False
-    preprocess: str | None = None
-
-    def __call__(self) -> Encoder:
-        """The encoder; see `relabel.encoders.open_clip.load_encoder`."""
-        return self._load(self.precision)
-
-    def for_texts(self) -> OpenClipEncoder:
-        """The encoder when no frame is to be embedded: a given precision need not be had here."""
-        return self._load("auto" if self.precision == "auto" else "float32")
-
-    def _load(self, precision: str) -> OpenClipEncoder:
-        # Threads of the forward pass that spin while they wait would take the decoders' cores.
-        # OpenMP reads this once, when torch is loaded.
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-        from relabel.encoders.open_clip import load_encoder  # torch: only when an encoder is needed
-
-        return load_encoder(
-            self.name,
-            device=self.device,
-            precision=precision,
-            preprocess=self.preprocess,
-            truncate_texts=self.truncate_texts,
-        )
-
-    def as_loaded(self, encoder: Encoder) -> OpenClipLoader:
-        """The same, with what `auto` became when `encoder` was loaded by this one.
-
-        On another machine `auto` might become something else.
-        """
-        device = str(getattr(encoder, "device", self.device))
-        return replace(
-            self,
-            device=device if self.device == "auto" else self.device,
-            precision=encoder.spec.precision,
-        )
-
-
-def encoder_loader(
-    name: str,
-    device: str,
-    precision: str,
-    truncate_texts: bool = False,
-    preprocess: str | None = None,
-) -> LoadEncoder:
-    """A picklable function that loads an open_clip encoder."""
-    return OpenClipLoader(name, device, precision, truncate_texts, preprocess)
 
 
 def _silent(progress: Progress) -> None:

@@ -12,17 +12,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from relabel.encoders.protocol import EncoderLoader, LimitsTexts, LoadEncoder, StagedEncoder
 from relabel.goals.files import FIELD_PREFIX, goals_table, load_goals
 from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
-from relabel.jobs.options import EmbedOptions, JobOptions, LoadEncoder, OpenClipLoader, ScoreOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 from relabel.jobs.store_plan import StoreSettings, open_source, plan_store
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.embed_slice import SourceTable
 from schemas.checksums import checksums_of
-from schemas.encoders import Encoder, EncoderSpec, LimitsTexts
+from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
 from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
 from schemas.manifests import (
@@ -148,7 +149,7 @@ def plan_scoring(
     options: JobOptions,
     what: ScoreOptions,
     store: Store,
-    encoder: Encoder,
+    encoder: StagedEncoder,
     embeddings: Sequence[EmbeddingManifest] | None = None,
 ) -> ScorePlan:
     """Resolves goals, prompts and reward function into a scorer.
@@ -230,29 +231,15 @@ def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
     return load_goals(what.goals)
 
 
-def encoder_for_texts(load: LoadEncoder, store: Store) -> Encoder:
+def encoder_for_texts(load: LoadEncoder, store: Store) -> StagedEncoder:
     """The encoder that embeds goals for frames that are embedded already.
 
-    With `--precision auto` it is the one of the stored embeddings, whatever this machine would
-    choose; one that was given need not be had here, since no frame is embedded.
-
     Raises:
-        EncoderError: It cannot be loaded.
-        StoreError: This encoder's embeddings are there in several precisions, and none was given.
+        EncoderError: It cannot be had, or its embeddings are there in several precisions.
     """
-    if not isinstance(load, OpenClipLoader):
+    if not isinstance(load, EncoderLoader):
         return load()
-    encoder = load.for_texts()
-    if load.precision != "auto":
-        return encoder.for_texts(load.precision)
-    stored = {table.encoder.fingerprint for table in store.embeddings()}
-    found = [p for p, spec in encoder.specs.items() if spec.fingerprint in stored]
-    if len(found) > 1:
-        raise StoreError(
-            f"{store.location}: has embeddings of {load.name} at {' and at '.join(found)}; say "
-            "which with --precision"
-        )
-    return encoder.for_texts(found[0]) if found else encoder
+    return load.for_texts([table.encoder for table in store.embeddings()])
 
 
 def _check_blanks(

@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from relabel.encoders.protocol import StagedEncoder
 from relabel.frames.blank_cameras import blank_notes
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
 from relabel.source.notes import flag_notes, read_oddities
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
-from schemas.encoders import Encoder
 from schemas.goal_datasets import is_difference
 from schemas.manifests import (
     AnyTableManifest,
@@ -168,7 +168,7 @@ class JobReport(_Model):
         return ProfileReport.of(seconds, workers=workers, elapsed_s=elapsed_s, frames=frames)
 
 
-def encoder_text(encoder: Encoder) -> str:
+def encoder_text(encoder: StagedEncoder) -> str:
     """Which encoder a job used, in which precision, and why."""
     spec = encoder.spec
     device, reason = (getattr(encoder, name, None) for name in ("device", "precision_reason"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from relabel.encoders.protocol import StagedEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
 from relabel.goals.files import FIELD_PREFIX
@@ -30,7 +31,6 @@ from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text,
 from relabel.jobs.work import BuildWork, EmbedWork, Execute, ScoreWork, Work, in_this_process
 from relabel.jobs.workers import SharedEncoder, limit_threads
 from schemas.dead_letters import EMPTY_IMAGE
-from schemas.encoders import Encoder
 from schemas.errors import DeadLetterError, EncoderError
 from schemas.files import Folder
 from schemas.goal_datasets import GoalDatasetManifest
@@ -142,7 +142,7 @@ def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDataset
     )
 
 
-def _reported(done: JobReport, options: JobOptions, encoder: Encoder | None) -> JobReport:
+def _reported(done: JobReport, options: JobOptions, encoder: StagedEncoder | None) -> JobReport:
     """The report with the encoder; if it has a profile, it is kept in the store."""
     if encoder is not None:
         done = done.model_copy(update={"encoder": encoder_text(encoder)})

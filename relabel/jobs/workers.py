@@ -10,11 +10,11 @@ from weakref import WeakValueDictionary
 
 from threadpoolctl import threadpool_limits
 
-from relabel.jobs.options import LoadEncoder, OpenClipLoader
-from schemas.encoders import Encoder, EncoderSpec
+from relabel.encoders.protocol import EncoderLoader, LoadEncoder, StagedEncoder
+from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError
 
-_LOADED: Final[WeakValueDictionary[str, Encoder]] = WeakValueDictionary()  # by key
+_LOADED: Final[WeakValueDictionary[str, StagedEncoder]] = WeakValueDictionary()  # by key
 _LOADING: Final = threading.Lock()
 
 
@@ -26,7 +26,7 @@ class SharedEncoder:
     planned: EncoderSpec | None = None  # what a worker must get; None: anything
     key: str = field(default_factory=lambda: uuid4().hex)  # the same in every copy
 
-    def acquire(self) -> Encoder:
+    def acquire(self) -> StagedEncoder:
         """The process's encoder; the caller keeps it alive by holding on to it.
 
         Raises:
@@ -45,10 +45,10 @@ class SharedEncoder:
             )
         return encoder
 
-    def pinned(self, loaded: Encoder) -> SharedEncoder:
+    def pinned(self, loaded: StagedEncoder) -> SharedEncoder:
         """The same for workers elsewhere, who must get the encoder that was loaded here."""
         load = self.load
-        if isinstance(load, OpenClipLoader):
+        if isinstance(load, EncoderLoader):
             load = load.as_loaded(loaded)
         return replace(self, load=load, planned=loaded.spec)
 

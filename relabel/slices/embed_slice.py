@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from relabel.encoders.protocol import StagedEncoder
 from relabel.frames.camera_frames import kept_files
 from relabel.slices.frame_batches import (
     Chunk,
@@ -36,7 +37,6 @@ from relabel.source.reasons import told
 from relabel.source.source import Episode, Source
 from schemas import fields
 from schemas.dead_letters import DeadLetter, dead_letter_columns
-from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
 from schemas.errors import EpisodeError, EpisodeFramesError, FrameError, StoreError
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
@@ -69,7 +69,7 @@ def embed_slice(
     source: Source,
     store: Store,
     tables: Sequence[SourceTable],
-    encoder: ImageEncoder | None,
+    encoder: StagedEncoder | None,
     batch_size: int,
     decode_threads: int,
     profile: Profile | None = None,
@@ -121,7 +121,7 @@ class _SliceJob:
         piece: Slice,
         store: Store,
         missing: Sequence[SourceTable],
-        encoder: ImageEncoder | None,
+        encoder: StagedEncoder | None,
         profile: Profile,
         stack: ExitStack,
     ) -> None:
@@ -226,7 +226,7 @@ class _SliceJob:
         return Chunk(rows, tuple(prepared))
 
     @property
-    def _image_encoder(self) -> ImageEncoder:
+    def _image_encoder(self) -> StagedEncoder:
         if self._encoder is None:
             raise ValueError("embeddings were asked for without an encoder")
         return self._encoder

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from relabel.encoders.protocol import StagedEncoder
 from relabel.frames.camera_frames import frame_of, is_one_colour, newest
 from relabel.frames.decoding import Frame
 from relabel.slices.profile import Profile
 from relabel.source.reasons import told
-from schemas.encoders import ImageEncoder
 from schemas.enums import CameraForm
 from schemas.errors import FrameError
 from schemas.tables import Array
@@ -74,7 +74,7 @@ def rebatched(chunks: Iterable[Chunk], batch: int) -> Iterator[list[Chunk]]:
 
 
 def prepare(
-    values: Sequence[Any], form: CameraForm, encoder: ImageEncoder, profile: Profile
+    values: Sequence[Any], form: CameraForm, encoder: StagedEncoder, profile: Profile
 ) -> Prepared:
     """Decodes and resizes one camera's images of n rows.
 
@@ -104,7 +104,7 @@ def prepare(
 
 
 def _prepared(
-    frames: Mapping[Any, Frame], encoder: ImageEncoder
+    frames: Mapping[Any, Frame], encoder: StagedEncoder
 ) -> tuple[Any, dict[Any, FrameError]]:
     """Frames resized together, and those that cannot be, with the reason."""
     refused: dict[Any, FrameError] = {}
@@ -160,7 +160,7 @@ def joined_errors(parts: Sequence[Prepared]) -> dict[int, FrameError]:
     }
 
 
-def embed_prepared(parts: Sequence[Prepared], encoder: ImageEncoder) -> Array:
+def embed_prepared(parts: Sequence[Prepared], encoder: StagedEncoder) -> Array:
     """Embeddings of the rows of a batch, NaN where an image could not be decoded.
 
     Args:

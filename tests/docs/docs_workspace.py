@@ -51,9 +51,10 @@ def make_workspace(directory: Path) -> Path:
 def make_store(directory: Path) -> None:
     """Relabels the source into `my.store`, for a page that begins with a store."""
     from pipelines.jobs import relabel
-    from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions, encoder_loader
+    from relabel.encoders.registry import encoder_loader
+    from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 
-    encoder = encoder_loader("local-dir:my_encoder", "cpu", "auto")
+    encoder = encoder_loader("local-dir:my_encoder")
     relabel(
         JobOptions(store=str(directory / "my.store"), threads=1),
         EmbedOptions("my_dataset/1.0.0", "train", ("image_0",), encoder),

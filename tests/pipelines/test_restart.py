@@ -14,7 +14,8 @@ import duckdb
 import pytest
 
 from pipelines import jobs
-from relabel.jobs.options import JobOptions, RunOptions, encoder_loader
+from relabel.encoders.registry import encoder_loader
+from relabel.jobs.options import JobOptions, RunOptions
 from schemas.errors import StoreError
 from schemas.store import Store
 from schemas.tables import matrix

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipelines import jobs
-from relabel.jobs.options import JobOptions, OpenClipLoader, RunOptions
+from relabel.encoders.open_clip_loader import OpenClipLoader
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.jobs.workers import SharedEncoder
 from relabel.testing import PixelMeanEncoder
 from schemas.errors import EncoderError, StoreError
@@ -111,7 +112,9 @@ def test_auto_of_score_is_the_precision_of_the_stored_embeddings(
     with pytest.raises(StoreError, match=r"no embeddings of .* at float16"):
         jobs.score(job, scoring(encoder=OpenClipLoader(tiny_model, "cpu", "float16"), name="x"))
     jobs.embed(job, embedding(encoder=auto))
-    with pytest.raises(StoreError, match="at float32 and at bfloat16; say which with --precision"):
+    with pytest.raises(
+        EncoderError, match="at float32 and at bfloat16; say which with --precision"
+    ):
         jobs.score(job, scoring(encoder=auto, name="x"))
     for precision in ("float32", "bfloat16"):
         asked = OpenClipLoader(tiny_model, "cpu", precision)
@@ -121,8 +124,8 @@ def test_auto_of_score_is_the_precision_of_the_stored_embeddings(
 
 def test_goals_of_frames_embedded_elsewhere(tiny_model: str) -> None:
     """Of a GPU's float16, which a CPU does not compute in."""
-    encoder = OpenClipLoader(tiny_model, "cpu", "float16").for_texts()
-    other = encoder.for_texts("float16")
+    encoder = OpenClipLoader(tiny_model, "cpu", "float32")()
+    other = OpenClipLoader(tiny_model, "cpu", "float16").for_texts(())
     assert other.spec == encoder.specs["float16"]
     np.testing.assert_array_equal(other.encode_texts(["a ball"]), encoder.encode_texts(["a ball"]))
     with pytest.raises(EncoderError, match="was loaded for texts, got frames"):

@@ -15,7 +15,8 @@ from offline_rl.evaluation import EvaluationReport, Interval
 from offline_rl.frames import EMBEDDING_PREFIX, whole_names
 from offline_rl.restoring import restorer
 from offline_rl.run_config import TrainConfig
-from schemas.encoders import Encoder, EncoderSpec
+from relabel.encoders.protocol import StagedEncoder
+from schemas.encoders import EncoderSpec
 from schemas.errors import RunError
 from schemas.locations import local_path
 from schemas.manifests import EmbeddingManifest
@@ -129,7 +130,7 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
     seen = _embedding_seen(config, dataset)
     if values["encoder"] is None:
         return _Vlm()
-    from relabel.encoders.open_clip import load_stored
+    from relabel.encoders.registry import encoder_loader
 
     rewards = dataset.basis.rewards
     scored = None if rewards is None else rewards.encoder
@@ -139,7 +140,7 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
             f"--encoder {values['encoder']}: nothing for it to do: the agent sees no embedding, "
             f"and {dataset.manifest.name} was made without a reward set; leave it out"
         )
-    encoder = load_stored(values["encoder"], wanted, device=values["device"])
+    encoder = encoder_loader(values["encoder"], values["device"]).as_stored(wanted)
     if encoder.spec.fingerprint != wanted.fingerprint:
         what = "the rewards were made" if seen is None else "what the agent sees was embedded"
         raise RunError(
@@ -176,7 +177,7 @@ def _is_embedding(name: str) -> bool:
     return name.startswith(EMBEDDING_PREFIX)
 
 
-def _scorer(dataset: GoalDataset, rewards: str, encoder: Encoder) -> rollouts.ScoreEpisode:
+def _scorer(dataset: GoalDataset, rewards: str, encoder: StagedEncoder) -> rollouts.ScoreEpisode:
     from relabel.slices.score_slice import load_scorer
 
     scorer = load_scorer(dataset.store, rewards, encoder.encode_texts, encoder.spec)

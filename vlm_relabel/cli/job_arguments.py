@@ -90,7 +90,8 @@ StorePath = Annotated[
 _ENCODER = typer.Option(
     "--encoder",
     metavar="ENCODER",
-    help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path.",
+    help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path; or an "
+    "encoder of your own: MODULE:FACTORY or 'MODULE:FACTORY(width=4)'.",
 )
 EncoderName = Annotated[str, _ENCODER]
 OptionalEncoder = Annotated[str | None, _ENCODER]
