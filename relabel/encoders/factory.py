@@ -48,8 +48,14 @@ class FactoryLoader(EncoderLoader):
         return ForeignEncoder(self.name, called(subject, lambda: factory(**arguments)))
 
     def as_stored(self, spec: EncoderSpec) -> ForeignEncoder:
-        """The encoder in the precision of a stored one, if the factory takes one."""
-        return self._in_precision(spec.precision)()
+        """The encoder in the precision of a stored one, if the factory takes one.
+
+        The device is that of the agent as well, so that a factory need not take it.
+        """
+        unmoved = "device" not in self._free(self._factory())
+        return replace(self, device="cpu" if unmoved else self.device)._in_precision(
+            spec.precision
+        )()
 
     def as_loaded(self, encoder: StagedEncoder) -> Self:
         """As the protocol says, for the options that the factory takes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from typer.testing import Result
 
+PIXEL_MEAN = "relabel.testing:PixelMeanEncoder"  # an encoder that takes no time
 Run = Callable[..., Result]  # the fixture `run`: words of a command line
 
 

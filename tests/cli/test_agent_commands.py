@@ -12,10 +12,9 @@ from PIL import Image
 
 from offline_rl import checkpoints, training
 from offline_rl.run_config import load_config
-from relabel.testing import PixelMeanEncoder
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, refusal
+from tests.cli.cli_outcomes import PIXEL_MEAN, Run, refusal
 from tests.offline_rl import playground
 
 ROOT = Path(__file__).parents[2]
@@ -247,16 +246,11 @@ def test_off_policy_for_machines(run: Run, agent: Path) -> None:
     assert count > sum(value["trajectories"] for value in whole["values"]) > 0
 
 
-def test_rollouts_with_the_vlm_beside_the_truth(
-    run: Run, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rollouts_with_the_vlm_beside_the_truth(run: Run, agent: Path, tmp_path: Path) -> None:
     """The colours say what is true, so the return by `PixelMeanEncoder` is the true one."""
-    monkeypatch.setattr(
-        "relabel.encoders.open_clip.load_encoder", lambda *_, **__: PixelMeanEncoder()
-    )
     words = (
         *("evaluate", agent, "--fqe-steps", 0, "--env", ROOM, "--episodes", 5),
-        *("--encoder", "fake", "--gif", tmp_path / "a.gif"),
+        *("--encoder", PIXEL_MEAN, "--gif", tmp_path / "a.gif"),
     )
     told = strict(run(*words, "--json").stdout)
     outcomes = {(o["policy"], o["family"]): o for o in told["outcomes"]}

@@ -275,6 +275,8 @@ HOSTILE = [
     "vlm-relabel score --no-such-option",
     "vlm-relabel score --store {store}/../other --encoder fake --goals g.yaml",
     "vlm-relabel score --store {store} --encoder fake --goals g.yaml -- --setup_file ./evil.py",
+    "vlm-relabel score --store {store} --encoder \"os:system(command='touch x')\" --goals g.yaml",
+    "vlm-relabel score --store {store} --encoder fake --goals g.yaml --reward evil:Reward",
 ]
 
 

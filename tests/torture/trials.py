@@ -17,7 +17,7 @@ from schemas.verify import verify_store
 from tests.torture.commands import COMMANDS, Command, Target, write_inputs
 from tests.torture.processes import Moment, Run
 
-PROGRAM: Final = (sys.executable, "-m", "tests.torture.program")
+PROGRAM: Final = (sys.executable, "-m", "vlm_relabel.cli.entry")
 _TOO_LATE: Final = 20  # trials in a row in which every command has ended before it is killed
 _AT_START: Final = 0.2  # share of the kills that come before the first sign of work
 _UNFINISHED: Final = ("unfinished; resume it with", "there is no such table")

@@ -24,6 +24,13 @@ def repair(
     yes: Annotated[
         bool, typer.Option("--yes", help="Run the recorded commands without a question.")
     ] = False,
+    allow_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code",
+            help="Also run recorded commands that import an encoder or a reward as MODULE:NAME.",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -31,14 +38,16 @@ def repair(
 
     Whole slices stay as they are. The source and the encoder have to be where they were.
     """
-    outcome = guarded(lambda: _run(store, yes, dry_run, json), json)
+    outcome = guarded(lambda: _run(store, yes, allow_code, dry_run, json), json)
     if json:
         console.print_json(outcome)
     if not outcome["ok"] and not dry_run:
         raise typer.Exit(1)
 
 
-def _run(location: str, yes: bool, dry_run: bool, as_json: bool) -> dict[str, Any]:
+def _run(
+    location: str, yes: bool, allow_code: bool, dry_run: bool, as_json: bool
+) -> dict[str, Any]:
     from schemas.repair import find_damage
     from schemas.store import Store
     from vlm_relabel.cli.checking import checking
@@ -49,7 +58,7 @@ def _run(location: str, yes: bool, dry_run: bool, as_json: bool) -> dict[str, An
     store = Store.open(location)
     with checking(as_json) as show:
         damages = find_damage(store, show)
-    commands = reruns(store, damages)
+    commands = reruns(store, damages, allow_code=allow_code or dry_run)
     if not as_json:
         _show(location, damages, commands)
     content: dict[str, Any] = {

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,16 +38,22 @@ class Rerun:
         return shlex.join(["vlm-relabel", *self.words])
 
 
-def reruns(store: Store, damages: Sequence[Damage]) -> list[Rerun]:
+def reruns(store: Store, damages: Sequence[Damage], *, allow_code: bool = False) -> list[Rerun]:
     """The commands that make anew what is damaged, each once, in an order that works.
 
+    Args:
+        store: damaged.
+        damages: of its tables.
+        allow_code: commands may import modules that the store names.
+
     Raises:
-        StoreError: a store recorded something else than a command of ours on itself.
+        StoreError: a store recorded something else than a command of ours on itself, or one that
+            imports code, which is not allowed.
     """
     tables: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for damage in damages:
         if damage.command is not None:
-            words = _words(store, damage, damage.command)
+            words = _words(store, damage, damage.command, allow_code)
             tables.setdefault((words, damage.command), []).append(damage.table)
     return [Rerun(words, command, tuple(own)) for (words, command), own in tables.items()]
 
@@ -77,7 +83,7 @@ def run_again(rerun: Rerun, as_json: bool) -> str | None:
     return f"exit code {code}"
 
 
-def _words(store: Store, damage: Damage, command: str) -> tuple[str, ...]:
+def _words(store: Store, damage: Damage, command: str, allow_code: bool) -> tuple[str, ...]:
     """The words of a recorded command, without what a repair must not do."""
     name, context = _parsed(damage.table, command)
     params = context.params
@@ -88,6 +94,12 @@ def _words(store: Store, damage: Damage, command: str) -> tuple[str, ...]:
             f"{store.location}/{damage.table}: its command {why}, so it is not run from here; look "
             f"at it and type it yourself:\n  {command}"
         )
+    if (code := _code(params)) and not allow_code:
+        raise StoreError(
+            f"{store.location}/{damage.table}: its command imports and runs {' and '.join(code)}, "
+            "which the store names; look at the command, and give --allow-code if you trust it, or "
+            f"type it yourself:\n  {command}"
+        )
     # Rewards that were replaced since are not to be made again for the sake of a source's tables.
     wanted = "embed" if name == "relabel" and is_source_table(damage.table) else name
     made_by = {} if damage.manifest is None else damage.manifest.made_by
@@ -95,6 +107,15 @@ def _words(store: Store, damage: Damage, command: str) -> tuple[str, ...]:
     if params.get(_THREADS) is None and _THREADS in made_by:  # for the same bytes
         words += ["--threads", made_by[_THREADS]]
     return tuple(words)
+
+
+def _code(params: Mapping[str, Any]) -> list[str]:
+    """Modules that the options of a command would import: never because a file says so."""
+    from relabel.encoders.factory import FactoryLoader
+
+    encoder, reward = (str(params.get(option) or "") for option in ("encoder", "reward"))
+    named = [encoder] if FactoryLoader.takes(encoder) else []
+    return [*named, *([reward] if ":" in reward else [])]
 
 
 def _parsed(table: str, command: str) -> tuple[str, Any]:
