@@ -5,13 +5,32 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl", "vlm_relabel"]
-ENCODER = ["torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"]
-AGENTS = ["d3rlpy>=2.8,<3", "scipy>=1.11", "gymnasium>=1.0,<2"]
+BASE = [  # reads stores, scores stored embeddings, builds datasets
+    *("fsspec>=2024.2", "pyarrow>=17", "numpy>=1.26", "pydantic>=2.7", "google-crc32c>=1.5"),
+    *("PyYAML>=6", "ftfy>=6.1", "threadpoolctl>=3.2", "packaging>=23", "rich>=13", "typer>=0.12"),
+    "psutil>=5.9",  # tells whose a lease is, and ends worker processes on Ctrl-C
+]
+# Reads sources, and embeds frames and texts.
+EMBED = [
+    *("torch>=2.6", "torchvision>=0.21", "open_clip_torch>=3.0,<4", "safetensors>=0.4"),
+    *("tensorflow-datasets>=4.9.4", "array_record>=0.5", "etils[epath]>=1.7", "pillow>=10"),
+]
+BEAM = [
+    "apache-beam>=2.76",  # earlier ones leak memory when elements raise
+    "grpcio>=1.60",  # of a lost connection to a worker
+]
+AGENTS = [
+    *("d3rlpy>=2.8,<3", "gymnasium>=1.0,<2", "scipy>=1.11", "torch>=2.6", "safetensors>=0.4"),
+    "pillow>=10",  # writes GIFs of rollouts
+    *("structlog>=23", "gym-notices>=0.0.8"),  # of d3rlpy; they are told to be quiet
+]
 HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
 VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
-DEMO = ["minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
+ALL = [*EMBED, *BEAM, *AGENTS, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
+DEMO = [*EMBED, *BEAM, *AGENTS, "minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
+DEMO += ["scikit-learn>=1.4"]  # measures how well rewards rank
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     "moto[server]>=5",  # an S3 endpoint
@@ -41,37 +60,19 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
     package_data={name: ["py.typed"] for name in PACKAGES},
-    install_requires=[
-        "apache-beam>=2.76",  # earlier ones leak memory when elements raise
-        "array_record>=0.5",
-        "etils[epath]>=1.7",
-        "fsspec>=2024.2",
-        "ftfy>=6.1",
-        "google-crc32c>=1.5",
-        "grpcio>=1.60",  # of a lost connection to a worker
-        "numpy>=1.26",
-        "packaging>=23",
-        "pillow>=10",
-        "psutil>=5.9",  # ends worker processes on Ctrl-C
-        "pyarrow>=17",
-        "pydantic>=2.7",
-        "PyYAML>=6",
-        "rich>=13",
-        "scikit-learn>=1.4",
-        "tensorflow-datasets>=4.9.4",
-        "threadpoolctl>=3.2",
-        "typer>=0.12",
-        *ENCODER,
-        *AGENTS,
-    ],
+    install_requires=BASE,
     extras_require={
-        "demo": DEMO,
+        "embed": EMBED,
+        "beam": BEAM,
+        "agents": AGENTS,
         "gcs": GCS,
         "hf": HUGGING_FACE,
         "s3": S3,
         "tensorboard": TENSORBOARD,
         "video": VIDEO,
-        "test": [*DEMO, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO, *TEST],
+        "all": ALL,
+        "demo": DEMO,
+        "test": [*ALL, *DEMO, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.cli.entry:main"]},
 )

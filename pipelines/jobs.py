@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import apache_beam as beam
 
@@ -18,21 +19,15 @@ from pipelines.runners import run_pipeline
 from pipelines.transforms import BuildSlices, EmbedSlices, FinishTables, ScoreSlices
 from relabel.jobs import run
 from relabel.jobs.options import RunOptions
-from relabel.jobs.work import Work
+from relabel.jobs.work import Engine, Work
 from schemas.slices import Slice
 
 
-def with_beam(work: Work, options: RunOptions) -> Mapping[str, float]:
-    """Does the work by a Beam pipeline.
-
-    Args:
-        work: to be done.
-        options: the runner, and its workers.
-
-    Returns:
-        Busy seconds by stage of a slice's profile, summed over all workers.
-    """
+def _by_beam(work: Work, options: RunOptions) -> Mapping[str, float]:
     return job_profile(run_pipeline(partial(_build, work), options))
+
+
+with_beam: Final = Engine("Beam", _by_beam)  # the runner and its workers are in the options
 
 
 def _build(work: Work, pipeline: beam.Pipeline) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import apache_beam as beam
@@ -105,20 +105,3 @@ def _unwrapped(error: BaseException) -> BaseException:
     kind = getattr(errors, found[-1][1], RelabelError)
     said = cast(re.Match[str], _SAID.match(text, found[-1].end()))[0].strip()
     return kind(said) if issubclass(kind, RelabelError) else error
-
-
-def runner_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Beam arguments as given after `--`, checked for what this job cannot run on.
-
-    Raises:
-        RelabelError: DirectRunner or Prism by name.
-    """
-    if arguments and not arguments[0].startswith("-"):
-        raise RelabelError(f"unexpected argument {arguments[0]!r}; Beam options go after --")
-    text = " ".join(arguments)
-    if re.search(r"--runner[= ](DirectRunner|PrismRunner|SwitchingDirectRunner)\b", text):
-        raise RelabelError(
-            "--runner: DirectRunner now starts Prism, which fetches a program at run time and "
-            "ignores worker options; leave --runner out to run locally (see --workers)"
-        )
-    return tuple(arguments)

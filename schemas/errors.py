@@ -10,6 +10,10 @@ class RelabelError(Exception):
     """Base of every error this project raises on purpose."""
 
 
+class MissingExtraError(RelabelError):
+    """A library that what was asked for needs, and that an extra of this distribution brings."""
+
+
 class LocationError(RelabelError):
     """A path or URL of a kind that is not possible there, or that carries a secret."""
 

@@ -14,7 +14,6 @@ from typing import Final, Literal
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipelines.runners import runner_arguments
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.registry import encoder_loader
 from relabel.jobs.options import (
@@ -23,6 +22,7 @@ from relabel.jobs.options import (
     JobOptions,
     RunOptions,
     ScoreOptions,
+    runner_arguments,
 )
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, Kind, LastStep, Timing

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from schemas.extras import named_extras
 from schemas.store import Store
 from schemas.verify import Problem, Show, verify_store
 from vlm_relabel.keywords import Location, several
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from relabel.inspection.inspection import SourceReport
 
 
+@named_extras("inspect")
 def inspect(
     source: Location, *, exclude: str | Sequence[str] | None = None, keep_merged: bool = False
 ) -> SourceReport:

@@ -6,7 +6,7 @@ RelabelError.
 
 from __future__ import annotations
 
-from pipelines import jobs
+from relabel.jobs import run
 from relabel.jobs.dataset_report import GoalJobReport
 from relabel.jobs.report import JobReport
 from vlm_relabel.arguments import (
@@ -15,6 +15,7 @@ from vlm_relabel.arguments import (
     RelabelArguments,
     ScoreArguments,
 )
+from vlm_relabel.engines import engine_for
 from vlm_relabel.keywords import takes
 
 
@@ -40,7 +41,8 @@ def relabel(arguments: RelabelArguments) -> JobReport:
         ...     store="my.store",
         ... )
     """
-    return jobs.relabel(arguments.job, arguments.embedding, arguments.scoring)
+    job = arguments.job
+    return run.relabel(job, arguments.embedding, arguments.scoring, engine_for(job.run))
 
 
 @takes(EmbedArguments)
@@ -49,7 +51,8 @@ def embed(arguments: EmbedArguments) -> JobReport:
 
     Takes the options of `vlm-relabel embed`; returns and raises as `relabel`.
     """
-    return jobs.embed(arguments.job, arguments.embedding)
+    job = arguments.job
+    return run.embed(job, arguments.embedding, engine_for(job.run))
 
 
 @takes(ScoreArguments)
@@ -58,7 +61,8 @@ def score(arguments: ScoreArguments) -> JobReport:
 
     Takes the options of `vlm-relabel score`; returns and raises as `relabel`.
     """
-    return jobs.score(arguments.job, arguments.scoring)
+    job = arguments.job
+    return run.score(job, arguments.scoring, engine_for(job.run))
 
 
 @takes(BuildGoalsArguments)
@@ -70,4 +74,5 @@ def build_goals(arguments: BuildGoalsArguments) -> GoalJobReport:
     Returns:
         The report of the job, with the trajectories of each dataset by split and kind.
     """
-    return jobs.build_goals(arguments.job, arguments.dataset)
+    job = arguments.job
+    return run.build_goals(job, arguments.dataset, engine_for(job.run))

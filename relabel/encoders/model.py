@@ -20,7 +20,8 @@ from relabel.encoders.remote_code import no_remote_code
 from relabel.encoders.tokenizer import tokenizer_sha256
 from relabel.encoders.weights import EncoderSource, brief
 from schemas.encoders import EncoderSpec, Precision
-from schemas.errors import EncoderError
+from schemas.errors import EncoderError, MissingExtraError
+from schemas.extras import named_extras
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,8 @@ _REVISION = 1
 def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
     """Build the model in float32 on the CPU and load every one of its weights."""
     try:
-        with no_remote_code(), plain_checkpoint(source) as (model_name, checkpoint):
+        plain = plain_checkpoint(source)
+        with named_extras("an encoder"), no_remote_code(), plain as (model_name, checkpoint):
             model = clip.create_model(
                 model_name,
                 pretrained=None if source.is_directory else str(checkpoint),
@@ -45,7 +47,7 @@ def build_model(source: EncoderSource, clip: Any) -> torch.nn.Module:
                 weights_only=True,
             )
             stored = _stored_shapes(checkpoint, clip)
-    except EncoderError:
+    except (EncoderError, MissingExtraError):
         raise
     except Exception as error:  # open_clip, torch and safetensors raise all kinds
         raise EncoderError(

@@ -12,8 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from relabel.goals.prompts import Alike, Prompt, Prompts, goal_prompts, resolve_prompts
 from schemas.errors import EncoderError, GoalError
@@ -93,8 +91,25 @@ def same_groups(prompts: Sequence[Prompt], unit: NDArray[np.floating]) -> dict[P
     first: dict[Hashable, int] = {}
     said = [(place, first.setdefault(p.said, place)) for place, p in enumerate(prompts)]
     pairs = np.concatenate([np.array(said, np.int64).reshape(-1, 2), *close_pairs(unit)])
-    links = coo_matrix((np.ones(len(pairs), bool), pairs.T), shape=(len(prompts),) * 2)
-    return dict(zip(prompts, connected_components(links, directed=False)[1].tolist(), strict=True))
+    return dict(zip(prompts, connected(pairs, len(prompts)).tolist(), strict=True))
+
+
+def connected(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(count,) the least place of all that are connected with each one, itself included.
+
+    Args:
+        pairs: (n, 2) of places, in any order.
+        count: of places.
+    """
+    least = np.arange(count)
+    while True:
+        before = least.copy()
+        lower = least[pairs].min(axis=1)
+        np.minimum.at(least, pairs[:, 0], lower)
+        np.minimum.at(least, pairs[:, 1], lower)
+        least = least[least]  # what the lower one has reached meanwhile
+        if np.array_equal(before, least):
+            return least
 
 
 def close_pairs(unit: NDArray[np.floating]) -> Iterator[NDArray[np.int64]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from relabel.encoders.protocol import LoadEncoder
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, LastStep, Timing
+from schemas.errors import RelabelError
 from schemas.goal_datasets import DatasetOptions
 from schemas.goals import GoalSet
 
@@ -24,6 +26,23 @@ class RunOptions:
 
     workers: int = 1  # local processes; other runners take their own option
     beam_args: tuple[str, ...] = ()  # what the user wrote after `--`
+
+
+def runner_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Beam arguments as given after `--`, checked for what this job cannot run on.
+
+    Raises:
+        RelabelError: DirectRunner or Prism by name.
+    """
+    if arguments and not arguments[0].startswith("-"):
+        raise RelabelError(f"unexpected argument {arguments[0]!r}; Beam options go after --")
+    text = " ".join(arguments)
+    if re.search(r"--runner[= ](DirectRunner|PrismRunner|SwitchingDirectRunner)\b", text):
+        raise RelabelError(
+            "--runner: DirectRunner now starts Prism, which fetches a program at run time and "
+            "ignores worker options; leave --runner out to run locally (see --workers)"
+        )
+    return tuple(arguments)
 
 
 @dataclass(frozen=True)

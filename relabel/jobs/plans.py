@@ -6,8 +6,8 @@ import io
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +18,8 @@ from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
 from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
-from relabel.jobs.store_plan import StoreSettings, open_source, plan_store
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
-from relabel.slices.embed_slice import SourceTable
 from schemas.checksums import checksums_of
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
@@ -37,6 +35,9 @@ from schemas.manifests import (
 from schemas.names import check_name
 from schemas.slices import Slice, TableFile
 from schemas.store import GOAL_SET, GOALS, Store
+
+if TYPE_CHECKING:
+    from relabel.slices.embed_slice import SourceTable
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         SourceError: no such source, split or camera.
         StoreError: the store is of another source.
     """
+    from relabel.jobs.store_plan import StoreSettings, open_source, plan_store  # TFDS
+
     source = open_source(
         options.store,
         what.source,
@@ -283,9 +286,17 @@ def made_by(options: JobOptions, **circumstances: int) -> dict[str, str]:
     """What may change the last bits of a table: versions, machine, threads, batch."""
     packages = ("apache-beam", "numpy", "pyarrow", "torch", "open_clip_torch", "vlm-relabel")
     return {
-        **{package: version(package) for package in packages},
+        **{name: found for name in packages if (found := _version(name)) is not None},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": str(options.worker_threads),
         **{name: str(value) for name, value in circumstances.items()},
     }
+
+
+def _version(package: str) -> str | None:
+    """None for what is not installed: it had no part in the table."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

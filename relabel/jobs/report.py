@@ -10,10 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from relabel.encoders.protocol import StagedEncoder
-from relabel.frames.blank_cameras import blank_notes
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
-from relabel.source.notes import flag_notes, read_oddities
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.goal_datasets import is_difference
@@ -123,6 +121,7 @@ class JobReport(_Model):
     frames_new: int  # embedded or scored by this run
     elapsed_s: float
     frames_per_s: float
+    engine: str | None = None  # "Beam" or "this process": who carried the slices
     last_step: str
     encoder: str | None = None  # with its precision, and why that; None: the job needed none
     tables: tuple[TableReport, ...]
@@ -183,6 +182,7 @@ def report(
     progress: Progress | None,
     begun: Sequence[str] = (),
     profile: ProfileReport | None = None,
+    engine: str | None = None,
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
@@ -201,6 +201,7 @@ def report(
         frames_new=progress.frames if progress else 0,
         elapsed_s=progress.elapsed_s if progress else 0.0,
         frames_per_s=progress.frames_per_s if progress else 0.0,
+        engine=engine,
         last_step=f"{store.manifest.last_step.value} ({store.manifest.last_step_reason})",
         tables=tuple(_table_report(store, table) for table in tables),
         goals=goals,
@@ -213,6 +214,10 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
     """Of jobs that read the source: what it holds is unusual."""
     if not any(isinstance(table, StepsManifest) for table in tables):
         return ()
+    # TFDS and Pillow: such a job has them.
+    from relabel.frames.blank_cameras import blank_notes
+    from relabel.source.notes import flag_notes, read_oddities
+
     columns = {spec.name for spec in store.manifest.fields}
     embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
     blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))

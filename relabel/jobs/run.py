@@ -28,10 +28,11 @@ from relabel.jobs.plans import (
 )
 from relabel.jobs.progress import Progress, Watch, watched
 from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text, report
-from relabel.jobs.work import BuildWork, EmbedWork, Execute, ScoreWork, Work, in_this_process
+from relabel.jobs.work import BuildWork, EmbedWork, Engine, ScoreWork, Work, in_this_process
 from relabel.jobs.workers import SharedEncoder, limit_threads
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.errors import DeadLetterError, EncoderError
+from schemas.extras import named_extras
 from schemas.files import Folder
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
@@ -39,7 +40,8 @@ from schemas.replan import replan
 from schemas.store import Store
 
 
-def embed(options: JobOptions, what: EmbedOptions, execute: Execute = in_this_process) -> JobReport:
+@named_extras("embed")
+def embed(options: JobOptions, what: EmbedOptions, execute: Engine = in_this_process) -> JobReport:
     """Source → steps, episodes and one embedding table per camera.
 
     Without an encoder, steps and episodes alone.
@@ -59,7 +61,8 @@ def embed(options: JobOptions, what: EmbedOptions, execute: Execute = in_this_pr
     return _reported(run.execute(), options, loaded)
 
 
-def score(options: JobOptions, what: ScoreOptions, execute: Execute = in_this_process) -> JobReport:
+@named_extras("score")
+def score(options: JobOptions, what: ScoreOptions, execute: Engine = in_this_process) -> JobReport:
     """Stored embeddings → one reward set. The source is not touched.
 
     Raises:
@@ -72,11 +75,12 @@ def score(options: JobOptions, what: ScoreOptions, execute: Execute = in_this_pr
     return _reported(_Run(options, execute, store, scoring=plan).execute(), options, encoder)
 
 
+@named_extras("relabel")
 def relabel(
     options: JobOptions,
     embedding: EmbedOptions,
     scoring: ScoreOptions,
-    execute: Execute = in_this_process,
+    execute: Engine = in_this_process,
 ) -> JobReport:
     """`embed` and `score` in one pass: a slice is scored as soon as it is embedded.
 
@@ -108,7 +112,7 @@ def relabel(
 
 
 def build_goals(
-    options: JobOptions, what: GoalDatasetOptions, execute: Execute = in_this_process
+    options: JobOptions, what: GoalDatasetOptions, execute: Engine = in_this_process
 ) -> GoalJobReport:
     """Reward set → a goal dataset, and its sibling of the truth.
 
@@ -122,7 +126,8 @@ def build_goals(
         check_positives(store, dataset, own)
     warnings = dataset_warnings(store, datasets[0], inputs[0])
     if options.dry_run:
-        return dataset_report(store, report(store, datasets, None), datasets, warnings)
+        done = report(store, datasets, None, engine=execute.name)
+        return dataset_report(store, done, datasets, warnings)
     with leased(store.folder, touched(store, datasets), options.command):
         pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
         watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
@@ -130,7 +135,8 @@ def build_goals(
             with watched(watch, options.show):
                 execute(_build_work(options, store, pending), options.run)
     begun = [dataset.table for dataset in pending]
-    return dataset_report(store, report(store, datasets, watch.look(), begun), datasets, warnings)
+    done = report(store, datasets, watch.look(), begun, engine=execute.name)
+    return dataset_report(store, done, datasets, warnings)
 
 
 def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDatasetManifest]) -> Work:
@@ -157,7 +163,7 @@ class _Run:
     def __init__(
         self,
         options: JobOptions,
-        execute: Execute,
+        execute: Engine,
         store: Store,
         encoder: SharedEncoder | None = None,
         what: EmbedOptions | None = None,
@@ -178,7 +184,7 @@ class _Run:
         if self._options.dry_run:
             for table in tables if not self._options.overwrite else ():
                 self._store.check(table)
-            return self._noted(report(self._store, tables, None))
+            return self._noted(report(self._store, tables, None, engine=self._execute.name))
         self._create()
         with leased(self._store.folder, self._touched(tables), self._options.command):
             pending = self._begin(tables)
@@ -190,7 +196,8 @@ class _Run:
         progress = watch.look()
         profile = self._profile(seconds, progress) if self._options.profile else None
         begun = [table.table for table in pending]
-        done = self._noted(report(self._store, tables, progress, begun, profile))
+        engine = self._execute.name
+        done = self._noted(report(self._store, tables, progress, begun, profile, engine))
         _refuse_dead_letters(done, self._options)
         return done
 

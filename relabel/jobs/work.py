@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from threadpoolctl import threadpool_limits
 
@@ -19,18 +19,18 @@ from relabel.jobs.options import RunOptions
 from relabel.jobs.workers import SharedEncoder, limit_threads
 from relabel.rewards.scorer import Scorer
 from relabel.slices.build_slice import build_slice
-from relabel.slices.embed_slice import SourceTable, embed_slice
 from relabel.slices.profile import Profile
 from relabel.slices.score_slice import score_slice
-from relabel.source.source import Source
-from schemas.errors import RelabelError
+from schemas.extras import missing_extra, named_extras
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
 from schemas.store import Store
 
+if TYPE_CHECKING:
+    from relabel.slices.embed_slice import SourceTable
+
 Done = tuple[Slice, Profile]  # with the files of the slice, and where its time went
-Execute = Callable[["Work", RunOptions], Mapping[str, float]]  # busy seconds by stage
 
 
 class Worker(Protocol):
@@ -121,8 +121,13 @@ class EmbedWork:
     decode_threads: int
     threads: int  # of the forward pass, per worker
 
+    @named_extras("a worker that embeds")
     def open(self) -> Worker:
         """Opens store and source, and loads the encoder."""
+        # TFDS and Pillow: not for a job that reads stored embeddings alone.
+        from relabel.slices.embed_slice import embed_slice
+        from relabel.source.source import Source
+
         store = Store.open(self.store)
         source = Source.open_as(self.source, self.split, store.manifest)
         encoder = None if self.encoder is None else self.encoder.acquire()
@@ -212,24 +217,31 @@ class Work:
         return tuple(stage for stage in (self.embed, self.score, self.build) if stage is not None)
 
 
-def in_this_process(work: Work, options: RunOptions) -> Mapping[str, float]:
-    """Does the work without Beam, slice after slice.
+@dataclass(frozen=True)
+class Engine:
+    """Who does the work of a job."""
 
-    Args:
-        work: to be done.
-        options: one worker, and nothing of Beam's.
+    name: str  # as reports tell it
+    execute: Callable[[Work, RunOptions], Mapping[str, float]]  # busy seconds by stage
 
-    Returns:
-        Busy seconds by stage of a slice's profile.
+    def __call__(self, work: Work, options: RunOptions) -> Mapping[str, float]:
+        """Does the work; busy seconds by stage of a slice's profile, summed over all workers."""
+        return self.execute(work, options)
+
+
+def check_alone(options: RunOptions) -> None:
+    """Refuses what this process cannot do by itself.
 
     Raises:
-        RelabelError: several workers are asked for, or a runner of Beam.
+        MissingExtraError: several workers are asked for, or a runner of Beam.
     """
     if options.workers > 1 or options.beam_args:
-        raise RelabelError(
-            "several workers and Beam's options need apache-beam, which is not installed: "
-            "pip install 'vlm-relabel[beam]'; or run it with --workers 1"
-        )
+        asked = f"--workers {options.workers}" if options.workers > 1 else options.beam_args[0]
+        raise missing_extra(asked, "apache_beam")
+
+
+def _do_here(work: Work, options: RunOptions) -> Mapping[str, float]:
+    check_alone(options)
     seconds: dict[str, float] = {}
     with threadpool_limits(None):  # puts back what slices change in this process
         slices = list(work.slices)
@@ -241,6 +253,9 @@ def in_this_process(work: Work, options: RunOptions) -> Mapping[str, float]:
                     seconds[name] = seconds.get(name, 0.0) + busy
         list(finish_tables(work.finish, [file for piece in slices for file in piece.files]))
     return seconds
+
+
+in_this_process: Final = Engine("this process", _do_here)  # without Beam, slice after slice
 
 
 def _through(stage: Stage, slices: list[Slice]) -> Iterator[Done]:

@@ -55,12 +55,12 @@ def test_this_machine_can_do_the_work(run: Run) -> None:
 
 
 def test_a_missing_package_is_a_problem(run: Run, installed: dict[str, str | None]) -> None:
-    installed["d3rlpy"] = None
+    installed["PyYAML"] = None
     result = run("doctor")
     assert result.exit_code == 1
     assert "1 problem" in result.stdout
     line = next(line for line in result.stdout.splitlines() if line.startswith("✗"))
-    assert "missing; pip install 'd3rlpy" in line
+    assert "missing; pip install 'PyYAML" in line
 
 
 def test_a_package_that_is_too_old_is_a_problem(installed: dict[str, str | None]) -> None:

@@ -11,8 +11,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipelines import jobs
-from pipelines.runners import run_pipeline, runner_arguments
-from relabel.jobs.options import JobOptions, RunOptions
+from pipelines.runners import run_pipeline
+from relabel.jobs.options import JobOptions, RunOptions, runner_arguments
 from relabel.jobs.workers import limit_threads
 from schemas.errors import EncoderError, FrameError, RelabelError, StoreError
 from schemas.store import Store

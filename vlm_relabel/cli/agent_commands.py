@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated, Final
 
 import typer
@@ -102,10 +103,7 @@ def train(
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
     values = dict(locals())
-    _quiet()
-    from vlm_relabel.cli import agents
-
-    report = guarded(lambda: agents.train(values), json)
+    report = guarded(lambda: _agents().train(values), json)
     agent_console.show_training(report, json)
 
 
@@ -156,10 +154,7 @@ def evaluate(
 ) -> None:
     """Evaluate an agent off-policy and by rollouts. Against held-out episodes and the truth."""
     values = dict(locals())
-    _quiet()
-    from vlm_relabel.cli import agents
-
-    report = guarded(lambda: agents.evaluate(values), json)
+    report = guarded(lambda: _agents().evaluate(values), json)
     agent_console.show_evaluation(report, json)
 
 
@@ -173,14 +168,15 @@ def export_agent(
     json: Json = False,
 ) -> None:
     """Write an agent as d3rlpy does, for `d3rlpy.load_learnable`. That file is a pickle."""
-    _quiet()
-    from vlm_relabel.cli import agents
-
-    guarded(lambda: agents.export(run, file, step), json)
+    guarded(lambda: _agents().export(run, file, step), json)
     agent_console.show_export(file, json)
 
 
-def _quiet() -> None:
+def _agents() -> ModuleType:
+    """What does the work; loads d3rlpy."""
     from vlm_relabel.cli.quiet import quiet
 
     quiet()
+    from vlm_relabel.cli import agents
+
+    return agents

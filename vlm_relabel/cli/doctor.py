@@ -17,12 +17,14 @@ from typing import Final
 from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 
-_PACKAGE: Final = "vlm-relabel"
+from schemas.extras import DISTRIBUTION, is_installed
+
+_PACKAGE: Final = DISTRIBUTION
 _PYTHON: Final = (3, 11)
-_HEAVY: Final = {  # what is imported to see whether it can be → what it is for
-    "apache_beam": "every job",
-    "tensorflow_datasets": "reading sources",
+_HEAVY: Final = {  # what is imported, if it is installed, to see whether it can be → what it is for
     "pyarrow": "stores",
+    "tensorflow_datasets": "reading sources",
+    "apache_beam": "jobs of several workers",
     "d3rlpy": "train and evaluate",
 }
 
@@ -86,9 +88,18 @@ def _packages() -> Iterator[Finding]:
         )
         return
     yield Finding(section="packages", name=_PACKAGE, value=own)
+    for requirement in _needed():
+        yield _package(requirement)
+
+
+def _needed() -> list[Requirement]:
+    """Requirements of the base, and those of the extras whose packages are there, each once."""
+    known: dict[str, Requirement] = {}
     for requirement in _requirements():
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _package(requirement)
+        base = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if base or _installed(requirement) is not None:
+            known.setdefault(requirement.name, requirement)
+    return list(known.values())
 
 
 def _requirements(package: str = _PACKAGE) -> list[Requirement]:
@@ -119,8 +130,15 @@ def _installed(requirement: Requirement) -> str | None:
 
 def _imports() -> Iterator[Finding]:
     for module, use in _HEAVY.items():
-        yield _tried("imports", module, partial(_import, module), use)
-    yield _tried("imports", "torch and torchvision", _pairing, "encoders")
+        if is_installed(module):
+            yield _tried("imports", module, partial(_import, module), use)
+    if _embeds():
+        yield _tried("imports", "torch and torchvision", _pairing, "encoders")
+
+
+def _embeds() -> bool:
+    """Whether the extra of encoders is there; if not, `_extras` says so."""
+    return all(map(is_installed, ("torch", "torchvision", "open_clip")))
 
 
 def _import(module: str) -> str:
@@ -164,6 +182,8 @@ _TORCH_CURE: Final = "torch and torchvision must be of the same release (see req
 
 
 def _hardware() -> Iterator[Finding]:
+    if not _embeds():
+        return  # torch is what knows of it
     yield _tried("hardware", "devices", _devices, "encoders")
     yield _tried("hardware", "CPU features", _cpu_features, "the choice of precision")
     yield _tried("hardware", "auto picks", _automatic, "--device auto and --precision auto")

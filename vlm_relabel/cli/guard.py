@@ -9,6 +9,7 @@ import typer
 
 from schemas.disks import disk_cure
 from schemas.errors import RelabelError
+from schemas.extras import named_extras
 from vlm_relabel.cli import console
 
 T = TypeVar("T")
@@ -17,7 +18,8 @@ T = TypeVar("T")
 def guarded(run: Callable[[], T], as_json: bool) -> T:
     """Runs a command; an error the user can mend is shown without a traceback, exit code 2."""
     try:
-        return run()
+        with named_extras("this command"):
+            return run()
     except RelabelError as error:
         console.show_error(error, as_json)
         raise typer.Exit(2) from error

@@ -11,7 +11,7 @@ from pipelines.jobs import with_beam
 from relabel.jobs import run
 from relabel.jobs.options import GoalDatasetOptions, JobOptions, RunOptions
 from relabel.jobs.report import PROFILE
-from relabel.jobs.work import Execute, in_this_process
+from relabel.jobs.work import Engine, in_this_process
 from schemas.errors import RelabelError, StoreError
 from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.store_checks import hashes, leftovers, problems
@@ -19,7 +19,7 @@ from tests.pipelines.store_checks import hashes, leftovers, problems
 WHAT = GoalDatasetOptions("gc1")
 
 
-def _all_jobs(store: Path, embedding: Embedding, scoring: Scoring, execute: Execute) -> None:
+def _all_jobs(store: Path, embedding: Embedding, scoring: Scoring, execute: Engine) -> None:
     options = JobOptions(str(store), threads=2, profile=True)
     done = run.relabel(options, embedding(), scoring(), execute)
     assert done.profile is not None
