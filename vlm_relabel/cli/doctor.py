@@ -21,6 +21,7 @@ from schemas.extras import DISTRIBUTION, is_installed
 
 _PACKAGE: Final = DISTRIBUTION
 _PYTHON: Final = (3, 11)
+_LISTED: Final = 8  # absent packages of an extra
 _HEAVY: Final = {  # what is imported, if it is installed, to see whether it can be → what it is for
     "pyarrow": "stores",
     "tensorflow_datasets": "reading sources",
@@ -223,12 +224,13 @@ def _extras() -> Iterator[Finding]:
 def _extra(extra: str) -> Finding:
     """An absent extra is no fault: it is asked for by what needs it."""
     own = [r for r in _requirements() if r.marker and _belongs(r, extra)]
-    absent = [_package(requirement) for requirement in own]
-    absent = [finding for finding in absent if not finding.ok]
+    found = [_package(requirement) for requirement in own]
+    absent = list(dict.fromkeys(finding.name for finding in found if not finding.ok))
+    more = [f"and {len(absent) - _LISTED} more"] if len(absent) > _LISTED else []
     return Finding(
         section="extras",
         name=extra,
-        value=f"absent: {', '.join(f.name for f in absent)}" if absent else "present",
+        value=f"absent: {', '.join([*absent[:_LISTED], *more])}" if absent else "present",
         cure=f"if you need it: pip install '{_PACKAGE}[{extra}]'" if absent else None,
     )
 
