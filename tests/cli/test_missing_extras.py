@@ -64,6 +64,7 @@ def _relabel(source: Path, goals: Path, model: str, store: Path) -> list[Any]:
     return ["relabel", *flat({**words, "--store": store, "--threads": 1}), "--json"]
 
 
+@pytest.mark.slow
 def test_without_beam_the_bytes_are_the_same(
     source: Path, goals: Path, tiny_model: str, made: Path, tmp_path: Path
 ) -> None:
@@ -86,12 +87,14 @@ def base_line(request: pytest.FixtureRequest, made: Path) -> list[Any]:
     }[request.param]
 
 
+@pytest.mark.slow
 def test_what_the_base_does(base_line: list[Any]) -> None:
     done = without(ALL, *base_line)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_commands_that_embed(source: Path, goals: Path, tiny_model: str, tmp_path: Path) -> None:
     line = _relabel(source, goals, tiny_model, tmp_path / "store")
     steps = ["embed", "--source", source, "--store", tmp_path / "store", "--no-frames", "--json"]
@@ -100,6 +103,7 @@ def test_commands_that_embed(source: Path, goals: Path, tiny_model: str, tmp_pat
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["torchvision", "safetensors"])
 def test_each_library_of_an_encoder(
     missing: str, source: Path, goals: Path, tiny_model: str, tmp_path: Path
@@ -107,11 +111,13 @@ def test_each_library_of_an_encoder(
     refused("embed", without((missing,), *_relabel(source, goals, tiny_model, tmp_path / "store")))
 
 
+@pytest.mark.slow
 def test_score_embeds_its_goals(made: Path, goals: Path, tiny_model: str) -> None:
     words = flat({"--store": made, "--goals": goals, "--encoder": tiny_model, "--name": "v2"})
     refused("embed", without(EMBED, "score", *words, "--json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
@@ -129,11 +135,13 @@ def test_only_beam_has_workers(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_goals_are_built_by_workers_of_beam(made: Path) -> None:
     words = ["build-goals", made, "--name", "gc3", "--json", "--workers", "2"]
     refused("beam", without(ALL, *words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -146,6 +154,7 @@ def test_agents_need_d3rlpy(words: list[str], tmp_path: Path) -> None:
     refused("agents", without(ALL, *words, "--json", cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_doctor_tells_which_extras_are_absent() -> None:
     told = json.loads(without(ALL, "doctor", "--json").stdout)
     assert told["ok"]
