@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relabel.frames.decoding import Frame
 from schemas.errors import FrameError
+
+if TYPE_CHECKING:
+    from relabel.frames.decoding import Frame
 
 
 def check_frames(frames: Sequence[Frame]) -> None:

@@ -15,6 +15,7 @@ from relabel.encoders.protocol import EncoderLoader, StagedEncoder
 from relabel.plugins import load_named
 from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError
+from schemas.extras import is_installed, missing_extra
 
 _OPTIONS: Final = ("device", "precision", "truncate_texts", "preprocess")  # that a factory may take
 
@@ -156,5 +157,7 @@ def _told(name: str, factory: Callable[..., Any]) -> str:
 
 def _near(name: str) -> str:
     """A hint for what may be a misspelled architecture, which looks like a module's name."""
+    if not is_installed("open_clip"):
+        return f"; if it is a model of open_clip, {missing_extra('it', 'open_clip')}"
     near = difflib.get_close_matches(name.partition(":")[0], architectures(), n=5, cutoff=0.7)
     return f"; architectures of open_clip with a name like that: {', '.join(near)}" if near else ""

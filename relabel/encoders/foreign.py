@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relabel.encoders.batches import batches, check_frames, rows_by_shape
 from relabel.encoders.protocol import Encoder, LimitsTexts
-from relabel.frames.decoding import Frame
 from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError, RelabelError
 from schemas.names import folder_name
+
+if TYPE_CHECKING:
+    from relabel.frames.decoding import Frame
 
 _BATCH: Final = 256  # bounds the memory of one call, whatever the number of frames or texts
 _METHODS: Final = ("encode_images", "encode_texts")

@@ -118,6 +118,15 @@ def test_score_embeds_its_goals(made: Path, goals: Path, tiny_model: str) -> Non
 
 
 @pytest.mark.slow
+def test_a_model_of_open_clip_that_could_be_a_module(made: Path, goals: Path) -> None:
+    words = flat({"--store": made, "--goals": goals, "--encoder": "RN50:openai", "--name": "v2"})
+    done = without(EMBED, "score", *words)
+    assert done.returncode == 2
+    assert "there is no module 'RN50'" in done.stderr
+    assert "pip install 'vlm-relabel[embed]'" in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
