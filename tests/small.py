@@ -21,19 +21,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow_datasets as tfds
 
 from relabel.goals.files import goals_table
 from relabel.goals.readings import read_prompts
+from relabel.jobs import plans
+from relabel.jobs.finish import with_files
+from relabel.jobs.plans import ScorePlan
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.embed_slice import SourceTable, embed_slice
 from relabel.slices.score_slice import score_slice
 from relabel.source.source import Source
 from relabel.testing import FileFormat, PixelMeanEncoder, encoded_image, write_rlds
-from schemas.checksums import checksums_of
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.files import Folder
 from schemas.goals import GoalSet
@@ -48,8 +49,8 @@ from schemas.manifests import (
     embedding_name,
     manifest_bytes,
 )
-from schemas.slices import Slice, TableFile, plan_slices
-from schemas.store import GOAL_SET, GOALS, MANIFEST, Store
+from schemas.slices import Slice, plan_slices
+from schemas.store import MANIFEST, Store
 
 ROOT = Path(__file__).parent.parent
 LENGTHS = (3, 1, 0, 5, 2)
@@ -204,14 +205,11 @@ def finish(
     store: Store,
     tables: Sequence[AnyTableManifest],
     pieces: Sequence[Slice],
-    more: tuple[TableFile, ...] = (),
 ) -> None:
     """Writes the tables' manifests from the files that their slices brought along."""
+    files = [file for piece in pieces for file in piece.files]
     for table in tables:
-        own = tuple(f for p in pieces for f in p.files if f.table == table.table)
-        dead = tuple(f for p in pieces for f in p.files if f.table == f"dead_letters/{table.table}")
-        content = {"files": (*more, *own, *dead), "dead_letters": sum(f.rows for f in dead)}
-        store.finish(table.model_copy(update=content))
+        store.finish(with_files(table, files))
 
 
 def bind_goals(
@@ -235,27 +233,10 @@ def reward_manifest(
 ) -> RewardManifest:
     """Of a reward set over some cameras."""
     spec = PixelMeanEncoder().spec
-    names = [embedding_name(spec, camera) for camera in cameras]
-    return RewardManifest(
-        name=name,
-        source_fingerprint=store.manifest.source.fingerprint,
-        command="score again",
-        goals_name=COLOURS.name,
-        goals_hash=COLOURS.content_hash,
-        goals=scorer.goals,
-        encoder=spec,
-        embeddings=tuple(names),
-        embedding_fingerprints=tuple(
-            store.table_manifest(f"embeddings/{name}").fingerprint for name in names
-        ),
-        function=scorer.function.model_dump(mode="json"),
-        timing=scorer.timing,
-        fusion=scorer.fusion,
-        binary=scorer.binary,
-        scores=scores,
-        score_range=scorer.score_range,
-        reward_range=scorer.reward_range,
-    )
+    tables = (store.table_manifest(f"embeddings/{embedding_name(spec, c)}") for c in cameras)
+    embeddings = [table for table in tables if isinstance(table, EmbeddingManifest)]
+    planned = plans.reward_manifest(name, store, COLOURS, scorer, embeddings, scores=scores)
+    return planned.model_copy(update={"command": "score again"})
 
 
 def score(
@@ -269,33 +250,13 @@ def score(
     scorer, goals = bind_goals(**how)
     manifest = reward_manifest(store, scorer, cameras, name, scores)
     store.begin(manifest)
-    files = write_goals(store, manifest, goals, how.get("goals", COLOURS))
+    plan = ScorePlan(manifest, scorer, goals, how.get("goals", COLOURS))
+    whole = plan.write_goals(store)
     pieces = [
         score_slice(piece, store=store, rewards=manifest, scorer=scorer) for piece in store.slices
     ]
-    finish(store, [manifest], pieces, more=files)
+    finish(store, [whole], pieces)
     return store.rewards(name)
-
-
-def write_goals(
-    store: Store, manifest: RewardManifest, table: pa.Table, goals: GoalSet
-) -> tuple[TableFile, ...]:
-    """Writes the goals of a reward set, as they were used and as they were given."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    contents = {GOALS: sink.getvalue().to_pybytes(), GOAL_SET: goals.model_dump_json().encode()}
-    for file, content in contents.items():
-        store.folder.write(f"{manifest.table}/{file}", content)
-    return tuple(
-        TableFile(
-            table=manifest.table,
-            file=file,
-            rows=table.num_rows,
-            bytes=len(content),
-            **asdict(checksums_of(io.BytesIO(content))),
-        )
-        for file, content in contents.items()
-    )
 
 
 def relist(store: Store, manifest: AnyTableManifest) -> None:

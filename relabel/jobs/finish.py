@@ -38,16 +38,23 @@ def finish_tables(work: FinishWork, files: Sequence[TableFile]) -> Iterator[str]
     """
     store = Store.open(work.store, trust=work.trust)
     for table in work.tables:
-        own = _files_of(table, files)
-        letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
-        if letters and dead_ratio(store, table.table, own, work.accepted) > work.max_dead_ratio:
+        whole = with_files(table, files)
+        own = whole.files[len(table.files) :]
+        accepted = work.max_dead_ratio
+        if whole.dead_letters and dead_ratio(store, table.table, own, work.accepted) > accepted:
             continue
         if not _is_made_of_complete(table, store):
             continue
-        listed = (*table.files, *own)  # a reward set brings its goals.parquet
-        whole = table.model_copy(update={"files": listed, "dead_letters": letters})
         store.finish(_with_content(store, whole))
         yield table.table
+
+
+def with_files(table: AnyTableManifest, files: Iterable[TableFile]) -> AnyTableManifest:
+    """The manifest of a table, with those of some files that are its own."""
+    own = _files_of(table, files)
+    letters = sum(file.rows for file in own if file.table == f"dead_letters/{table.table}")
+    listed = (*table.files, *own)  # a reward set brings its goals.parquet
+    return table.model_copy(update={"files": listed, "dead_letters": letters})
 
 
 def _with_content(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:

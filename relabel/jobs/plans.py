@@ -189,28 +189,50 @@ def plan_scoring(
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
     bound = bind(function, goals, prompts, vectors, encoder.spec, **how)
     scorer = replace(bound, skip_missing=what.skip_blank_cameras)
-    manifest = RewardManifest(
-        name=what.name,
+    manifest = reward_manifest(
+        what.name, store, goals, scorer, embeddings, scores=what.scores
+    ).model_copy(update={"made_by": made_by(options), "command": options.command})
+    table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
+    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes))
+
+
+def reward_manifest(
+    name: str,
+    store: Store,
+    goals: GoalSet,
+    scorer: Scorer,
+    embeddings: Sequence[EmbeddingManifest],
+    *,
+    scores: bool = True,
+) -> RewardManifest:
+    """What a reward set is to be, however it was asked for.
+
+    Args:
+        name: of the reward set.
+        store: of its embeddings.
+        goals: as they are scored.
+        scorer: bound to them.
+        embeddings: tables that are scored, of one encoder.
+        scores: whether the scores are kept beside the rewards.
+    """
+    return RewardManifest(
+        name=name,
         source_fingerprint=store.manifest.source.fingerprint,
-        made_by=made_by(options),
-        command=options.command,
         goals_name=goals.name,
         goals_hash=goals.content_hash,
         goals=len(goals.goals),
-        encoder=encoder.spec,
+        encoder=embeddings[0].encoder,
         embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
         embedding_fingerprints=tuple(e.fingerprint for e in embeddings),
         function=scorer.function.model_dump(mode="json"),
         timing=scorer.timing,
         fusion=scorer.fusion,
-        skip_blank_cameras=what.skip_blank_cameras,
+        skip_blank_cameras=scorer.skip_missing,
         binary=scorer.binary,
-        scores=what.scores,
+        scores=scores,
         score_range=scorer.score_range,
         reward_range=scorer.reward_range,
     )
-    table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
-    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes))
 
 
 def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
