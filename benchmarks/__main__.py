@@ -34,6 +34,7 @@ RUNS = (
     ("long_run",),
     ("verifying",),
     ("levers",),
+    ("rewards",),
 )
 
 

@@ -9,10 +9,10 @@ from enum import Enum
 from typing import Any, Final
 
 import d3rlpy
-import yaml
 from d3rlpy.constants import ActionSpace
 
 from schemas.errors import AlgorithmError
+from schemas.pairs import parse_pairs
 
 CONTINUOUS, DISCRETE = ActionSpace.CONTINUOUS, ActionSpace.DISCRETE
 
@@ -82,30 +82,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     Raises:
         AlgorithmError: no `=`, or a value that YAML cannot read.
     """
-    return parse_pairs("--set", settings)
-
-
-def parse_pairs(option: str, pairs: list[str]) -> dict[str, Any]:
-    """As `parse_settings`, of any option."""
-    parsed = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise AlgorithmError(f"{option} {pair!r}: expected key=value")
-        try:
-            parsed[key.strip()] = _number(yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            problem = str(error).partition("\n")[0]
-            raise AlgorithmError(f"{option} {pair!r}: the value is not YAML: {problem}") from error
-    return parsed
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-4 for a text: it asks for a point before the exponent."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    return parse_pairs("--set", settings, AlgorithmError)
 
 
 def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mapping[str, Any]) -> Any:

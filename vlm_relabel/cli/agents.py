@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from offline_rl import checkpoints, evaluation, fqe, training
 from offline_rl.actions import ActionLayout
-from offline_rl.algorithms import ALGORITHMS, parse_pairs, parse_settings
+from offline_rl.algorithms import ALGORITHMS, parse_settings
 from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
 from offline_rl.evaluation import EvaluationReport
 from offline_rl.observations import default_observations
@@ -24,6 +24,7 @@ from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.locations import local_path
+from schemas.pairs import parse_pairs
 from schemas.store import Store
 from vlm_relabel.cli import agent_console, console
 from vlm_relabel.cli.agent_rollouts import with_rollouts
@@ -143,7 +144,7 @@ def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
 
 
 def _weights(pairs: Sequence[str]) -> dict[str, float]:
-    weights = parse_pairs("--kind-weight", list(pairs))
+    weights = parse_pairs("--kind-weight", pairs, AlgorithmError)
     unknown = sorted(set(weights) - set(Kind))
     if unknown:
         raise AlgorithmError(
