@@ -112,7 +112,7 @@ def _parse(code: Any) -> Any:
 
 def main() -> None:
     """Prints both, and their ratio."""
-    parser = common.options(__doc__, repeats=31)
+    parser = common.options(__doc__, repeats=101)
     parser.add_argument("--beside", metavar="COMMIT", help="also run the code of this commit")
     parser.add_argument("--goals", type=int, default=100)
     parser.add_argument("--frames", type=int, default=8192)

@@ -7,9 +7,9 @@ may be repeated is one text or a list of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
@@ -28,6 +28,7 @@ from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, Kind, LastStep, Timing
 from schemas.errors import RelabelError
 from schemas.goal_datasets import DatasetOptions
+from schemas.pairs import parse_pairs
 from vlm_relabel.goal_words import Goals, read_goals
 from vlm_relabel.keywords import (
     STRICT,
@@ -142,6 +143,7 @@ class RewardArguments(EncoderArguments):
     threshold: float | None = None
     alpha: float | None = None
     window: int | None = None
+    set: Mapping[str, Any] | Words = None  # any parameter of the reward, as of NAME=VALUE
     timing: Timing = Timing.NEXT_FRAME
     fuse: Fusion = Fusion.MEAN
     scores: bool = True
@@ -150,19 +152,13 @@ class RewardArguments(EncoderArguments):
 
     def scoring_of(self, cameras: tuple[str, ...], skip_blank_cameras: bool) -> ScoreOptions:
         """What is to be scored, as a job takes it."""
-        given = {
-            "temperature": self.temperature,
-            "threshold": self.threshold,
-            "alpha": self.alpha,
-            "window": self.window,
-        }
         nulls = None if self.null_prompt is None else several(self.null_prompt)
         return ScoreOptions(
             encoder=self.loader(self.encoder, self.truncate_texts),
             goals=read_goals(self.goals, nulls),
             name=self.name,
             reward=self.reward,
-            parameters={name: value for name, value in given.items() if value is not None},
+            parameters=self._parameters,
             cameras=cameras,
             timing=self.timing,
             fusion=self.fuse,
@@ -170,6 +166,25 @@ class RewardArguments(EncoderArguments):
             scores=self.scores,
             null_prompts=nulls,
         )
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """Of the reward function, those that are given."""
+        named = {
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "alpha": self.alpha,
+            "window": self.window,
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        others = (
+            self.set if isinstance(self.set, Mapping) else parse_pairs("--set", several(self.set))
+        )
+        if twice := sorted(given.keys() & others.keys()):
+            raise RelabelError(
+                f"--set {twice[0]}: --{twice[0]} is given as well; leave one of the two out"
+            )
+        return {**given, **others}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

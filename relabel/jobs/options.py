@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from relabel.encoders.protocol import LoadEncoder
 from relabel.jobs.progress import Progress
@@ -97,7 +97,7 @@ class ScoreOptions:
     goals: str | tuple[str, ...] | GoalSet
     name: str = "v1"
     reward: str = "softmax-threshold"
-    parameters: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)  # of the reward function
     cameras: tuple[str, ...] = ()  # (): every camera embedded under the encoder
     timing: Timing = Timing.NEXT_FRAME
     fusion: Fusion = Fusion.MEAN

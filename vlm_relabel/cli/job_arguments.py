@@ -162,7 +162,8 @@ Reward = Annotated[
     typer.Option(
         metavar="REWARD",
         help="Reward function: softmax-threshold, probability, cosine, goal-baseline, vlm-rm or "
-        "sigmoid. Wrappers go in front: potential-difference/window-mean/probability.",
+        "sigmoid. Wrappers go in front: potential-difference/window-mean/probability. A class of "
+        "your own is my_module:MyReward.",
     ),
 ]
 Temperature = Annotated[
@@ -184,6 +185,15 @@ Alpha = Annotated[
 ]
 Window = Annotated[
     int | None, typer.Option(metavar="N", help="Frames that window-mean takes the mean of.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any parameter of the reward function, such as logit_bias=-10. Repeat the option for "
+        "several parameters.",
+    ),
 ]
 TimingOption = Annotated[
     Timing,
