@@ -232,3 +232,12 @@ def test_an_offending_module_is_caught(path: str, code: str) -> None:
 )
 def test_a_decent_module_is_let_through(path: str, code: str) -> None:
     assert offences(path, code) == []
+
+
+def test_a_class_name_occurs_once() -> None:
+    found: dict[str, list[str]] = {}
+    for path in files():
+        for node in ast.parse((ROOT / path).read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path)
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

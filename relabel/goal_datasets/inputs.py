@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from relabel.goal_datasets.trajectories import Bools, Episode
-from relabel.goals.instructions import Command, commands, language_columns
+from relabel.goal_datasets.trajectories import Bools, Outcomes
+from relabel.goals.instructions import Commanded, commands, language_columns
 from schemas import fields
 from schemas.enums import Kind, Timing
 from schemas.errors import StoreError
@@ -44,7 +44,7 @@ class DatasetInputs:
 class EpisodeFrames:
     """One episode and the rows of the store's tables that it consists of."""
 
-    episode: Episode
+    episode: Outcomes
     frames: pa.Table  # its T steps
     values: pa.Table  # T rewards, or truths in their place, and the scores if asked for
 
@@ -205,10 +205,10 @@ def _episode(
     values: pa.Table,
     count: int,
     terminated: bool,
-    told: tuple[Command, ...],
+    told: tuple[Commanded, ...],
     dataset: GoalDatasetManifest,
     inputs: DatasetInputs,
-) -> Episode:
+) -> Outcomes:
     found = inputs.basis
     rewards = matrix(values.column(fields.REWARD))
     if found.column is not None:
@@ -221,7 +221,7 @@ def _episode(
     missing = np.isnan(rewards) | np.isnan(reached)
     if found.binary:
         rewards = success.astype(np.float32) + np.float32(dataset.options.step_reward)
-    return Episode(episode_id, rewards, success, missing, terminated, told)
+    return Outcomes(episode_id, rewards, success, missing, terminated, told)
 
 
 def outcomes(per_frame: Array, count: int, timing: Timing) -> Array:

@@ -46,7 +46,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.goals.instructions import Command
+from relabel.goals.instructions import Commanded
 from schemas.enums import Kind
 from schemas.goal_datasets import DatasetOptions
 
@@ -54,7 +54,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
+class Outcomes:
     """What is asked of an episode of n transitions, for G goals."""
 
     id: str
@@ -62,7 +62,7 @@ class Episode:
     success: Bools  # (n, G) the transition reaches the goal; False where that is not known
     missing: Bools  # (n, G) the reward is not known
     terminated: bool  # the environment ended with transition n-1
-    commands: tuple[Command, ...] = ()  # what its language told it, and when
+    commands: tuple[Commanded, ...] = ()  # what its language told it, and when
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Trajectory:
 
 
 def episode_trajectories(
-    episode: Episode, options: DatasetOptions, chosen: Bools
+    episode: Outcomes, options: DatasetOptions, chosen: Bools
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     """The trajectories of one episode; see the module's time line.
 
@@ -103,7 +103,7 @@ def episode_trajectories(
     return kept, [one for one, known in zip(found, whole, strict=True) if not known]
 
 
-def _commanded(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
+def _commanded(episode: Outcomes, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
     """One trajectory per command, over the transitions whose actions were taken under it."""
     if Kind.COMMANDED not in options.kinds:
         return
@@ -120,7 +120,10 @@ def _commanded(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iter
 
 
 def _from_start(
-    episode: Episode, options: DatasetOptions, chosen: Bools, commanded: Set[tuple[int, int, int]]
+    episode: Outcomes,
+    options: DatasetOptions,
+    chosen: Bools,
+    commanded: Set[tuple[int, int, int]],
 ) -> Iterator[Trajectory]:
     """Those that begin with the episode: achieved, and failed where no command says the same."""
     whole = len(episode.success)
@@ -141,7 +144,7 @@ def _from_start(
             yield _trajectory(episode, options, goal, (0, whole), Kind.FAILED, None)
 
 
-def _sample(goals: NDArray[np.int64], number: int, episode: Episode, seed: int) -> list[int]:
+def _sample(goals: NDArray[np.int64], number: int, episode: Outcomes, seed: int) -> list[int]:
     """Some of `goals`, by the seed and the episode's id alone.
 
     Every goal of the axis draws a number and the lowest win, so that a goal that drops out
@@ -156,7 +159,7 @@ def _sample(goals: NDArray[np.int64], number: int, episode: Episode, seed: int) 
     return [int(goal) for goal in goals[np.argsort(draws[goals], kind="stable")[:number]]]
 
 
-def _later(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
+def _later(episode: Outcomes, options: DatasetOptions, chosen: Bools) -> Iterator[Trajectory]:
     """Hindsight: from the end of one run of successes to the next success."""
     if Kind.HINDSIGHT not in options.kinds:
         return
@@ -172,7 +175,7 @@ def _later(episode: Episode, options: DatasetOptions, chosen: Bools) -> Iterator
 
 
 def _trajectory(
-    episode: Episode,
+    episode: Outcomes,
     options: DatasetOptions,
     goal: int,
     span: tuple[int, int],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from relabel.goal_datasets.trajectories import Episode, Trajectory
+from relabel.goal_datasets.trajectories import Outcomes, Trajectory
 from schemas import fields
 from schemas.goal_datasets import GOAL, KIND, NEXT_PREFIX, SPLIT, TERMINAL
 from schemas.tables import KEYS, Array, FieldSpec, steps_schema, vectors
@@ -65,7 +65,7 @@ def transitions_schema(columns: Sequence[FieldSpec], dim: int | None) -> pa.Sche
 
 
 def transition_batches(
-    episode: Episode,
+    episode: Outcomes,
     trajectories: Sequence[Trajectory],
     split: str,
     frames: pa.Table,
@@ -92,7 +92,7 @@ def transition_batches(
 
 
 def _block(
-    episode: Episode,
+    episode: Outcomes,
     trajectories: Sequence[Trajectory],
     split: str,
     frames: pa.Table,

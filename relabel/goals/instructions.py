@@ -33,7 +33,7 @@ Named = Callable[[str], frozenset[int]]  # the goals that a text names
 
 
 @dataclass(frozen=True)
-class Command:
+class Commanded:
     """Steps [start, stop) of an episode name a goal, and the steps around them do not."""
 
     goal: int
@@ -57,7 +57,7 @@ def commands(
     named: Named,
     *,
     holds: bool,
-) -> list[tuple[Command, ...]]:
+) -> list[tuple[Commanded, ...]]:
     """The commands of each of E episodes, by goal and start.
 
     Args:
@@ -147,9 +147,9 @@ def _spread(episodes: Ints, goals: Ints, lengths: Ints) -> tuple[Ints, Ints]:
 
 def _runs(
     frame: Ints, goal: Ints, episode: Ints, first: Ints, episodes: int
-) -> list[tuple[Command, ...]]:
+) -> list[tuple[Commanded, ...]]:
     """Pairs of frame and goal, in any order and some of them twice, as runs."""
-    found: list[list[Command]] = [[] for _ in range(episodes)]
+    found: list[list[Commanded]] = [[] for _ in range(episodes)]
     if not len(frame):
         return [()] * episodes
     goal, frame = np.divmod(np.unique(goal * len(episode) + frame), len(episode))
@@ -159,7 +159,7 @@ def _runs(
     stops = np.append(starts[1:], len(frame))
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         begin = int(frame[start] - first[frame[start]])
-        command = Command(int(goal[start]), begin, begin + stop - start)
+        command = Commanded(int(goal[start]), begin, begin + stop - start)
         found[int(own[start])].append(command)
     return [tuple(own) for own in found]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from relabel.goal_datasets.columns import components
 from relabel.goal_datasets.inputs import DatasetInputs, EpisodeFrames, read_episodes
-from relabel.goal_datasets.trajectories import Episode, Trajectory, episode_trajectories
+from relabel.goal_datasets.trajectories import Outcomes, Trajectory, episode_trajectories
 from relabel.goal_datasets.transitions import (
     transition_batches,
     transition_columns,
@@ -138,7 +138,7 @@ class _SliceJob:
 
 
 def trajectory_columns(
-    episode: Episode, trajectories: Sequence[Trajectory], split: str
+    episode: Outcomes, trajectories: Sequence[Trajectory], split: str
 ) -> dict[str, pa.Array]:
     """All columns of a goal dataset but those that rewards are needed for."""
     first = [one.first_success for one in trajectories]
@@ -156,7 +156,7 @@ def trajectory_columns(
 
 
 def reward_columns(
-    episode: Episode, trajectories: Sequence[Trajectory], discount: float
+    episode: Outcomes, trajectories: Sequence[Trajectory], discount: float
 ) -> dict[str, pa.Array]:
     """The rewards of every trajectory, and their discounted sum from its first transition."""
     own = [episode.rewards[one.start : one.stop, one.goal] for one in trajectories]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.instruction_notes import instruction_notes
-from relabel.goals.instructions import Command, broken_off, commands, texts
+from relabel.goals.instructions import Commanded, broken_off, commands, texts
 from schemas.goal_datasets import DatasetOptions
 from tests.relabel.goal_dataset_stores import (
     How,
@@ -86,9 +86,9 @@ def test_time_line_of_the_docstring() -> None:
         return frozenset({"lift": {0}, "drop": {1}}[text])
 
     (found,) = commands([first, second], none, lengths, one, holds=False)
-    assert found == (Command(0, 0, 2), Command(0, 3, 4), Command(1, 2, 6))
+    assert found == (Commanded(0, 0, 2), Commanded(0, 3, 4), Commanded(1, 2, 6))
     (found,) = commands([first], none, lengths, one, holds=True)
-    assert found == (Command(0, 0, 4), Command(1, 4, 6))
+    assert found == (Commanded(0, 0, 4), Commanded(1, 4, 6))
 
 
 def test_what_the_source_says_of_a_whole_episode_always_counts() -> None:
@@ -96,7 +96,7 @@ def test_what_the_source_says_of_a_whole_episode_always_counts() -> None:
     language = pa.chunked_array([["lift", "lift"]])
     metadata = pa.chunked_array([["drop", "hum"]])
     first, second = commands(steps, [language, metadata], np.array([2, 1]), named, holds=False)
-    assert first == (Command(0, 0, 1), Command(1, 0, 2), Command(2, 0, 2))
+    assert first == (Commanded(0, 0, 1), Commanded(1, 0, 2), Commanded(2, 0, 2))
     assert second == ()  # a step has a text, so that `language` does not count
 
 
