@@ -14,8 +14,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from vlm_relabel.agents import TrainReport, evaluate, export_agent, train
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.jobs import build_goals, embed, relabel, score
+    from vlm_relabel.reward_model import RewardModel
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
 
     __version__: str
@@ -23,27 +25,37 @@ if TYPE_CHECKING:
 _ROOMS: Final = {  # where each name is
     "EpisodeRewards": "vlm_relabel.stores",
     "OpenedStore": "vlm_relabel.stores",
+    "RewardModel": "vlm_relabel.reward_model",
+    "TrainReport": "vlm_relabel.agents",
     "VerifyReport": "vlm_relabel.checks",
     "build_goals": "vlm_relabel.jobs",
     "embed": "vlm_relabel.jobs",
+    "evaluate": "vlm_relabel.agents",
+    "export_agent": "vlm_relabel.agents",
     "inspect": "vlm_relabel.checks",
     "open_store": "vlm_relabel.stores",
     "relabel": "vlm_relabel.jobs",
     "score": "vlm_relabel.jobs",
+    "train": "vlm_relabel.agents",
     "verify": "vlm_relabel.checks",
 }
 
 __all__ = [
     "EpisodeRewards",
     "OpenedStore",
+    "RewardModel",
+    "TrainReport",
     "VerifyReport",
     "__version__",
     "build_goals",
     "embed",
+    "evaluate",
+    "export_agent",
     "inspect",
     "open_store",
     "relabel",
     "score",
+    "train",
     "verify",
 ]
 
@@ -58,7 +70,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
+    from schemas.extras import named_extras
+
+    with named_extras(f"vlm_relabel.{name}"):
+        found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,11 +12,31 @@ from relabel.goals.prompts import Prompts
 from schemas import fields
 from schemas.errors import GoalError, StoreError
 from schemas.goal_text import MAX_CHARACTERS
-from schemas.goals import GoalSet
+from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
 from schemas.object_stores import read_text
 from schemas.tables import Array
 
 FIELD_PREFIX: Final = "field:"
+
+
+def given_goals(
+    goals: str | tuple[str, ...] | GoalSet, null_prompts: Sequence[str] | None = None
+) -> GoalSet:
+    """A goal set that was given as itself, as texts, or as a file.
+
+    Args:
+        goals: the goal set, its texts, or the path of its file.
+        null_prompts: of texts; None: the default.
+
+    Raises:
+        GoalError: as `load_goals`; no text, or an empty null prompt.
+    """
+    if isinstance(goals, GoalSet):
+        return goals
+    if isinstance(goals, str):
+        return load_goals(goals)
+    nulls = DEFAULT_NULL_PROMPTS if null_prompts is None else null_prompts
+    return GoalSet.from_texts(goals, name="given", null_prompts=nulls)
 
 
 def load_goals(path: str) -> GoalSet:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relabel.goal_datasets.inputs import DatasetInputs
 from relabel.goal_datasets.instruction_notes import instruction_notes
-from relabel.goals.files import FIELD_PREFIX, load_goals
+from relabel.goals.files import FIELD_PREFIX, given_goals
 from relabel.jobs.options import GoalDatasetOptions, JobOptions
 from relabel.jobs.plans import made_by
 from schemas import fields
@@ -96,7 +96,7 @@ def _column_goals(
     if what.goals is None:
         ids = [column] if count == 1 else [f"{column}-{place}" for place in range(count)]
         return tuple(DatasetGoal(id=i) for i in ids)
-    goals = _given_goals(what.goals).goals
+    goals = _ordered_goals(what.goals).goals
     if len(goals) != count:
         raise StoreError(
             f"{store.location}/steps: truth column {column!r}: expected one value per goal of "
@@ -109,18 +109,14 @@ def _column_goals(
     )
 
 
-def _given_goals(goals: str | tuple[str, ...] | GoalSet) -> GoalSet:
+def _ordered_goals(goals: str | tuple[str, ...] | GoalSet) -> GoalSet:
     """A goal set in the order of a column: itself, of a file, or of texts."""
-    if isinstance(goals, GoalSet):
-        return goals
-    if isinstance(goals, tuple):
-        return GoalSet.from_texts(goals, name="given", null_prompts=())
-    if goals.startswith(FIELD_PREFIX):
+    if isinstance(goals, str) and goals.startswith(FIELD_PREFIX):
         raise GoalError(
             f"--goals {goals}: mined goals have no order that a column could have; write them to a "
             "file in the order of the column"
         )
-    return load_goals(goals)
+    return given_goals(goals, null_prompts=())
 
 
 def _refuse_alone(what: GoalDatasetOptions) -> None:

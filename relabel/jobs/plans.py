@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relabel.encoders.protocol import EncoderLoader, LimitsTexts, LoadEncoder, StagedEncoder
-from relabel.goals.files import FIELD_PREFIX, goals_table, load_goals
+from relabel.goals.files import FIELD_PREFIX, given_goals, goals_table
 from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
@@ -23,7 +23,7 @@ from relabel.rewards.scorer import Scorer, bind
 from schemas.checksums import checksums_of
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
-from schemas.goals import DEFAULT_NULL_PROMPTS, GoalSet
+from schemas.goals import GoalSet
 from schemas.manifests import (
     EmbeddingManifest,
     EpisodesManifest,
@@ -246,14 +246,9 @@ def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:
 
 
 def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
-    if isinstance(what.goals, GoalSet):
-        return what.goals
-    if isinstance(what.goals, tuple):
-        nulls = DEFAULT_NULL_PROMPTS if what.null_prompts is None else what.null_prompts
-        return GoalSet.from_texts(what.goals, name="given", null_prompts=nulls)
-    if what.goals.startswith(FIELD_PREFIX):
+    if isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX):
         return mine_goals(store, what.goals.removeprefix(FIELD_PREFIX), what.null_prompts)
-    return load_goals(what.goals)
+    return given_goals(what.goals, what.null_prompts)
 
 
 def encoder_for_texts(load: LoadEncoder, store: Store) -> StagedEncoder:

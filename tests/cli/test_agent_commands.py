@@ -171,10 +171,10 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
     [
         ({"algo": "iql"}, ("--algo iql", "discrete actions", "discrete-bcq")),
         ({"algo": "dqn"}, ("--algo dqn: unknown",)),
-        ({"learn_from": "best"}, ("--learn-from: expected one of vlm, true, none, got 'best'",)),
+        ({"learn_from": "best"}, ("--learn-from: expected vlm, true or none, got 'best'",)),
         (
             {"goal_encoding": "image"},
-            ("--goal-encoding: expected one of text, one-hot, none, got 'image'",),
+            ("--goal-encoding: expected text, one-hot or none, got 'image'",),
         ),
         ({"goal_encoding": "none"}, ("expected one goal, the dataset has 3",)),
         ({"kind_weight": "won=1"}, ("--kind-weight: unknown won; known are achieved, ",)),
@@ -325,7 +325,7 @@ def test_transformers_are_rolled_out(
     [
         (("--step", 7), ("no checkpoint of step 7; there are those of 10, 20",)),
         (("--step", 0), ("no checkpoint of step 0",)),
-        (("--split", "all"), ("--split: expected one of train, validation, test, got 'all'",)),
+        (("--split", "all"), ("--split: expected train, validation or test, got 'all'",)),
         (("--split", "test"), ("no trajectory", "in the test split")),
         (("--env", "rooms"), ("--env 'rooms': expected module:factory",)),
         (("--env", ROOM, "--goal", "pink"), ("--goal: unknown pink; known are red, green, blue",)),

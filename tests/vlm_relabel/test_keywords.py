@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vlm_relabel
 from schemas.errors import RelabelError
-from vlm_relabel.cli import goals_command, job_commands, main
+from vlm_relabel.cli import agent_commands, goals_command, job_commands, main
 
 # Of Python alone: what the command line has after --, writes down, and shows.
-_OF_PYTHON = {"beam_args", "command", "show", "each"}
-_OF_COMMANDS = {"context", "json"}
+_OF_PYTHON = {"beam_args", "command", "show", "each", "begins", "say"}
+_OF_COMMANDS = {"context", "json", "old_goals", "old_rewards"}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "relabel": job_commands.relabel,
     "embed": job_commands.embed,
@@ -22,6 +23,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "build_goals": goals_command.build_goals,
     "inspect": main.inspect,
     "verify": main.verify,
+    "train": agent_commands.train,
+    "evaluate": agent_commands.evaluate,
+    "export_agent": agent_commands.export_agent,
 }
 JOB = {"source": "s", "camera": "c", "encoder": "e", "goals": "an open drawer", "store": "x"}
 
@@ -30,7 +34,7 @@ JOB = {"source": "s", "camera": "c", "encoder": "e", "goals": "an open drawer", 
 def test_a_command_and_its_function_have_the_same_options(name: str) -> None:
     typed = inspect.signature(COMMANDS[name]).parameters
     called = inspect.signature(getattr(vlm_relabel, name)).parameters
-    own = {n: p.default for n, p in typed.items() if n not in _OF_COMMANDS}
+    own = {n.rstrip("_"): p.default for n, p in typed.items() if n not in _OF_COMMANDS}
     assert own == {n: p.default for n, p in called.items() if n not in _OF_PYTHON}
 
 
@@ -68,3 +72,12 @@ def test_frames_or_none_must_be_said_in_full() -> None:
         vlm_relabel.build_goals(store="x", rewards="v2", no_rewards=True)
     with pytest.raises(RelabelError, match=r"--discount: expected greater than 0, got 0\.0"):
         vlm_relabel.build_goals(store="x", discount=0)
+
+
+def test_pairs_are_dicts_or_texts(tmp_path: Path) -> None:
+    job = {"store": tmp_path, "dataset": "gc1", "algo": "iql", "out": tmp_path / "run"}
+    for wrong in ({"kind_weight": {"achieved": -1}}, {"kind_weight": ["achieved=-1"]}):
+        with pytest.raises(RelabelError, match="not a store"):
+            vlm_relabel.train(**job, **wrong)
+    with pytest.raises(RelabelError, match="--positive-share: expected less than or equal to 1"):
+        vlm_relabel.train(**job, positive_share=2)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Annotated, Final
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import typer
 
-from vlm_relabel.cli import agent_console
+from schemas.errors import RunError
+from vlm_relabel.cli import agent_console, console
 from vlm_relabel.cli.arguments import Json, Trust
 from vlm_relabel.cli.guard import guarded
 
+if TYPE_CHECKING:
+    from offline_rl.evaluation import EvaluationReport
+    from vlm_relabel.agents import TrainReport
+
+T = TypeVar("T")
+Show = Callable[[int, int, dict[str, float]], None]
 _SEEDS: Final = 2**32 - 1  # the highest that NumPy takes
 
 
@@ -40,17 +48,21 @@ def train(
         ),
     ] = None,
     goal_encoding: Annotated[
-        str | None,
+        Literal["text", "one-hot", "none"] | None,
         typer.Option(
+            parser=str,
+            metavar="HOW",
             help="How the goal stands behind each observation: text, one-hot or none. The default "
-            "is text; of a dataset without a reward set, one-hot, or none for its only goal."
+            "is text; of a dataset without a reward set, one-hot, or none for its only goal.",
         ),
     ] = None,
     learn_from: Annotated[
-        str,
+        Literal["vlm", "true", "none"],
         typer.Option(
+            parser=str,
+            metavar="REWARDS",
             help="Rewards to learn from: vlm, true (the environment's own, for comparison) or none "
-            "(cloning)."
+            "(cloning).",
         ),
     ] = "vlm",
     set_: Annotated[
@@ -102,9 +114,47 @@ def train(
     json: Json = False,
 ) -> None:
     """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
-    values = dict(locals())
-    report = guarded(lambda: _agents().train(values), json)
-    agent_console.show_training(report, json)
+
+    def job(show: Show) -> TrainReport:
+        _check_renamed(old_goals, old_rewards)
+        _quiet()
+        from vlm_relabel import agents
+
+        return agents.train(
+            store=store,
+            dataset=dataset,
+            algo=algo,
+            out=out,
+            steps=steps,
+            seed=seed,
+            observation=observation,
+            goal_encoding=goal_encoding,
+            learn_from=learn_from,
+            set=set_,
+            kind_weight=kind_weight,
+            positive_share=positive_share,
+            action=action,
+            discrete=discrete,
+            device=device,
+            cache=cache,
+            log_every=log_every,
+            checkpoint_every=checkpoint_every,
+            keep=keep,
+            logger=logger,
+            trust=trust,
+            show=show,
+            begins=partial(agent_console.show_plan, run=out, as_json=json),
+        )
+
+    agent_console.show_training(_counted("steps", job, json), json)
+
+
+def _check_renamed(goals: str | None, rewards: str | None) -> None:
+    """Refuses the spellings of earlier versions, which mean something else elsewhere."""
+    if goals is not None:
+        raise RunError(f"--goals names a goal set; for `train` give --goal-encoding {goals}")
+    if rewards is not None:
+        raise RunError(f"--rewards names a reward set; for `train` give --learn-from {rewards}")
 
 
 def evaluate(
@@ -114,7 +164,10 @@ def evaluate(
         typer.Option(help="Gradient steps of the checkpoint. The default is the last one."),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Split to evaluate on: validation, test or train.")
+        Literal["train", "validation", "test"],
+        typer.Option(
+            parser=str, metavar="SPLIT", help="Split to evaluate on: validation, test or train."
+        ),
     ] = "validation",
     fqe_steps: Annotated[
         int, typer.Option(min=0, help="Updates of each fitted Q evaluation; 0 leaves it out.")
@@ -153,9 +206,32 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Evaluate an agent off-policy and by rollouts. Against held-out episodes and the truth."""
-    values = dict(locals())
-    report = guarded(lambda: _agents().evaluate(values), json)
-    agent_console.show_evaluation(report, json)
+
+    def job(show: Show) -> EvaluationReport:
+        _quiet()
+        from vlm_relabel import agents
+
+        return agents.evaluate(
+            run=run,
+            step=step,
+            split=split,
+            fqe_steps=fqe_steps,
+            fqe_fits=fqe_fits,
+            env=env,
+            episodes=episodes,
+            goal=goal,
+            seed=seed,
+            encoder=encoder,
+            camera=camera,
+            baselines=baselines,
+            gif=gif,
+            device=device,
+            trust=trust,
+            show=show,
+            say=console.say,
+        )
+
+    agent_console.show_evaluation(_counted("FQE steps", job, json), json)
 
 
 def export_agent(
@@ -168,15 +244,29 @@ def export_agent(
     json: Json = False,
 ) -> None:
     """Write an agent as d3rlpy does, for `d3rlpy.load_learnable`. That file is a pickle."""
-    guarded(lambda: _agents().export(run, file, step), json)
+
+    def job() -> None:
+        _quiet()
+        from vlm_relabel import agents
+
+        agents.export_agent(run, file, step=step)
+
+    guarded(job, json)
     agent_console.show_export(file, json)
 
 
-def _agents() -> ModuleType:
+def _quiet() -> None:
     """What does the work; loads d3rlpy."""
     from vlm_relabel.cli.quiet import quiet
 
     quiet()
-    from vlm_relabel.cli import agents
 
-    return agents
+
+def _counted(what: str, run: Callable[[Show], T], as_json: bool) -> T:
+    """As `guarded`, of something that counts up to a total, which is shown."""
+
+    def job() -> T:
+        with console.counting(what, as_json) as show:
+            return run(show)
+
+    return guarded(job, as_json)

@@ -13,13 +13,15 @@ from vlm_relabel.cli.console import OUT, print_json, say, table_of
 if TYPE_CHECKING:
     from offline_rl.evaluation import EvaluationReport, GoalValues, Outcome
     from offline_rl.training import Plan
-    from vlm_relabel.cli.agents import TrainReport
+    from vlm_relabel.agents import TrainReport
 
 _GOALS_SHOWN = 12
 
 
-def show_plan(plan: Plan, left_out: Mapping[str, str], run: str) -> None:
+def show_plan(plan: Plan, left_out: Mapping[str, str], *, run: str, as_json: bool) -> None:
     """What an agent is going to see and do, before it is trained."""
+    if as_json:
+        return
     if plan.resumed_from:
         say(f"{run}: goes on from its checkpoint after {plan.resumed_from:,} steps")
     say("sees: " + ", ".join(f"{name} [{width}]" for name, width in plan.sees))

@@ -1,9 +1,10 @@
-"""From parsed options to training and evaluation. Where `offline_rl` meets an encoder."""
+"""`train` and `evaluate`, as the commands do them. Where `offline_rl` meets an encoder."""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +27,9 @@ from schemas.goal_datasets import GoalDatasetManifest
 from schemas.locations import local_path
 from schemas.pairs import parse_pairs
 from schemas.store import Store
-from vlm_relabel.cli import agent_console, console
-from vlm_relabel.cli.agent_rollouts import with_rollouts
-
-Values = Mapping[str, Any]
+from vlm_relabel.agent_arguments import EvaluateArguments, Pairs, TrainArguments
+from vlm_relabel.agent_rollouts import with_rollouts
+from vlm_relabel.keywords import Location, several, takes
 
 
 class TrainReport(BaseModel):
@@ -48,48 +48,61 @@ class TrainReport(BaseModel):
     next_command: str
 
 
-def train(values: Values) -> TrainReport:
-    """Runs `train`."""
-    _check_renamed(values)
-    out, cache = local_path("--out", values["out"]), _cache(values)
-    store = Store.open(values["store"], trust=values["trust"])
-    seen = values["observation"]
-    default = None if seen else default_observations(store)
+@takes(TrainArguments)
+def train(arguments: TrainArguments) -> TrainReport:
+    """Trains an offline agent on a goal dataset, from the run's last checkpoint if there is one.
+
+    Takes the options of `vlm-relabel train`; `set` and `kind_weight` may be dicts.
+
+    Returns:
+        What was trained, and where its checkpoint is.
+
+    Raises:
+        RelabelError: anything the user can mend.
+
+    Example:
+        >>> import vlm_relabel
+        >>> report = vlm_relabel.train(  # doctest: +SKIP
+        ...     store="my.store", dataset="gc1", algo="iql", out="runs/iql", set={"alpha": 0.05}
+        ... )
+    """
+    run = os.fspath(arguments.out)
+    out, cache = local_path("--out", run), _cache(arguments)
+    store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
+    default = None if arguments.observation else default_observations(store)
     config = TrainConfig(
-        store=values["store"],
-        dataset=values["dataset"],
-        algo=values["algo"],
-        settings=parse_settings(values["set_"] or []),
-        learn_from=_one_of("--learn-from", values["learn_from"], ("vlm", "true", "none")),
-        observations=tuple(seen) if default is None else default.names,
-        goal_encoding=_encoding(values, store),
-        weights=_weights(values["kind_weight"] or []),
-        positive_share=values["positive_share"],
-        actions=tuple(values["action"] or (fields.ACTION,)),
-        discrete=values["discrete"],
-        steps=values["steps"],
-        seed=values["seed"],
-        log_every=values["log_every"],
-        checkpoint_every=values["checkpoint_every"],
-        keep=values["keep"],
-        device=values["device"],
-        loggers=tuple(values["logger"] or ()),
-        trust=values["trust"],
+        store=store.location,
+        dataset=arguments.dataset,
+        algo=arguments.algo,
+        settings=_settings(arguments.set),
+        learn_from=arguments.learn_from,
+        observations=several(arguments.observation) if default is None else default.names,
+        goal_encoding=_encoding(arguments, store),
+        weights=_weights(arguments.kind_weight),
+        positive_share=arguments.positive_share,
+        actions=several(arguments.action) or (fields.ACTION,),
+        discrete=arguments.discrete,
+        steps=arguments.steps,
+        seed=arguments.seed,
+        log_every=arguments.log_every,
+        checkpoint_every=arguments.checkpoint_every,
+        keep=arguments.keep,
+        device=arguments.device,
+        loggers=several(arguments.logger),
+        trust=arguments.trust,
     )
     left_out = {} if default is None else default.left_out
     plans: list[training.Plan] = []
 
     def begins(plan: training.Plan) -> None:
         plans.append(plan)
-        if not values["json"]:
-            agent_console.show_plan(plan, left_out, values["out"])
+        arguments.begins(plan, left_out)
 
-    with console.counting("steps", values["json"]) as show:
-        checkpoint = training.train(config, out, cache=cache, show=show, begins=begins)
+    checkpoint = training.train(config, out, cache=cache, show=arguments.show, begins=begins)
     lines = training.metrics(out)
     (plan,) = plans
     return TrainReport(
-        run=values["out"],
+        run=run,
         checkpoint=str(checkpoint),
         algo=config.algo,
         steps=config.steps,
@@ -99,35 +112,24 @@ def train(values: Values) -> TrainReport:
         left_out=left_out,
         does=plan.does,
         notes=plan.notes,
-        next_command=_next_command(values["out"], config),
+        next_command=_next_command(run, config),
     )
 
 
-def _cache(values: Values) -> Path | None:
-    return None if values["cache"] is None else local_path("--cache", values["cache"])
+def _cache(arguments: TrainArguments) -> Path | None:
+    cache = arguments.cache
+    return None if cache is None else local_path("--cache", os.fspath(cache))
 
 
-def _encoding(values: Values, store: Store) -> GoalEncoding:
+def _encoding(arguments: TrainArguments, store: Store) -> GoalEncoding:
     """As asked for, else as fits the goals of the dataset."""
-    if values["goal_encoding"] is not None:
-        chosen = _one_of("--goal-encoding", values["goal_encoding"], tuple(GoalEncoding))
-        return GoalEncoding(chosen)
-    table = f"goal_datasets/{values['dataset']}"
+    if arguments.goal_encoding is not None:
+        return GoalEncoding(arguments.goal_encoding)
+    table = f"goal_datasets/{arguments.dataset}"
     manifest = store.table_manifest(table) if store.is_complete(table) else None
     if isinstance(manifest, GoalDatasetManifest):
         return default_encoding(manifest)
     return GoalEncoding.TEXT  # why it cannot be opened is said by whoever needs it
-
-
-_RENAMED: Final = {"goals": "--goal-encoding", "rewards": "--learn-from"}
-
-
-def _check_renamed(values: Values) -> None:
-    """Refuses the spellings of earlier versions, which mean something else elsewhere."""
-    for old, new in _RENAMED.items():
-        if (given := values[f"old_{old}"]) is not None:
-            meaning = "a goal set" if old == "goals" else "a reward set"
-            raise RunError(f"--{old} names {meaning}; for `train` give {new} {given}")
 
 
 def _next_command(run: str, config: TrainConfig) -> str:
@@ -137,14 +139,16 @@ def _next_command(run: str, config: TrainConfig) -> str:
     return shlex.join(words)
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
-    if value not in known:
-        raise RunError(f"{option}: expected one of {', '.join(known)}, got {value!r}")
-    return value
+def _settings(given: Pairs) -> dict[str, Any]:
+    return dict(given) if isinstance(given, Mapping) else parse_settings(list(given or ()))
 
 
-def _weights(pairs: Sequence[str]) -> dict[str, float]:
-    weights = parse_pairs("--kind-weight", pairs, AlgorithmError)
+def _weights(given: Pairs) -> dict[str, float]:
+    weights = (
+        dict(given)
+        if isinstance(given, Mapping)
+        else parse_pairs("--kind-weight", given or (), AlgorithmError)
+    )
     unknown = sorted(set(weights) - set(Kind))
     if unknown:
         raise AlgorithmError(
@@ -153,54 +157,66 @@ def _weights(pairs: Sequence[str]) -> dict[str, float]:
     wrong = [f"{kind}={weight!r}" for kind, weight in weights.items() if not _is_weight(weight)]
     if wrong:
         raise AlgorithmError(f"--kind-weight {', '.join(wrong)}: expected a number of at least 0")
-    return {kind: float(weight) for kind, weight in weights.items()}
+    return {str(kind): float(weight) for kind, weight in weights.items()}
 
 
 def _is_weight(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < np.inf
 
 
-def evaluate(values: Values) -> EvaluationReport:
-    """Runs `evaluate`."""
-    run = local_path("RUN", values["run"])
-    if values["gif"] is not None:
-        local_path("--gif", values["gif"])  # before anything is computed
-    config = load_config(run).model_copy(update={"trust": values["trust"]})
-    training.check_device(values["device"])
+@takes(EvaluateArguments)
+def evaluate(arguments: EvaluateArguments) -> EvaluationReport:
+    """Evaluates an agent on episodes that were kept back, and by rollouts if `env` is given.
+
+    Takes the options of `vlm-relabel evaluate`; `env` may be the factory itself.
+
+    Returns:
+        Figures by goal and, of rollouts, by family; also kept in the run folder.
+
+    Raises:
+        RelabelError: anything the user can mend.
+    """
+    run = local_path("RUN", os.fspath(arguments.run))
+    if arguments.gif is not None:
+        local_path("--gif", os.fspath(arguments.gif))  # before anything is computed
+    config = load_config(run).model_copy(update={"trust": arguments.trust})
+    training.check_device(arguments.device)
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
-    for told in checkpoints.damaged(run) if values["step"] is None else ():
-        console.say(f"not evaluated: {told}")
-    agent = checkpoints.load_agent(run, values["step"], values["device"])
-    split = Split(_one_of("--split", values["split"], tuple(Split)))
+    for told in checkpoints.damaged(run) if arguments.step is None else ():
+        arguments.say(f"not evaluated: {told}")
+    agent = checkpoints.load_agent(run, arguments.step, arguments.device)
+    split = Split(arguments.split)
     _check_split(dataset, config, split)
     found = EvaluationReport(
         run=str(run),
-        step=checkpoints.last_step(run) if values["step"] is None else values["step"],
+        step=checkpoints.last_step(run) if arguments.step is None else arguments.step,
         split=split,
-        options=_options(values),
+        options=arguments.kept,
         versions={name: version(name) for name in ("vlm-relabel", "d3rlpy", "torch")},
     )
-    found = _off_policy(values, config, dataset, agent, found)
-    if values["env"] is not None:
-        found = with_rollouts(values, config, dataset, agent, found)
+    found = _off_policy(arguments, config, dataset, agent, found)
+    if arguments.env is not None:
+        found = with_rollouts(arguments, arguments.env, config, dataset, agent, found)
     return evaluation.save_report(found, run)
 
 
-def export(run: str, file: str, step: int | None) -> None:
-    """Runs `export-agent`."""
-    folder, path = local_path("RUN", run), local_path("FILE", file)
+def export_agent(run: Location, file: Location, *, step: int | None = None) -> None:
+    """Writes an agent as d3rlpy does, for `d3rlpy.load_learnable`. That file is a pickle.
+
+    Args:
+        run: folder of `train`.
+        file: to write; it must not be there.
+        step: gradient steps of the checkpoint; None: the last one.
+
+    Raises:
+        RunError: no such run or checkpoint, or the file is there already.
+    """
+    folder, path = local_path("RUN", os.fspath(run)), local_path("FILE", os.fspath(file))
     load_config(folder)
     if path.exists():
         raise RunError(f"{file}: is there already; name another file")
     checkpoints.export(folder, path, step)
-
-
-_UNKEPT: Final = ("run", "step", "split", "trust", "json")  # said elsewhere in a report
-
-
-def _options(values: Values) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in _UNKEPT}
 
 
 def _check_split(dataset: GoalDataset, config: TrainConfig, split: Split) -> None:
@@ -228,7 +244,11 @@ _SLACK: Final = 0.05  # of the range of rewards, by which a critic may miss thei
 
 
 def _off_policy(
-    values: Values, config: TrainConfig, dataset: GoalDataset, agent: Any, found: EvaluationReport
+    arguments: EvaluateArguments,
+    config: TrainConfig,
+    dataset: GoalDataset,
+    agent: Any,
+    found: EvaluationReport,
 ) -> EvaluationReport:
     algorithm = ALGORITHMS[config.algo]
     if algorithm.trajectories:
@@ -237,19 +257,18 @@ def _off_policy(
     view = replace(config.view, positive_share=None)
     replay = dataset.replay(Split(found.split), view, seed=config.seed)
     fits: list[Any] = []
-    if values["fqe_steps"]:
-        with console.counting("FQE steps", values["json"]) as show:
-            fits = fqe.fit_several(
-                agent,
-                replay,
-                values["fqe_steps"],
-                values["device"],
-                lambda step, steps: show(step, steps, {}),
-                fits=values["fqe_fits"],
-                seed=values["seed"],
-            )
+    if arguments.fqe_steps:
+        fits = fqe.fit_several(
+            agent,
+            replay,
+            arguments.fqe_steps,
+            arguments.device,
+            lambda step, steps: arguments.show(step, steps, {}),
+            fits=arguments.fqe_fits,
+            seed=arguments.seed,
+        )
     by_goal = evaluation.goal_values(
-        agent, fits, replay, dataset.goal_ids, algorithm.values, values["seed"]
+        agent, fits, replay, dataset.goal_ids, algorithm.values, arguments.seed
     )
     rewards = dataset.reward_range
     ends = dataset.binary and dataset.manifest.options.end_on_success

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,13 @@ from schemas.encoders import EncoderSpec
 from schemas.errors import RunError
 from schemas.locations import local_path
 from schemas.manifests import EmbeddingManifest
-
-Values = Mapping[str, Any]
+from vlm_relabel.agent_arguments import EvaluateArguments
+from vlm_relabel.keywords import several
 
 
 def with_rollouts(
-    values: Values,
+    arguments: EvaluateArguments,
+    env: str | Callable[[], Any],
     config: TrainConfig,
     dataset: GoalDataset,
     agent: Any,
@@ -34,21 +36,22 @@ def with_rollouts(
     """The report with what rollouts add to it.
 
     Args:
-        values: options of `evaluate`, with an environment.
+        arguments: of `evaluate`.
+        env: its environment: module:factory, or the factory.
         config: of the run.
         dataset: of the run.
         agent: of the run's checkpoint.
         found: so far.
     """
-    make_env = rollouts.make_factory(values["env"])
-    goals = _goals(values, dataset)
+    make_env = rollouts.make_factory(env) if isinstance(env, str) else env
+    goals = _goals(arguments, dataset)
     families = dict(zip(dataset.goal_ids, dataset.families, strict=True))
-    vlm = _vlm(values, config, dataset)
-    observer = _observer(values, config, dataset, vlm.embed)
+    vlm = _vlm(arguments, config, dataset)
+    observer = _observer(arguments, config, dataset, vlm.embed)
     space = _action_space(make_env)
     policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent, space)}
-    if values["baselines"]:
-        policies["random"] = rollouts.RandomPolicy(space, values["seed"])
+    if arguments.baselines:
+        policies["random"] = rollouts.RandomPolicy(space, arguments.seed)
     rows: list[evaluation.Outcome] = []
     for name, policy in policies.items():
         results = rollouts.roll_out(
@@ -56,13 +59,13 @@ def with_rollouts(
             make_env,
             observer,
             goals,
-            episodes=values["episodes"],
-            seed=values["seed"],
+            episodes=arguments.episodes,
+            seed=arguments.seed,
             score=vlm.score,
-            keep_frames=_GIF_EPISODES if values["gif"] and name == "agent" else 0,
+            keep_frames=_GIF_EPISODES if arguments.gif and name == "agent" else 0,
         )
-        if values["gif"] and name == "agent":
-            rollouts.write_gif(results, local_path("--gif", values["gif"]))
+        if arguments.gif is not None and name == "agent":
+            rollouts.write_gif(results, local_path("--gif", os.fspath(arguments.gif)))
         rows += evaluation.outcomes(name, results, families)
     return found.model_copy(
         update={
@@ -95,9 +98,9 @@ def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any, space: Any) -
     return rollouts.RestoredPolicy(agent, restore)
 
 
-def _goals(values: Values, dataset: GoalDataset) -> list[str]:
+def _goals(arguments: EvaluateArguments, dataset: GoalDataset) -> list[str]:
     known = dataset.goal_ids
-    chosen = values["goal"] or known
+    chosen = several(arguments.goal) or known
     unknown = [goal for goal in chosen if goal not in known]
     if unknown:
         raise RunError(f"--goal: unknown {', '.join(unknown)}; known are {', '.join(known[:20])}")
@@ -105,11 +108,11 @@ def _goals(values: Values, dataset: GoalDataset) -> list[str]:
 
 
 def _observer(
-    values: Values, config: TrainConfig, dataset: GoalDataset, embed: Any
+    arguments: EvaluateArguments, config: TrainConfig, dataset: GoalDataset, embed: Any
 ) -> rollouts.Observer:
     table = dataset.goal_table(config.goal_encoding)
     goals = None if table is None else dict(zip(dataset.goal_ids, table, strict=True))
-    return rollouts.Observer(config.observations, goals, values["camera"], embed)
+    return rollouts.Observer(config.observations, goals, arguments.camera, embed)
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,14 @@ class _Vlm:
     notes: tuple[str, ...] = ()
 
 
-def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
+def _vlm(arguments: EvaluateArguments, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
     """How frames become embeddings, and an episode's frames a return.
 
     Raises:
         RunError: the agent sees several embeddings, or that of another encoder.
     """
     seen = _embedding_seen(config, dataset)
-    if values["encoder"] is None:
+    if arguments.encoder is None:
         return _Vlm()
     from relabel.encoders.registry import encoder_loader
 
@@ -137,14 +140,14 @@ def _vlm(values: Values, config: TrainConfig, dataset: GoalDataset) -> _Vlm:
     wanted = scored if seen is None else seen
     if wanted is None:
         raise RunError(
-            f"--encoder {values['encoder']}: nothing for it to do: the agent sees no embedding, "
+            f"--encoder {arguments.encoder}: nothing for it to do: the agent sees no embedding, "
             f"and {dataset.manifest.name} was made without a reward set; leave it out"
         )
-    encoder = encoder_loader(values["encoder"], values["device"]).as_stored(wanted)
+    encoder = encoder_loader(arguments.encoder, arguments.device).as_stored(wanted)
     if encoder.spec.fingerprint != wanted.fingerprint:
         what = "the rewards were made" if seen is None else "what the agent sees was embedded"
         raise RunError(
-            f"--encoder {values['encoder']}: {what} with {wanted.name} at {wanted.precision} "
+            f"--encoder {arguments.encoder}: {what} with {wanted.name} at {wanted.precision} "
             f"({wanted.fingerprint[:8]}), this is {encoder.spec.name} at {encoder.spec.precision} "
             f"({encoder.spec.fingerprint[:8]})"
         )
