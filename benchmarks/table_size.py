@@ -39,8 +39,9 @@ from schemas.manifests import (
     SourceSpec,
     StoreManifest,
 )
+from schemas.slice_writer import ROW_GROUP_ROWS, SliceWriter
 from schemas.slices import Slice, TableFile, plan_slices
-from schemas.store import ROW_GROUP_ROWS, SliceWriter, Store
+from schemas.store import Store
 from schemas.tables import FieldSpec, embedding_schema, key_columns, matrix, vectors
 
 GOALS = 100

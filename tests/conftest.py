@@ -57,7 +57,7 @@ def source(source_dir: Path) -> Source:
 def _finished(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     location = tmp_path_factory.mktemp("stores") / "finished.store"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("schemas.store.ROW_GROUP_ROWS", 3)
+        patch.setattr("schemas.slice_writer.ROW_GROUP_ROWS", 3)
         small.build_store(location, source)
     return location
 
@@ -107,5 +107,5 @@ def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def row_groups_of_three() -> Iterator[None]:
     """Row groups so short that every slice but the empty one has several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("schemas.store.ROW_GROUP_ROWS", 3)
+        patch.setattr("schemas.slice_writer.ROW_GROUP_ROWS", 3)
         yield

@@ -38,8 +38,9 @@ from schemas.goal_datasets import (
     TERMINAL,
     GoalDatasetManifest,
 )
+from schemas.slice_writer import SliceWriter
 from schemas.slices import Slice, TableFile
-from schemas.store import SliceWriter, Store
+from schemas.store import Store
 
 _EXAMPLES = 3  # of bad actions, in an error text
 

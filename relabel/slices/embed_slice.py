@@ -40,8 +40,9 @@ from schemas.dead_letters import DeadLetter, dead_letter_columns
 from schemas.enums import CameraForm
 from schemas.errors import EpisodeError, EpisodeFramesError, FrameError, StoreError
 from schemas.manifests import EmbeddingManifest, EpisodesManifest, StepsManifest
+from schemas.slice_writer import SliceWriter
 from schemas.slices import Slice, TableFile
-from schemas.store import SliceWriter, Store, check_same_rows
+from schemas.store import Store, check_same_rows
 from schemas.tables import (
     DEAD_LETTER_SCHEMA,
     FieldSpec,

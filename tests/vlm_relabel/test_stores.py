@@ -25,7 +25,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two reward sets, one of them without scores; row groups of 3 rows."""
     folder = tmp_path_factory.mktemp("front")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("schemas.store.ROW_GROUP_ROWS", 3)
+        patch.setattr("schemas.slice_writer.ROW_GROUP_ROWS", 3)
         store = small.build_store(folder / "my.store", small.write_source(folder / "source"))
         small.score(store, "cosine", (small.FRONT,), scores=False, reward="cosine")
     return folder / "my.store"
