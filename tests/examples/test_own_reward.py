@@ -138,6 +138,15 @@ def test_it_resumes_and_other_parameters_are_another_reward_set(place: Path) -> 
     assert "scale" in typed(place, *other, code=2)
 
 
+def test_repair_makes_a_slice_anew_when_it_may_import_the_module(place: Path) -> None:
+    before = small.tree(place / "my.store")
+    (place / "my.store/rewards/v1" / Store.open(str(place / "my.store")).slices[2].file).unlink()
+    told = typed(place, "repair", "my.store", "--yes", code=2)
+    assert "imports and runs own_reward:Margin, which the store names" in told
+    typed(place, "repair", "my.store", "--yes", "--allow-code")
+    assert small.tree(place / "my.store") == before
+
+
 def test_without_the_module_the_store_is_read_and_only_scoring_says_what_is_missing(
     place: Path, tmp_path: Path
 ) -> None:

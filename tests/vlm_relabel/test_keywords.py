@@ -49,6 +49,8 @@ def test_a_command_and_its_function_have_the_same_options(name: str) -> None:
         ({"camera": 3}, "--camera: expected a valid string, got 3"),
         ({"camra": "front"}, "--camra: no such option"),
         ({"batch_size": 0, "fuse": "min"}, "--fuse: expected mean or max, got 'min'; --batch-size"),
+        ({"set": "power"}, "--set 'power': expected key=value"),
+        ({"alpha": 1, "set": {"alpha": 0}}, "--set alpha: --alpha is given as well; leave one of"),
         ({"goals": []}, "--goals: expected a file, a field or texts, got none"),
         ({"beam_args": ["--runner=DirectRunner"]}, "--runner: DirectRunner now starts Prism"),
     ],
