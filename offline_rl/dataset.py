@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +17,12 @@ from numpy.typing import NDArray
 
 from offline_rl.actions import ActionLayout, Actions, layout_of, read_actions
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
+from offline_rl.observations import default_observations
 from offline_rl.positives import reached
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
-from schemas.errors import StoreError
+from schemas.errors import AlgorithmError, RunError, StoreError
 from schemas.goal_basis import basis, dataset_goals
 from schemas.goal_datasets import (
     GOAL,
@@ -43,6 +46,45 @@ class GoalEncoding(StrEnum):
     NONE = "none"  # not at all: for one goal
 
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def choice(kind: type[_Choice], option: str, value: str) -> _Choice:
+    """One of the values of an option.
+
+    Raises:
+        RunError: it is none of them.
+    """
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise RunError(f"{option}: expected one of {', '.join(kind)}, got {value!r}") from error
+
+
+def kind_weights(given: Mapping[str, Any]) -> dict[str, float]:
+    """Sampling weights by kind of trajectory, checked.
+
+    Raises:
+        AlgorithmError: of no such kind, or below 0.
+    """
+    if unknown := sorted(set(given) - set(Kind)):
+        raise AlgorithmError(
+            f"--kind-weight: unknown {', '.join(unknown)}; known are {', '.join(Kind)}"
+        )
+    wrong = [f"{kind}={weight!r}" for kind, weight in given.items() if not _is_weight(weight)]
+    if wrong:
+        raise AlgorithmError(f"--kind-weight {', '.join(wrong)}: expected a number of at least 0")
+    return {str(kind): float(weight) for kind, weight in given.items()}
+
+
+def _is_weight(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < np.inf
+
+
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def default_encoding(dataset: GoalDatasetManifest) -> GoalEncoding:
     """How goals are put behind observations unless it is said: as texts, if they have any."""
     if dataset.rewards is not None:
@@ -62,14 +104,40 @@ class View:
     discrete: bool | None = None  # ids of choices; None: if the action is one integer scalar
 
 
+class ViewChoices(TypedDict, total=False):
+    """Keywords of `GoalDataset.view`."""
+
+    observations: str | Sequence[str] | None
+    goals: GoalEncoding | str | None
+    weights: Mapping[str, float] | None
+    positive_share: float | None
+    actions: str | Sequence[str]
+    discrete: bool | None
+
+
 class GoalDataset:
     """The trajectories, the actions and the goals of one goal dataset.
 
+    Args:
+        store: that holds it: opened, or its folder or URL.
+        name: that `build-goals` gave it.
+        trust: of files that are read, compare the sizes only; of a store that is not opened yet.
+
     Raises:
         StoreError: it does not exist, is unfinished, or its reward set has changed.
+
+    Example:
+        >>> dataset = GoalDataset("my.store", "gc1")  # doctest: +SKIP
+        >>> batches = dataset.replay(split="train", goals="text")  # doctest: +SKIP
+        >>> batches.sample_transition_batch(256).observations.shape  # doctest: +SKIP
+        (256, 19)
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(
+        self, store: Store | str | os.PathLike[str], name: str, *, trust: bool = False
+    ) -> None:
+        if not isinstance(store, Store):
+            store = Store.open(os.fspath(store), trust=trust)
         manifest = store.table_manifest(f"goal_datasets/{name}")
         if not isinstance(manifest, GoalDatasetManifest):
             raise StoreError(f"{store.location}/goal_datasets/{name}: another kind of manifest")
@@ -142,14 +210,15 @@ class GoalDataset:
         parts = [(name, column_width(self.store, name)) for name in observations]
         return parts if table is None else [*parts, ("goal", table.shape[1])]
 
-    def frames(self, view: View, cache: Path | None = None) -> FrameTable:
+    def frames(self, view: View, cache: str | os.PathLike[str] | None = None) -> FrameTable:
         """The observations of every frame.
 
         Args:
             view: names the columns.
             cache: folder of a memory-mapped copy; None keeps them in memory.
         """
-        return FrameTable(FrameColumns(self.store, view.observations), self.store, cache)
+        columns = FrameColumns(self.store, view.observations)
+        return FrameTable(columns, self.store, None if cache is None else Path(cache))
 
     def action_layout(self, view: View) -> ActionLayout:
         """Columns and kind of the actions, without looking at any.
@@ -192,30 +261,73 @@ class GoalDataset:
             rewards=rewards,
         )
 
+    def view(
+        self,
+        *,
+        observations: str | Sequence[str] | None = None,
+        goals: GoalEncoding | str | None = None,
+        weights: Mapping[str, float] | None = None,
+        positive_share: float | None = None,
+        actions: str | Sequence[str] = fields.ACTION,
+        discrete: bool | None = None,
+    ) -> View:
+        """What an agent is trained on, with the defaults of `train`.
+
+        Args:
+            observations: columns such as "observation.state" or "embedding:NAME"; None: every
+                observation vector that is no embedding of a text.
+            goals: "text", "one-hot" or "none"; None: "text" if the goals have embeddings.
+            weights: of the sampling by kind of trajectory; 1 if not given.
+            positive_share: of each batch that has a positive reward; None: as it comes.
+            actions: columns or groups of them, joined in this order.
+            discrete: whether the action is the id of a choice; None: yes for one integer.
+
+        Raises:
+            RelabelError: no such goal encoding or kind, or no observation to see.
+        """
+        if observations is None:
+            observations = default_observations(self.store).names
+        encoding = default_encoding(self.manifest) if goals is None else goals
+        return View(
+            observations=_several(observations),
+            goals=choice(GoalEncoding, "--goal-encoding", encoding),
+            weights=kind_weights(weights or {}),
+            positive_share=positive_share,
+            actions=_several(actions),
+            discrete=discrete,
+        )
+
     def replay(
         self,
-        split: Split,
-        view: View,
+        split: Split | str = Split.TRAIN,
+        view: View | None = None,
         *,
         seed: int = 0,
         frames: FrameTable | None = None,
-        cache: Path | None = None,
+        cache: str | os.PathLike[str] | None = None,
         next_actions: bool = False,
+        **choices: Unpack[ViewChoices],
     ) -> GoalConditionedReplayBuffer:
         """The replay buffer of one split.
 
         Args:
             split: train, validation or test.
-            view: observations, goals, weights.
+            view: observations, goals, weights; None: that of `choices`.
             seed: of the sampling.
             frames: loaded earlier; None loads them.
-            cache: see `frames`.
+            cache: folder of memory-mapped frames; None keeps them in memory.
             next_actions: leaves out the transitions into a final observation that is not terminal,
                 since no action was taken there; for `Algorithm.next_actions`.
+            **choices: as the method `view` takes them, instead of a view.
 
         Raises:
             StoreError: nothing to sample.
+            RunError: no such split; a view and choices.
         """
+        if view is not None and choices:
+            raise RunError(f"replay: expected a view or {', '.join(choices)}, got both")
+        view = self.view(**choices) if view is None else view
+        split = choice(Split, "--split", split)
         frames = self.frames(view, cache) if frames is None else frames
         kinds = [k for k in Kind if view.weights.get(k, 1.0) > 0]
         rows = self.rows(split, kinds)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from offline_rl.dataset import GoalDataset
     from vlm_relabel.agents import TrainReport, evaluate, export_agent, train
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.jobs import build_goals, embed, relabel, score
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _ROOMS: Final = {  # where each name is
     "EpisodeRewards": "vlm_relabel.stores",
+    "GoalDataset": "offline_rl.dataset",
     "OpenedStore": "vlm_relabel.stores",
     "RewardModel": "vlm_relabel.reward_model",
     "TrainReport": "vlm_relabel.agents",
@@ -42,6 +44,7 @@ _ROOMS: Final = {  # where each name is
 
 __all__ = [
     "EpisodeRewards",
+    "GoalDataset",
     "OpenedStore",
     "RewardModel",
     "TrainReport",

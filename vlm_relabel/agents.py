@@ -10,13 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from pydantic import BaseModel
 
 from offline_rl import checkpoints, evaluation, fqe, training
 from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, parse_settings
-from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
+from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding, kind_weights
 from offline_rl.evaluation import EvaluationReport
 from offline_rl.observations import default_observations
 from offline_rl.run_config import TrainConfig, load_config
@@ -144,24 +143,9 @@ def _settings(given: Pairs) -> dict[str, Any]:
 
 
 def _weights(given: Pairs) -> dict[str, float]:
-    weights = (
-        dict(given)
-        if isinstance(given, Mapping)
-        else parse_pairs("--kind-weight", given or (), AlgorithmError)
-    )
-    unknown = sorted(set(weights) - set(Kind))
-    if unknown:
-        raise AlgorithmError(
-            f"--kind-weight: unknown {', '.join(unknown)}; known are {', '.join(Kind)}"
-        )
-    wrong = [f"{kind}={weight!r}" for kind, weight in weights.items() if not _is_weight(weight)]
-    if wrong:
-        raise AlgorithmError(f"--kind-weight {', '.join(wrong)}: expected a number of at least 0")
-    return {str(kind): float(weight) for kind, weight in weights.items()}
-
-
-def _is_weight(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < np.inf
+    if isinstance(given, Mapping):
+        return kind_weights(given)
+    return kind_weights(parse_pairs("--kind-weight", given or (), AlgorithmError))
 
 
 @takes(EvaluateArguments)
