@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 
 from relabel.encoders.open_clip import OpenClipEncoder, load_encoder  # noqa: E402
 from relabel.encoders.open_clip_import import import_open_clip  # noqa: E402
-from schemas.encoders import LimitsTexts  # noqa: E402
+from relabel.encoders.protocol import LimitsTexts  # noqa: E402
 from schemas.errors import EncoderError  # noqa: E402
 from tests.relabel.tiny_encoders import (  # noqa: E402
     WORDS,
