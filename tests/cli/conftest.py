@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from relabel.testing import load_pixel_mean_encoder
-from tests.cli.cli_outcomes import Run
+from tests.cli.cli_outcomes import PIXEL_MEAN, Run
 from tests.pipelines.small_source import GOALS, write_source
 from tests.pipelines.tiny_model import write_tiny_model
 from vlm_relabel.cli.main import app
@@ -23,15 +22,6 @@ def run() -> Run:
         )
 
     return invoke
-
-
-@pytest.fixture
-def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of an encoder; whatever is asked for, `PixelMeanEncoder` is loaded."""
-    from vlm_relabel import arguments
-
-    monkeypatch.setattr(arguments, "encoder_loader", lambda *_: load_pixel_mean_encoder)
-    return "fake"
 
 
 @pytest.fixture(scope="session")
@@ -61,12 +51,12 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def words(source: Path, goals: Path, store: Path, fake_encoder: str) -> dict[str, Any]:
+def words(source: Path, goals: Path, store: Path) -> dict[str, Any]:
     """What `relabel` needs, by option."""
     return {
         "--source": source,
         "--camera": "front",
-        "--encoder": fake_encoder,
+        "--encoder": PIXEL_MEAN,
         "--goals": goals,
         "--store": store,
         "--threads": 1,

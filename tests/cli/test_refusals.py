@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from relabel.testing import write_rlds
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, files, flat, refusal
+from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files, flat, refusal
 from tests.pipelines.small_source import cut_image, truncate, write_source
 
 Words = dict[str, Any]
@@ -267,17 +267,12 @@ def test_a_store_of_another_source(run: Run, words: Words, made: Path, tmp_path:
     assert files(made) == before
 
 
-def test_a_store_without_embeddings_of_the_encoder(
-    run: Run, words: Words, made: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from relabel.testing import PixelMeanEncoder
-    from vlm_relabel import arguments
-
-    monkeypatch.setattr(arguments, "encoder_loader", lambda *_: lambda: PixelMeanEncoder(7))
+def test_a_store_without_embeddings_of_the_encoder(run: Run, words: Words, made: Path) -> None:
+    other = f"{PIXEL_MEAN}(version=7)"
     before = files(made)
-    told = refusal(run("score", *flat(_scoring(words), name="v2"), "--json"))
-    assert "no embeddings of pixel-mean:7 at float32" in told
-    assert "pixel-mean:0 at float32 of observation.front" in told
+    told = refusal(run("score", *flat(_scoring(words), name="v2", encoder=other), "--json"))
+    assert f"no embeddings of {other} at float32" in told
+    assert f"{PIXEL_MEAN} at float32 of observation.front" in told
     assert "`vlm-relabel embed` adds an encoder to a store" in told
     assert files(made) == before
 

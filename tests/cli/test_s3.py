@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import buckets
-from tests.cli.cli_outcomes import Run, files
+from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files
 from tests.offline_rl import playground
 
 STORE = "s3://bucket/stores/a"
@@ -27,7 +27,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def relabel(room: str, store: Path | str, *more: object) -> list[object]:
     return [
         *("relabel", "--source", f"{room}/playground/1.0.0", "--camera", "front"),
-        *("--encoder", "fake", "--goals", f"{room}/goals.yaml", "--store", store),
+        *("--encoder", PIXEL_MEAN, "--goals", f"{room}/goals.yaml", "--store", store),
         *("--episodes-per-slice", 12, "--threads", 1, "--json", *more),
     ]
 
@@ -51,7 +51,6 @@ def test_whole_path_on_s3_gives_the_bytes_of_a_local_one(
     room: Path,
     tmp_path: Path,
     s3: str,
-    fake_encoder: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -77,7 +76,7 @@ def test_whole_path_on_s3_gives_the_bytes_of_a_local_one(
 
 @pytest.mark.slow
 def test_two_worker_processes_on_s3_give_the_bytes_of_one_here(
-    run: Run, room: Path, tmp_path: Path, s3: str, fake_encoder: str
+    run: Run, room: Path, tmp_path: Path, s3: str
 ) -> None:
     there = buckets.upload(room, "s3://bucket/room")
     local = tmp_path / "store"

@@ -11,7 +11,7 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from tests import buckets
-from tests.cli.cli_outcomes import Run, files, refusal
+from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
 from tests.faulty_proxy import FAULTS, Proxy, Request, faulty, seeded
 from tests.pipelines.small_source import GOALS, write_source
 
@@ -31,7 +31,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def commands(room: Path | str, store: Path | str) -> list[Words]:
     return [
         [
-            *("relabel", "--source", f"{room}/small", "--camera", "front", "--encoder", "fake"),
+            *("relabel", "--source", f"{room}/small", "--camera", "front", "--encoder", PIXEL_MEAN),
             *("--goals", f"{room}/goals.yaml", "--store", store, "--episodes-per-slice", 2),
             *("--threads", 1, "--json"),
         ],
@@ -40,7 +40,7 @@ def commands(room: Path | str, store: Path | str) -> list[Words]:
 
 
 @pytest.fixture
-def expected(run: Run, here: Path, tmp_path: Path, fake_encoder: str) -> dict[str, bytes]:
+def expected(run: Run, here: Path, tmp_path: Path) -> dict[str, bytes]:
     """The files of a local store."""
     for words in commands(here, tmp_path / "local"):
         assert run(*words).exit_code == 0
@@ -126,7 +126,6 @@ def test_an_endpoint_that_dies_again_and_again_loses_nothing(
     check_same(buckets.contents(STORE), relabeled)
 
 
-@pytest.mark.usefixtures("fake_encoder")
 @pytest.mark.parametrize("location", ["s3://bucket/x", "s3://nowhere/x"])
 @pytest.mark.parametrize("trouble", ["nobody there", "403", "no such place"])
 def test_a_store_that_cannot_be_had_is_one_sentence(
@@ -152,7 +151,7 @@ def test_a_store_that_cannot_be_had_is_one_sentence(
 
 
 def test_a_source_that_cannot_be_reached_makes_no_dead_letters(
-    run: Run, here: Path, tmp_path: Path, proxy: Proxy, fake_encoder: str
+    run: Run, here: Path, tmp_path: Path, proxy: Proxy
 ) -> None:
     words = commands("s3://bucket/room", tmp_path / "store")[0]
     shards: list[str] = []
