@@ -47,7 +47,7 @@ def _waiting(words: list[str], work: str, stderr: int = subprocess.PIPE) -> subp
     """A command that is at work, and says so."""
     process = _start(
         "-c",
-        "import sys, threading, time, subprocess\nfrom vlm_relabel import interruption\n"
+        "import sys, threading, time, subprocess\nfrom vlm_relabel.cli import interruption\n"
         f"sys.argv = ['vlm-relabel', *{words!r}]\ninterruption.listen()\n{work}",
         stderr=stderr,
     )
@@ -90,7 +90,7 @@ def test_worker_processes_end_too() -> None:
 def test_a_terminal_gets_its_cursor_back() -> None:
     """A progress bar hides it, and is drawn by a thread."""
     bar = (
-        "import os\nfrom rich.console import Console\nfrom vlm_relabel import console\n"
+        "import os\nfrom rich.console import Console\nfrom vlm_relabel.cli import console\n"
         "console.ERR = Console(stderr=True, force_terminal=True)\n"
         "with console.progress(False):\n    os.write(1, b'at work\\n')\n    time.sleep(60)"
     )
