@@ -180,6 +180,7 @@ def test_a_module_of_the_users_own_stays_what_it_is() -> None:
 
 def test_a_library_of_an_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)  # type: ignore[arg-type]
+    monkeypatch.delitem(sys.modules, "scipy.stats", raising=False)  # of an earlier test
     words = r"^train needs the library scipy, which is not installed: .*\[agents\]"
     with pytest.raises(MissingExtraError, match=words), named_extras("train"):
         importlib.import_module("scipy.stats")
