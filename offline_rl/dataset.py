@@ -127,9 +127,9 @@ class GoalDataset:
         StoreError: it does not exist, is unfinished, or its reward set has changed.
 
     Example:
-        >>> dataset = GoalDataset("my.store", "gc1")  # doctest: +SKIP
-        >>> batches = dataset.replay(split="train", goals="text")  # doctest: +SKIP
-        >>> batches.sample_transition_batch(256).observations.shape  # doctest: +SKIP
+        >>> dataset = GoalDataset("my.store", "gc1")
+        >>> replay = dataset.replay(split="train", goals="text")
+        >>> replay.sample_transition_batch(256).observations.shape
         (256, 19)
     """
 

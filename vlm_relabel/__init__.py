@@ -4,8 +4,8 @@ Importing this loads nothing else. Each name is imported when it is first used.
 
 Example:
     >>> import vlm_relabel
-    >>> store = vlm_relabel.open_store("my.store")  # doctest: +SKIP
-    >>> store.rewards("v1").shape  # doctest: +SKIP
+    >>> store = vlm_relabel.open_store("my.store")
+    >>> store.rewards("v1").shape
     (90, 3)
 """
 

@@ -61,9 +61,16 @@ def train(arguments: TrainArguments) -> TrainReport:
 
     Example:
         >>> import vlm_relabel
-        >>> report = vlm_relabel.train(  # doctest: +SKIP
-        ...     store="my.store", dataset="gc1", algo="iql", out="runs/iql", set={"alpha": 0.05}
+        >>> report = vlm_relabel.train(
+        ...     store="my.store",
+        ...     dataset="gc1",
+        ...     algo="iql",
+        ...     out="runs/iql",
+        ...     steps=20,
+        ...     set={"batch_size": 16},
         ... )
+        >>> report.sees
+        {'observation.state': 3, 'goal': 16}
     """
     run = os.fspath(arguments.out)
     out, cache = local_path("--out", run), _cache(arguments)

@@ -33,13 +33,15 @@ def relabel(arguments: RelabelArguments) -> JobReport:
 
     Example:
         >>> import vlm_relabel
-        >>> report = vlm_relabel.relabel(  # doctest: +SKIP
+        >>> report = vlm_relabel.relabel(
         ...     source="my_dataset/1.0.0",
         ...     camera="image_0",
         ...     encoder="local-dir:my_encoder",
         ...     goals=["the drawer is open", "the drawer is closed"],
-        ...     store="my.store",
+        ...     store="drawer.store",
         ... )
+        >>> [(table.table, table.rows) for table in report.tables][-1]
+        ('rewards/v1', 90)
     """
     job = arguments.job
     return run.relabel(job, arguments.embedding, arguments.scoring, engine_for(job.run))

@@ -44,9 +44,8 @@ def open_store(location: str | os.PathLike[str], *, trust: bool = False) -> Open
         StoreError: there is none, or its manifest cannot be read.
 
     Example:
-        >>> store = open_store("my.store")  # doctest: +SKIP
-        >>> store  # doctest: +SKIP
-        <store my.store: 20 episodes in 2 slices; reward sets: v1; goal datasets: gc1>
+        >>> open_store("my.store")  # doctest: +ELLIPSIS
+        <store my.store: 20 episodes in 2 slices; reward sets: v1; goal datasets: gc1; embeddings...
     """
     return OpenedStore(Store.open(os.fspath(location), trust=trust))
 

@@ -29,7 +29,7 @@ from tests.docs.docs_blocks import (
     mentioned_options,
     run_page,
 )
-from tests.docs.docs_workspace import copy_workspace, make_store, make_workspace
+from tests.docs.docs_workspace import make_store
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
@@ -40,22 +40,6 @@ WITHOUT_STORE = ("README", "running")  # pages whose blocks make `my.store` them
 
 def _name(page: Path) -> str:
     return page.stem
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Source, encoder and goals, made once."""
-    return make_workspace(tmp_path_factory.mktemp("docs") / "workspace")
-
-
-@pytest.fixture
-def here(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the workspace as working directory, with nothing to be had from a network."""
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    directory = copy_workspace(workspace, tmp_path / "here")
-    monkeypatch.chdir(directory)
-    return directory
 
 
 @pytest.mark.slow
