@@ -10,8 +10,6 @@ The environment is goal-conditioned by its reset options and speaks of its own t
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -202,29 +200,6 @@ def _lookup(observation: Any, name: str) -> Any:
             raise RunError(f"the environment's observations have no {name!r}, only {found}")
         value = value[key]
     return value
-
-
-def make_factory(path: str) -> Callable[[], Any]:
-    """The environment factory named `module:function`.
-
-    Raises:
-        RunError: it cannot be imported.
-    """
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise RunError(f"--env {path!r}: expected module:factory")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # a module of the user's own lies where the command is typed
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise RunError(f"--env {path}: {error}") from error
-    if not callable(found):
-        raise RunError(
-            f"--env {path}: expected a function that makes an environment, got {found!r}"
-        )
-    make: Callable[[], Any] = found
-    return make
 
 
 _ROOMS_PER_GOAL: Final = 1000  # seeds between the first rooms of two goals, unless more are needed

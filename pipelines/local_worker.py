@@ -13,9 +13,15 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 MODULE: Final = "pipelines.local_worker"
+_FOLDER: Final = Path(__file__).resolve().parents[1]  # of this distribution's packages
+_START: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import schemas, relabel, pipelines.local_worker; "
+    "del sys.path[0]; pipelines.local_worker.main()"
+)
 _LOOK_S: Final = 0.5  # between two looks for the parent
 
 
@@ -25,14 +31,19 @@ def command() -> str:
     The trap is there before Python is: a terminal sends Ctrl-C to every process, and what ends a
     whole group sends SIGTERM.
     """
-    return f"trap '' INT TERM; exec {shlex.quote(sys.executable)} -m {MODULE} {os.getpid()}"
+    # -P: the working directory is not searched first, where a module may have the name of one of
+    # ours. `main` searches it last, for an encoder or a reward of the user's own.
+    words = [sys.executable, "-P", "-c", _START, str(_FOLDER), MODULE, str(os.getpid())]
+    return f"trap '' INT TERM; exec {shlex.join(words)}"
 
 
 def main() -> None:
     """Serves one job; how to reach it is in the environment, where Beam's main looks."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent ends its workers
-    parent = int(sys.argv.pop(1))
+    parent = int(sys.argv[-1])
+    del sys.argv[1:]
+    sys.path.append(os.getcwd())
     threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     # Beam logs at every level until it has read its options; the parent is told all the same.
     logging.getLogger().addHandler(logging.NullHandler())

@@ -1,6 +1,6 @@
 """Rewards for any goal in words, on stored trajectories: what people do, in one place.
 
-Importing this loads nothing else. Each name is imported when it is first used.
+Importing this loads next to nothing else. Each name is imported when it is first used.
 
 Example:
     >>> import vlm_relabel
@@ -12,6 +12,8 @@ Example:
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+
+from vlm_relabel.rooms import pin
 
 if TYPE_CHECKING:
     from offline_rl.dataset import GoalDataset
@@ -42,6 +44,8 @@ _ROOMS: Final = {  # where each name is
     "verify": "vlm_relabel.checks",
 }
 
+PROBLEM: Final = pin()  # why the packages beside this one cannot be had; None: they can
+
 __all__ = [
     "EpisodeRewards",
     "GoalDataset",
@@ -71,6 +75,8 @@ def __getattr__(name: str) -> Any:
         return version("vlm-relabel")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if PROBLEM is not None:
+        raise ImportError(PROBLEM)
     from importlib import import_module
 
     from schemas.extras import named_extras

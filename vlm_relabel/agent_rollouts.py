@@ -17,6 +17,7 @@ from offline_rl.frames import EMBEDDING_PREFIX, whole_names
 from offline_rl.restoring import restorer
 from offline_rl.run_config import TrainConfig
 from relabel.encoders.protocol import StagedEncoder
+from relabel.plugins import load_named
 from schemas.encoders import EncoderSpec
 from schemas.errors import RunError
 from schemas.locations import local_path
@@ -43,7 +44,7 @@ def with_rollouts(
         agent: of the run's checkpoint.
         found: so far.
     """
-    make_env = rollouts.make_factory(env) if isinstance(env, str) else env
+    make_env = environment_factory(env) if isinstance(env, str) else env
     goals = _goals(arguments, dataset)
     families = dict(zip(dataset.goal_ids, dataset.families, strict=True))
     vlm = _vlm(arguments, config, dataset)
@@ -77,6 +78,21 @@ def with_rollouts(
 
 
 _GIF_EPISODES = 6
+
+
+def environment_factory(name: str) -> Callable[[], Any]:
+    """What `--env module:factory` names.
+
+    Raises:
+        RunError: it cannot be had, or cannot be called.
+    """
+    found = load_named(name, "--env", kind=RunError)
+    if not callable(found):
+        raise RunError(
+            f"--env {name!r}: expected a function that makes an environment, got {found!r:.100}"
+        )
+    make: Callable[[], Any] = found
+    return make
 
 
 def _action_space(make_env: Callable[[], Any]) -> Any:

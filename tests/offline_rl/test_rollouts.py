@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from offline_rl.rollouts import (
     Observer,
     RandomPolicy,
     TransformerPolicy,
-    make_factory,
     roll_out,
     write_gif,
 )
@@ -193,32 +191,6 @@ def test_gif_without_frames_is_refused(tmp_path: Path) -> None:
 
 
 # --- what it takes
-
-
-def test_factory_is_found_where_the_command_is_typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_own_room.py").write_text("def make():\n    return 'a room'\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*sys.path])
-    assert make_factory("my_own_room:make")() == "a room"
-    assert make_factory("tests.offline_rl.rooms:Line") is Line
-
-
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [
-        ("rooms.Line", "expected module:factory"),
-        (":Line", "expected module:factory"),
-        ("tests.offline_rl.rooms:", "expected module:factory"),
-        ("no_such_module:make", "No module named 'no_such_module'"),
-        ("tests.offline_rl.rooms:Cave", "has no attribute 'Cave'"),
-        ("tests.offline_rl.rooms:NOT_A_FUNCTION", "expected a function .* got 7$"),
-    ],
-)
-def test_factory_that_cannot_be_had(path: str, problem: str) -> None:
-    with pytest.raises(RunError, match=f"^--env .*{problem}"):
-        make_factory(path)
 
 
 def test_observer_puts_columns_and_goal_side_by_side() -> None:

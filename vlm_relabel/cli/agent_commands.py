@@ -256,7 +256,7 @@ def export_agent(
 
 
 def _quiet() -> None:
-    """What does the work; loads d3rlpy."""
+    """To be called before d3rlpy is imported."""
     from vlm_relabel.cli.quiet import quiet
 
     quiet()

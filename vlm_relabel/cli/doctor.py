@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 
 from schemas.extras import DISTRIBUTION, is_installed
+from vlm_relabel.rooms import CURE, clashes
 
 _PACKAGE: Final = DISTRIBUTION
 _PYTHON: Final = (3, 11)
@@ -53,7 +54,7 @@ class DoctorReport(BaseModel):
 
 def examine() -> DoctorReport:
     """Looks at Python, packages, hardware and paths; writes and deletes one small file per path."""
-    parts = (_python, _packages, _imports, _hardware, _extras, _paths)
+    parts = (_python, _packages, _clashes, _imports, _hardware, _extras, _paths)
     findings = tuple(finding for part in parts for finding in part())
     return DoctorReport(ok=all(finding.ok for finding in findings), findings=findings)
 
@@ -127,6 +128,13 @@ def _installed(requirement: Requirement) -> str | None:
         return version(requirement.name)
     except PackageNotFoundError:
         return None
+
+
+def _clashes() -> Iterator[Finding]:
+    for other, shared in clashes().items():
+        names = ", ".join(map(repr, shared))
+        value = f"ships {names} too"
+        yield Finding(section="packages", name=other, value=value, ok=False, cure=CURE)
 
 
 def _imports() -> Iterator[Finding]:
