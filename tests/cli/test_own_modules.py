@@ -189,6 +189,17 @@ def test_another_distribution_that_overwrote_ours_is_named(shared: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_single_file_that_was_overwritten(shared: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "schemas" / "__init__.py", shared / "schemas" / "__init__.py")
+    (shared / "schemas" / "store.py").write_text("THEIRS = True\n")
+    environment = {**os.environ, "PYTHONPATH": str(shared)}
+    line = [sys.executable, "-m", "vlm_relabel.cli.entry", "verify", "store"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("their-data ships schemas too: each overwrites")
+
+
+@pytest.mark.slow
 def test_doctor_names_a_distribution_that_we_overwrote(shared: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "schemas" / "__init__.py", shared / "schemas" / "__init__.py")
     environment = {**os.environ, "PYTHONPATH": str(shared)}

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from schemas.locations import redacted
+from vlm_relabel.rooms import CURE, clashes
 
 
 class _Formatter(logging.Formatter):
@@ -25,4 +26,7 @@ def log_errors() -> None:
 def show_unexpected(error: Exception) -> int:
     """The traceback of an error that nobody foresaw; the exit code that Python ends with."""
     sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+    if isinstance(error, (ImportError, AttributeError)):  # as modules of others cause
+        for other, shared in clashes().items():
+            sys.stderr.write(f"{other} ships {', '.join(shared)} too: {CURE}\n")
     return 1
