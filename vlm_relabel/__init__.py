@@ -67,23 +67,25 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Imports a name of the front door."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # so that a name that is not there is found before it runs
 
-        return version("vlm-relabel")
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if PROBLEM is not None:
-        raise ImportError(PROBLEM)
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        """Imports a name of the front door."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-    from schemas.extras import named_extras
+            return version("vlm-relabel")
+        if name not in _ROOMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if PROBLEM is not None:
+            raise ImportError(PROBLEM)
+        from importlib import import_module
 
-    with named_extras(f"vlm_relabel.{name}"):
-        found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
-    return found
+        from schemas.extras import named_extras
+
+        with named_extras(f"vlm_relabel.{name}"):
+            found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -56,6 +56,8 @@ def checked(options: Callable[P, Options], *args: P.args, **kwargs: P.kwargs) ->
     Raises:
         RelabelError: names every option that is wrong, as the command line spells it.
     """
+    if args:
+        raise RelabelError(f"expected options by keyword, such as store=…; got {args[0]!r} alone")
     try:
         return options(*args, **kwargs)
     except ValidationError as error:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import vlm_relabel
 from offline_rl import checkpoints, training
 from offline_rl.run_config import load_config
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
 from tests.cli.cli_outcomes import PIXEL_MEAN, Run, refusal
 from tests.offline_rl import playground
+from tests.offline_rl.rooms import Colours
 
 ROOT = Path(__file__).parents[2]
 ENCODER = ROOT / "examples" / "playroom" / "encoders" / "small"
@@ -267,6 +269,41 @@ def test_rollouts_with_the_vlm_beside_the_truth(run: Run, agent: Path, tmp_path:
     table = run(*words).stdout
     for word in ("policy", "95 %", "VLM return", "random", "in the data", "warm", "cold"):
         assert word in table
+
+
+def test_python_trains_and_evaluates_as_the_commands_do(
+    run: Run, made: Path, agent: Path, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    report = vlm_relabel.train(
+        store=made,
+        dataset="gc1",
+        algo="discrete-cql",
+        out=tmp_path / "python",
+        steps=20,
+        observation="observation.state",
+        action="choice",
+        log_every=10,
+        checkpoint_every=10,
+        set={"hidden_units": [16], "batch_size": 8},
+        kind_weight={"achieved": 1.0},
+        show=lambda step, steps, losses: seen.append(step),
+    )
+    assert seen == [10, 20]
+    assert report.sees == {"observation.state": 3, "goal": 4}
+    typed, called = (training.metrics(out) for out in (agent, tmp_path / "python"))
+    assert typed == called
+    told = vlm_relabel.evaluate(
+        run=tmp_path / "python", fqe_steps=0, env=Colours, goal="blue", episodes=2, baselines=False
+    )
+    words = ("--fqe-steps", 0, "--env", ROOM, "--goal", "blue", "--episodes", 2, "--no-baselines")
+    shown = strict(run("evaluate", agent, *words, "--json").stdout)
+    assert [o.model_dump(mode="json") for o in told.outcomes] == shown["outcomes"]
+    assert shown["options"].keys() == told.options.keys()
+    assert shown["options"] | {"env": ""} == told.options | {"env": "", "goal": ["blue"]}
+    file = tmp_path / "agent.d3"
+    vlm_relabel.export_agent(tmp_path / "python", file)
+    assert file.exists()
 
 
 def test_rollouts_of_one_goal_without_baselines(run: Run, agent: Path) -> None:

@@ -65,6 +65,11 @@ def test_what_is_missing_is_said() -> None:
         vlm_relabel.relabel(source="s", encoder="e", goals="g")
 
 
+def test_options_are_keywords() -> None:
+    with pytest.raises(RelabelError, match=r"by keyword, such as store=…; got 'my\.store'"):
+        vlm_relabel.build_goals("my.store")
+
+
 def test_frames_or_none_must_be_said_in_full() -> None:
     with pytest.raises(RelabelError, match=r"--camera and --encoder: missing; .*--no-frames"):
         vlm_relabel.embed(source="s", store="x")
