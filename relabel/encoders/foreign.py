@@ -129,7 +129,7 @@ def called(subject: str, call: Callable[[], Any]) -> Any:
         return call()
     except RelabelError:
         raise
-    except Exception as error:  # code from outside may raise anything
+    except (Exception, SystemExit) as error:  # code from outside may raise anything
         raise EncoderError(f"{subject} failed: {type(error).__name__}: {error}") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,9 +81,15 @@ def _spare_the_decoders() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-@functools.cache
 def architectures() -> tuple[str, ...]:
     """What `open_clip.list_models()` lists, without importing open_clip; () if there is none."""
+    loaded = sys.modules.get("open_clip")
+    # A program may have added its own to one that is loaded.
+    return _shipped() if loaded is None else tuple(loaded.list_models())
+
+
+@functools.cache
+def _shipped() -> tuple[str, ...]:
     found = importlib.util.find_spec("open_clip")
     if found is None or found.origin is None:
         return ()

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,23 @@ def test_names_of_python_are_factories(name: str) -> None:
 
 @pytest.mark.slow
 def test_open_clip_is_known_without_being_imported() -> None:
-    from relabel.encoders.open_clip_import import import_open_clip
+    code = (
+        "import sys; from relabel.encoders.open_clip_loader import architectures\n"
+        "before = architectures(); assert 'open_clip' not in sys.modules and 'RN50' in before\n"
+        "from relabel.encoders.open_clip_import import import_open_clip\n"
+        "print(set(before) == set(import_open_clip().list_models()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
 
-    assert set(import_open_clip().list_models()) <= set(architectures())
+
+def test_an_architecture_that_a_program_added_is_open_clip_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = types.SimpleNamespace(list_models=lambda: ["my_architecture"])
+    monkeypatch.setitem(sys.modules, "open_clip", loaded)  # type: ignore[arg-type]
+    assert architectures() == ("my_architecture",)
+    assert type(encoder_loader("my_architecture:v1")) is OpenClipLoader
 
 
 def test_a_misspelled_architecture_is_told() -> None:
