@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,26 @@ from tests.cli.cli_outcomes import Run, files, flat, refusal
 from tests.pipelines.small_source import COLOURS, colour
 from tests.schemas.test_seals import flip
 
-NAME = "my_colours:Colours(sharpness=2.0)"
+NAME = "typed_colours:Colours(sharpness=2.0)"
 LENGTHS = (3, 2, 4, 2)
 
 
 @pytest.fixture
 def words(
     source: Path, goals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
     """Options of `relabel`, typed where the example lies under a name of its own."""
     room = tmp_path / "room"
     room.mkdir()
-    shutil.copy(own_encoder.__file__, room / "my_colours.py")
+    shutil.copy(own_encoder.__file__, room / "typed_colours.py")
     monkeypatch.chdir(room)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "my_colours", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of workers
-    return {
+    yield {
         **{"--source": source, "--camera": "front", "--encoder": NAME, "--goals": goals},
         **{"--store": tmp_path / "store", "--threads": 1, "--episodes-per-slice": 1},
     }
+    sys.modules.pop("typed_colours", None)
 
 
 def typed(run: Run, monkeypatch: pytest.MonkeyPatch, *line: Any) -> Any:
@@ -90,8 +91,8 @@ def test_every_command_takes_it(
     # stored embeddings are this encoder's, and not one of other settings
     scoring = {key: words[key] for key in ("--encoder", "--goals", "--store", "--threads")}
     typed(run, monkeypatch, "score", *flat(scoring, name="v2", reward="cosine"))
-    other = run("score", *flat(scoring, encoder="my_colours:Colours", name="v3"), "--json")
-    assert "no embeddings of my_colours:Colours at float32" in refusal(other)
+    other = run("score", *flat(scoring, encoder="typed_colours:Colours", name="v3"), "--json")
+    assert "no embeddings of typed_colours:Colours at float32" in refusal(other)
     assert NAME in refusal(other)
 
     typed(run, monkeypatch, "build-goals", store, "--name", "gc", "--rewards", "v1")
@@ -107,12 +108,12 @@ def test_a_repair_runs_code_only_if_told_to(
     table = store.embeddings()[0].table
     flip(words["--store"] / table / store.slices[1].file, 0.5)
     told = run("repair", words["--store"], "--dry-run", "--json")
-    assert "my_colours" in json.loads(told.stdout)["commands"][0]
-    monkeypatch.delitem(sys.modules, "my_colours")
+    assert "typed_colours" in json.loads(told.stdout)["commands"][0]
+    monkeypatch.delitem(sys.modules, "typed_colours")
     told = refusal(run("repair", words["--store"], "--yes", "--json"))
     assert f"its command imports and runs {NAME}, which the store names" in told
     assert "--allow-code" in told
-    assert "my_colours" not in sys.modules
+    assert "typed_colours" not in sys.modules
     done = run("repair", words["--store"], "--yes", "--allow-code")
     assert done.exit_code == 0, done.output
     assert files(words["--store"]) == whole
