@@ -109,7 +109,7 @@ def test_a_repair_runs_code_only_if_told_to(
     flip(words["--store"] / table / store.slices[1].file, 0.5)
     told = run("repair", words["--store"], "--dry-run", "--json")
     assert "typed_colours" in json.loads(told.stdout)["commands"][0]
-    monkeypatch.delitem(sys.modules, "typed_colours")
+    del sys.modules["typed_colours"]
     told = refusal(run("repair", words["--store"], "--yes", "--json"))
     assert f"its command imports and runs {NAME}, which the store names" in told
     assert "--allow-code" in told
