@@ -69,18 +69,19 @@ def stamped(module, function, before=None, after=None):
 
 import vlm_relabel.cli.main
 stamp("import of the command line")
-import vlm_relabel.jobs
+import vlm_relabel.jobs, pipelines.jobs
 stamp("import of Beam, TFDS, pyarrow and more")
 import relabel.encoders.open_clip
 stamp("import of torch")
 from relabel.encoders.open_clip_import import import_open_clip
 import_open_clip()
 stamp("import of open_clip")
-import pipelines.jobs, relabel.jobs.run, relabel.jobs.work
+import relabel.jobs.run, relabel.jobs.work, relabel.slices.embed_slice
 stamped(relabel.jobs.run, "plan_embedding", "loading the encoder", "opening the source, planning")
 stamped(relabel.jobs.run, "plan_scoring", after="goals: reading, embedding, planning")
 stamped(pipelines.jobs, "run_pipeline", before="plans written")
-stamped(relabel.jobs.work, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
+embedding = relabel.slices.embed_slice  # whose function a worker imports when it opens
+stamped(embedding, "embed_slice", "Beam: until a slice arrives", "first slice: embed")
 stamped(relabel.jobs.work, "score_slice", "Beam: to the next stage", "first slice: score")
 try:
     vlm_relabel.cli.main.main()
@@ -153,7 +154,7 @@ class Relabel:
 def import_seconds() -> dict[str, float]:
     """Seconds that the modules of each package take by themselves, the longest first."""
     code = (
-        "import vlm_relabel.jobs, relabel.encoders.open_clip, "
+        "import vlm_relabel.jobs, pipelines.jobs, relabel.encoders.open_clip, "
         "relabel.encoders.open_clip_import as last; last.import_open_clip()"
     )
     told = finished([sys.executable, "-X", "importtime", "-c", code]).stderr

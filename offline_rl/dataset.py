@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from offline_rl.actions import ActionLayout, Actions, layout_of, read_actions
+from offline_rl.choices import choice, kind_weights
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
 from offline_rl.observations import default_observations
 from offline_rl.positives import reached
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
-from schemas.errors import AlgorithmError, RunError, StoreError
+from schemas.errors import RunError, StoreError
 from schemas.goal_basis import basis, dataset_goals
 from schemas.goal_datasets import (
     GOAL,
@@ -44,41 +45,6 @@ class GoalEncoding(StrEnum):
     TEXT = "text"  # the text embedding of the reward set
     ONE_HOT = "one-hot"  # its place on the goal axis
     NONE = "none"  # not at all: for one goal
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def choice(kind: type[_Choice], option: str, value: str) -> _Choice:
-    """One of the values of an option.
-
-    Raises:
-        RunError: it is none of them.
-    """
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise RunError(f"{option}: expected one of {', '.join(kind)}, got {value!r}") from error
-
-
-def kind_weights(given: Mapping[str, Any]) -> dict[str, float]:
-    """Sampling weights by kind of trajectory, checked.
-
-    Raises:
-        AlgorithmError: of no such kind, or below 0.
-    """
-    if unknown := sorted(set(given) - set(Kind)):
-        raise AlgorithmError(
-            f"--kind-weight: unknown {', '.join(unknown)}; known are {', '.join(Kind)}"
-        )
-    wrong = [f"{kind}={weight!r}" for kind, weight in given.items() if not _is_weight(weight)]
-    if wrong:
-        raise AlgorithmError(f"--kind-weight {', '.join(wrong)}: expected a number of at least 0")
-    return {str(kind): float(weight) for kind, weight in given.items()}
-
-
-def _is_weight(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < np.inf
 
 
 def _several(names: str | Sequence[str]) -> tuple[str, ...]:

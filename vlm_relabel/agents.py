@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from offline_rl import checkpoints, evaluation, fqe, training
 from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, parse_settings
-from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding, kind_weights
+from offline_rl.choices import kind_weights
+from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
 from offline_rl.evaluation import EvaluationReport
 from offline_rl.observations import default_observations
 from offline_rl.run_config import TrainConfig, load_config
