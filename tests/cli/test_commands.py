@@ -31,7 +31,16 @@ EMBED = (
     *("--skip-blank-cameras", "--retry-dead-letters"),
 )
 SCORE = (
-    *("--goals", "--name", "--reward", "--temperature", "--threshold", "--alpha", "--window"),
+    *(
+        "--goals",
+        "--name",
+        "--reward",
+        "--temperature",
+        "--threshold",
+        "--alpha",
+        "--window",
+        "--set",
+    ),
     *("--timing", "--fuse", "--no-scores", "--null-prompt", "--truncate-texts"),
     "--skip-blank-cameras",
 )
@@ -97,9 +106,10 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "profile", "encoder", "notes"),
+        *("last_step", "tables", "goals", "profile", "encoder", "engine", "notes"),
     }
     assert told["profile"] is None  # not asked for
+    assert told["engine"] == "Beam"
     assert told["store"] == str(store)
     assert (told["slices_new"], told["frames_new"]) == (2, 11)
     assert [table["complete"] for table in told["tables"]] == [True] * 4
