@@ -131,6 +131,7 @@ class Store:
         ):
             self.check(manifest)  # another process began it meanwhile
         if self.is_complete(manifest.table):
+            self._clear(manifest)  # who completed it may have been killed before it did so
             return True
         self.folder.sweep(recursive=False)
         self._sweep(manifest)
@@ -167,6 +168,10 @@ class Store:
             )
         content = manifest_bytes(manifest)
         self.folder.write(f"{manifest.table}/{MANIFEST}", content)
+        self._clear(manifest)
+
+    def _clear(self, manifest: AnyTableManifest) -> None:
+        """Removes what the manifest of a complete table supersedes."""
         self.folder.delete(f"{manifest.table}/{PLAN}")
         self.folder.delete_folder(f"{manifest.table}/{RECEIPTS}")
         self._sweep(manifest)

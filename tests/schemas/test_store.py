@@ -126,6 +126,19 @@ def test_a_finished_table_needs_no_more(store: Store) -> None:
     assert small.tree(Path(store.location)) == before
 
 
+def test_what_a_killed_command_did_not_clear_is_cleared_by_the_next(store: Store) -> None:
+    before = small.tree(Path(store.location))
+    for table in store.tables():
+        manifest = store.table_manifest(table)
+        store.folder.write(f"{table}/{PLAN}", manifest_bytes(manifest))
+        store.record(table, store.slices[0], manifest.slice_files[:1])
+        small.stage_and_die(store.folder, f"{table}/{store.slices[0].file}")
+    assert small.tree(Path(store.location)) != before
+    for table in store.tables():
+        assert store.begin(store.table_manifest(table)) is True
+    assert small.tree(Path(store.location)) == before
+
+
 def test_who_made_a_table_does_not_decide_what_it_is(store: Store) -> None:
     steps = store.table_manifest("steps")
     other = steps.model_copy(update={"command": "another", "made_by": {"machine": "arm"}})
