@@ -22,6 +22,12 @@ from schemas.errors import StoreError
 Array = NDArray[Any]
 
 
+def numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
+    """The dtype of a column's values as NumPy has them; Arrow's own function needs pandas."""
+    dtype: np.dtype[Any] = pa.array([], kind).to_numpy(zero_copy_only=False).dtype
+    return dtype
+
+
 class FieldSpec(BaseModel):
     """One feature of a source, flattened: what a column of the steps table is made from."""
 
@@ -174,10 +180,10 @@ def vectors(values: Array, dtype: pa.DataType) -> pa.Array:
     flat = np.ascontiguousarray(values).reshape(-1)
     missing = np.isnan(flat)
     if missing.any():
-        filled = np.where(missing, 0, flat).astype(dtype.to_pandas_dtype())
+        filled = np.where(missing, 0, flat).astype(numpy_dtype(dtype))
         array = pa.array(filled, dtype, mask=missing)
     else:
-        array = pa.array(flat.astype(dtype.to_pandas_dtype(), copy=False), dtype)
+        array = pa.array(flat.astype(numpy_dtype(dtype), copy=False), dtype)
     return pa.FixedSizeListArray.from_arrays(array, values.shape[1])
 
 

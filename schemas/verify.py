@@ -28,6 +28,7 @@ from schemas.seals import file_problem
 from schemas.slices import Slice, TableFile
 from schemas.store import Store, check_same_rows, fingerprint_of
 from schemas.tables import Array, matrix
+from schemas.text_embeddings import text_problems
 
 _MOST_THREADS: Final = 8
 # A unit vector rounded to float16 keeps its norm this well; float32 far better.
@@ -68,6 +69,15 @@ def verify_store(store: Store, show: Show | None = None) -> Iterator[tuple[str, 
     with ThreadPoolExecutor(min(_MOST_THREADS, 2 * (os.cpu_count() or 1))) as pool:
         for table in tables:
             yield table, list(_verify_table(store, table, pool, show))
+    yield from _verify_texts(store)
+
+
+def _verify_texts(store: Store) -> Iterator[tuple[str, list[Problem]]]:
+    """Embeddings of texts are no table: only damaged ones are told."""
+    found: dict[str, list[Problem]] = {}
+    for folder, file, text in text_problems(store):
+        found.setdefault(folder, []).append(Problem(table=folder, file=file, text=text))
+    yield from found.items()
 
 
 def _absent(store: Store, table: str) -> str:

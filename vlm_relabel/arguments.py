@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.registry import encoder_loader
+from relabel.encoders.stored_texts import StoredTexts
 from relabel.jobs.options import (
     EmbedOptions,
     GoalDatasetOptions,
@@ -252,6 +253,7 @@ class ScoreArguments(JobArguments, RewardArguments):
     max_dead_ratio: Share = 0.0
     trust: bool = False  # of stored files, compare the sizes only
     profile: bool = False
+    no_embed: bool = False  # embeddings of texts are those that the store keeps
 
     @property
     def job(self) -> JobOptions:
@@ -265,8 +267,25 @@ class ScoreArguments(JobArguments, RewardArguments):
 
     @property
     def scoring(self) -> ScoreOptions:
-        """As a job takes it."""
-        return self.scoring_of(several(self.camera), self.skip_blank_cameras)
+        """As a job takes it.
+
+        Raises:
+            RelabelError: `no_embed` and what only an encoder does.
+        """
+        scoring = self.scoring_of(several(self.camera), self.skip_blank_cameras)
+        return replace(scoring, encoder=self._stored()) if self.no_embed else scoring
+
+    def _stored(self) -> StoredTexts:
+        given = {"--truncate-texts": self.truncate_texts, "--preprocess": self.preprocess}
+        if wrong := [option for option, value in given.items() if value]:
+            raise RelabelError(
+                f"--no-embed and {', '.join(wrong)} exclude each other; leave one side out"
+            )
+        if not isinstance(self.encoder, str):
+            raise RelabelError(
+                f"--no-embed: expected the name of a stored encoder, got {self.encoder!r:.100}"
+            )
+        return StoredTexts(self.encoder, self.precision)
 
 
 _OPTIONS: Final = {"kinds": "kind", "goals": "goal", "episodes": "episode"}  # by field

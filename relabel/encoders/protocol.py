@@ -54,6 +54,19 @@ class Encoder(Protocol):
         ...
 
 
+class TextEncoder(Protocol):
+    """What embeds goals for frames that are embedded already."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Identity and constants."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, D) embeddings of N texts, finite and not 0."""
+        ...
+
+
 class StagedEncoder(Protocol):
     """What jobs embed with: an `OpenClipEncoder`, a `ForeignEncoder`, or a fake of a test."""
 

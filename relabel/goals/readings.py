@@ -45,12 +45,15 @@ class Readings:
     def __init__(self, goals: GoalSet, encode_texts: EncodeTexts) -> None:
         self._prompts = list(goal_prompts(goals))
         strings = list(dict.fromkeys(t for prompt in self._prompts for t in prompt.texts))
-        embedded = np.asarray(encode_texts(strings), dtype=np.float64)
+        given = encode_texts(strings)
+        embedded = np.asarray(given, dtype=np.float64)
         if embedded.ndim != 2 or len(embedded) != len(strings):
             raise EncoderError(
                 f"text encoder: expected embeddings of shape ({len(strings)}, D), "
                 f"got {embedded.shape}"
             )
+        self.strings = tuple(strings)
+        self.embeddings = np.asarray(given, dtype=np.float32)  # (n, D), of the strings, as given
         self._index = {text: place for place, text in enumerate(strings)}
         self._single = _unit(embedded, strings)[0]
 

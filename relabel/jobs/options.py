@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from relabel.encoders.protocol import LoadEncoder
+from relabel.encoders.stored_texts import StoredTexts
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import RelabelError
@@ -92,7 +93,7 @@ class EmbedOptions:
 class ScoreOptions:
     """Embeddings to rewards."""
 
-    encoder: LoadEncoder
+    encoder: LoadEncoder | StoredTexts  # the latter embeds no text
     # Path of a file, "field:<name of a text column>", the texts, or the goal set itself.
     goals: str | tuple[str, ...] | GoalSet
     name: str = "v1"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relabel.encoders.protocol import EncoderLoader, LimitsTexts, LoadEncoder, StagedEncoder
+from relabel.encoders.protocol import EncoderLoader, LimitsTexts, LoadEncoder, TextEncoder
+from relabel.encoders.stored_texts import StoredTexts
 from relabel.goals.files import FIELD_PREFIX, given_goals, goals_table
 from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
@@ -35,6 +36,7 @@ from schemas.manifests import (
 from schemas.names import check_name
 from schemas.slices import Slice, TableFile
 from schemas.store import GOAL_SET, GOALS, Store
+from schemas.text_embeddings import TextEmbeddings, add_texts
 
 if TYPE_CHECKING:
     from relabel.slices.embed_slice import SourceTable
@@ -66,9 +68,15 @@ class ScorePlan:
     goals: pa.Table  # as resolved
     goal_set: GoalSet  # as given
     notes: tuple[str, ...] = ()  # texts that are alike, for people
+    texts: TextEmbeddings | None = None  # to keep
 
     def write_goals(self, store: Store) -> RewardManifest:
-        """Writes the goals, as given and as resolved; the manifest that lists them."""
+        """Writes the goals, as given and as resolved; the manifest that lists them.
+
+        Embeddings of their texts are kept beside the tables.
+        """
+        if self.texts is not None:
+            add_texts(store, self.texts)
         sink = pa.BufferOutputStream()
         pq.write_table(self.goals, sink, compression="zstd")
         contents = {
@@ -152,7 +160,7 @@ def plan_scoring(
     options: JobOptions,
     what: ScoreOptions,
     store: Store,
-    encoder: StagedEncoder,
+    encoder: TextEncoder,
     embeddings: Sequence[EmbeddingManifest] | None = None,
 ) -> ScorePlan:
     """Resolves goals, prompts and reward function into a scorer.
@@ -193,7 +201,10 @@ def plan_scoring(
         what.name, store, goals, scorer, embeddings, scores=what.scores
     ).model_copy(update={"made_by": made_by(options), "command": options.command})
     table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
-    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes))
+    cut = getattr(what.encoder, "truncate_texts", False)
+    # Of a text that was cut, the embedding is not that of the text.
+    texts = None if cut else TextEmbeddings(encoder.spec, readings.strings, readings.embeddings)
+    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes), texts)
 
 
 def reward_manifest(
@@ -251,12 +262,15 @@ def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
     return given_goals(what.goals, what.null_prompts)
 
 
-def encoder_for_texts(load: LoadEncoder, store: Store) -> StagedEncoder:
-    """The encoder that embeds goals for frames that are embedded already.
+def encoder_for_texts(load: LoadEncoder | StoredTexts, store: Store) -> TextEncoder:
+    """What embeds goals for frames that are embedded already, or knows their embeddings.
 
     Raises:
         EncoderError: It cannot be had, or its embeddings are there in several precisions.
+        StoreError: The store has no embeddings of it, or of several such encoders.
     """
+    if isinstance(load, StoredTexts):
+        return load.open(store)
     if not isinstance(load, EncoderLoader):
         return load()
     return load.for_texts([table.encoder for table in store.embeddings()])

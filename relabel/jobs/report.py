@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from relabel.encoders.protocol import StagedEncoder
+from relabel.encoders.protocol import TextEncoder
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
 from schemas import fields
@@ -167,7 +167,7 @@ class JobReport(_Model):
         return ProfileReport.of(seconds, workers=workers, elapsed_s=elapsed_s, frames=frames)
 
 
-def encoder_text(encoder: StagedEncoder) -> str:
+def encoder_text(encoder: TextEncoder) -> str:
     """Which encoder a job used, in which precision, and why."""
     spec = encoder.spec
     device, reason = (getattr(encoder, name, None) for name in ("device", "precision_reason"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from relabel.encoders.protocol import StagedEncoder
+from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
 from relabel.goals.files import FIELD_PREFIX
@@ -148,7 +148,7 @@ def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDataset
     )
 
 
-def _reported(done: JobReport, options: JobOptions, encoder: StagedEncoder | None) -> JobReport:
+def _reported(done: JobReport, options: JobOptions, encoder: TextEncoder | None) -> JobReport:
     """The report with the encoder; if it has a profile, it is kept in the store."""
     if encoder is not None:
         done = done.model_copy(update={"encoder": encoder_text(encoder)})

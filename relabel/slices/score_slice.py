@@ -24,7 +24,7 @@ from schemas.manifests import RewardManifest
 from schemas.reward_counts import RewardCounts
 from schemas.slices import Slice
 from schemas.store import Store, check_same_rows
-from schemas.tables import Array, matrix, reward_schema, vectors
+from schemas.tables import Array, matrix, numpy_dtype, reward_schema, vectors
 from schemas.texts import brief
 
 _BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
@@ -170,7 +170,7 @@ def _embeddings(
 
 def _as_stored(column: pa.ChunkedArray) -> Array:
     """(T, D) in the stored type: the scorer widens what it is about to multiply."""
-    return matrix(column, np.dtype(column.type.value_type.to_pandas_dtype()).name)
+    return matrix(column, numpy_dtype(column.type.value_type).name)
 
 
 def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:

@@ -95,6 +95,14 @@ _ENCODER = typer.Option(
 )
 EncoderName = Annotated[str, _ENCODER]
 OptionalEncoder = Annotated[str | None, _ENCODER]
+NoEmbed = Annotated[
+    bool,
+    typer.Option(
+        "--no-embed",
+        help="Load no encoder: take the embeddings of texts that the store keeps of earlier goals. "
+        "--encoder names the one of the stored embeddings.",
+    ),
+]
 TruncateTexts = Annotated[
     bool,
     typer.Option(
