@@ -48,7 +48,7 @@ OPTIONS = {
     "inspect": ("--exclude", "--keep-merged", "--json"),
     "relabel": (*JOB, *EMBED, *SCORE),
     "embed": (*JOB, *EMBED),
-    "score": (*JOB, *SCORE, "--camera", "--trust"),
+    "score": (*JOB, *SCORE, "--camera", "--trust", "--no-embed"),
     "verify": ("--json",),
     "doctor": ("--json",),
 }

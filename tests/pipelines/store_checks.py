@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from schemas.store import Store
+from schemas.text_embeddings import TEXT_EMBEDDINGS
 from schemas.verify import verify_store
 
 
@@ -27,11 +28,13 @@ def hashes(store: Path) -> dict[str, str]:
 
 
 def leftovers(store: Path) -> list[Path]:
-    """Files that are neither manifest, nor slice, nor goals."""
+    """Files that are neither manifest, nor slice, nor goals, nor embeddings of texts."""
+    texts = set((store / TEXT_EMBEDDINGS).rglob("*.parquet"))
     return [
         path
         for path in store.rglob("*")
         if path.is_file()
+        and path not in texts
         and path.name not in ("manifest.json", "goals.parquet", "goals.json")
         and not path.name.startswith("slice-")
     ]
