@@ -33,13 +33,14 @@ from tests.docs.docs_workspace import make_store
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+MORE = ("CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
+PAGES = [ROOT / "README.md", *(ROOT / name for name in MORE), *DOCS]
 RUN = [page for page in PAGES if any(b.language in ("python", "console") for b in blocks(page))]
 WITHOUT_STORE = ("README", "running")  # pages whose blocks make `my.store` themselves
 
 
 def _name(page: Path) -> str:
-    return page.stem
+    return page.stem if page.parent.name != "examples" else "examples"
 
 
 @pytest.mark.slow
