@@ -23,28 +23,32 @@ _SEEDS: Final = 2**32 - 1  # the highest that NumPy takes
 
 
 def train(
-    store: Annotated[str, typer.Argument(help="Store with a goal-conditioned dataset.")],
-    dataset: Annotated[str, typer.Option(help="Name given to build-goals.")],
+    store: Annotated[str, typer.Argument(help="Store that holds the goal dataset.")],
+    dataset: Annotated[
+        str, typer.Option(help="Name of the goal dataset, as given to build-goals.")
+    ],
     algo: Annotated[
         str,
         typer.Option(
-            help="Algorithm. Of continuous actions: iql, cql, cal-ql, td3-bc, rebrac, awac, crr, "
-            "bcq, bear, plas, bc, "
-            "decision-transformer. Of discrete ones: discrete-cql, discrete-bcq, discrete-bc, "
+            help="Algorithm. For continuous actions: iql, cql, cal-ql, td3-bc, rebrac, "
+            "awac, crr, bcq, bear, plas, bc, decision-transformer. For discrete "
+            "actions: discrete-cql, discrete-bcq, discrete-bc, "
             "discrete-decision-transformer."
         ),
     ],
-    out: Annotated[str, typer.Option(help="Run folder. An interrupted run in it is resumed.")],
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps in all.")] = 10_000,
+    out: Annotated[
+        str, typer.Option(help="Folder of the run. An interrupted run in it is resumed.")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Total number of gradient steps.")] = 10_000,
     seed: Annotated[
-        int, typer.Option(min=0, max=_SEEDS, help="Seed of networks and sampling.")
+        int, typer.Option(min=0, max=_SEEDS, help="Seed of the networks and of the sampling.")
     ] = 0,
     observation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column that the agent sees: observation.state, embedding:NAME. Repeat the option "
-            "for several. The default is every observation.* vector of floats that is no text "
-            "embedding."
+            help="Column that the agent sees, such as observation.state or embedding:NAME. "
+            "Repeat the option for several columns. The default is every vector of "
+            "floats below observation that is not the embedding of a text."
         ),
     ] = None,
     goal_encoding: Annotated[
@@ -52,8 +56,9 @@ def train(
         typer.Option(
             parser=str,
             metavar="HOW",
-            help="How the goal stands behind each observation: text, one-hot or none. The default "
-            "is text; of a dataset without a reward set, one-hot, or none for its only goal.",
+            help="How the goal is appended to each observation: text, one-hot or none. The "
+            "default is text. For a dataset without a reward set it is one-hot, or "
+            "none if there is a single goal.",
         ),
     ] = None,
     learn_from: Annotated[
@@ -61,59 +66,79 @@ def train(
         typer.Option(
             parser=str,
             metavar="REWARDS",
-            help="Rewards to learn from: vlm, true (the environment's own, for comparison) or none "
-            "(cloning).",
+            help="Rewards to learn from: vlm, true (the environment's own, for comparison), "
+            "or none (behaviour cloning).",
         ),
     ] = "vlm",
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Hyper-parameter of d3rlpy's configuration, such as alpha=0.05."
+            "--set",
+            help="Hyper-parameter of the algorithm, by its name in d3rlpy, such as "
+            "alpha=0.05. Repeat the option for several.",
         ),
     ] = None,
     kind_weight: Annotated[
         list[str] | None,
-        typer.Option(help="Sampling weight of a kind of trajectory, such as hindsight=0.5."),
+        typer.Option(
+            help="Sampling weight of one kind of trajectory, such as hindsight=0.5. Repeat "
+            "the option for several kinds."
+        ),
     ] = None,
     positive_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of each batch that has a positive reward."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of each batch that is drawn from the transitions that reach their goal.",
+        ),
     ] = None,
     action: Annotated[
         list[str] | None,
         typer.Option(
-            help="Action column, or group of columns (action for action.arm and action.gripper). "
-            "Several are joined in the order given. The default is action."
+            help="Column of actions, or group of columns (action for action.arm and "
+            "action.gripper). If the option is repeated, the columns are joined in the "
+            "order given. The default is action."
         ),
     ] = None,
     discrete: Annotated[
         bool | None,
         typer.Option(
             "--discrete/--no-discrete",
-            help="Whether the action is the id of a choice. The default is yes for one integer.",
+            help="Whether an action is the id of a choice. By default it is one if it is a "
+            "single integer.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda:N or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device to compute on: cpu, cuda:N or mps.")] = "cpu",
     cache: Annotated[
-        str | None, typer.Option(help="Folder for memory-mapped frames. The default is memory.")
+        str | None,
+        typer.Option(
+            help="Folder in which the frames are kept as memory-mapped files. By default "
+            "they are held in memory."
+        ),
     ] = None,
     log_every: Annotated[
-        int, typer.Option(min=1, help="Gradient steps between two lines of metrics.")
+        int, typer.Option(min=1, help="Number of gradient steps between two lines of metrics.")
     ] = 100,
     checkpoint_every: Annotated[
-        int, typer.Option(min=1, help="Gradient steps between two checkpoints.")
+        int, typer.Option(min=1, help="Number of gradient steps between two checkpoints.")
     ] = 1000,
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest checkpoints stay.")] = 5,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Number of checkpoints to keep, the newest ones.")
+    ] = 5,
     logger: Annotated[
         list[str] | None,
-        typer.Option(help="Also log with d3rlpy's file, tensorboard or wandb logger."),
+        typer.Option(
+            help="Logger of d3rlpy to write to as well: file, tensorboard or wandb. Repeat "
+            "the option for several."
+        ),
     ] = None,
     old_goals: Annotated[str | None, typer.Option("--goals", hidden=True)] = None,
     old_rewards: Annotated[str | None, typer.Option("--rewards", hidden=True)] = None,
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Train an offline agent on a goal-conditioned dataset. Uses d3rlpy."""
+    """Train an offline agent on a goal dataset, with an algorithm of d3rlpy."""
 
     def job(show: Show) -> TrainReport:
         _check_renamed(old_goals, old_rewards)
@@ -158,54 +183,78 @@ def _check_renamed(goals: str | None, rewards: str | None) -> None:
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(help="Run folder of `train`.")],
+    run: Annotated[str, typer.Argument(help="Folder of the run, as written by train.")],
     step: Annotated[
         int | None,
-        typer.Option(help="Gradient steps of the checkpoint. The default is the last one."),
+        typer.Option(
+            help="Checkpoint to use, by its number of gradient steps. The default is the last one."
+        ),
     ] = None,
     split: Annotated[
         Literal["train", "validation", "test"],
         typer.Option(
-            parser=str, metavar="SPLIT", help="Split to evaluate on: validation, test or train."
+            parser=str,
+            metavar="SPLIT",
+            help="Split of the dataset to evaluate on: validation, test or train.",
         ),
     ] = "validation",
     fqe_steps: Annotated[
-        int, typer.Option(min=0, help="Updates of each fitted Q evaluation; 0 leaves it out.")
+        int,
+        typer.Option(
+            min=0, help="Number of updates of each fitted Q evaluation. With 0 there is none."
+        ),
     ] = 2000,
     fqe_fits: Annotated[
         int,
         typer.Option(
-            min=1, help="Fitted Q evaluations with different seeds, whose spread is shown."
+            min=1,
+            help="Number of fitted Q evaluations, with different seeds. Their spread is shown.",
         ),
     ] = 3,
     env: Annotated[
         str | None,
-        typer.Option(help="Gymnasium environment to roll out in, as module:factory."),
+        typer.Option(help="Gymnasium environment for rollouts, as module:factory."),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Rollouts per goal.")] = 10,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of rollouts per goal.")] = 10,
     goal: Annotated[
-        list[str] | None, typer.Option(help="Id of a goal to roll out. The default is all.")
+        list[str] | None,
+        typer.Option(
+            help="Id of a goal to roll out. Repeat the option for several goals. The "
+            "default is all."
+        ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=_SEEDS, help="Seed of the first room and of fitted Q evaluation."),
+        typer.Option(
+            min=0, max=_SEEDS, help="Seed of the first rollout and of fitted Q evaluation."
+        ),
     ] = 1_000_000,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Encoder by whose rewards each rollout's return is given too."),
+        typer.Option(
+            help="Encoder of the frames of rollouts. It is needed if the agent sees "
+            "embeddings; with it, the return by the rewards of the dataset is shown "
+            "too."
+        ),
     ] = None,
-    camera: Annotated[str, typer.Option(help="Key of the frame in an observation.")] = "image",
+    camera: Annotated[
+        str, typer.Option(help="Key under which an observation holds its frame.")
+    ] = "image",
     baselines: Annotated[
-        bool, typer.Option(help="Roll out a random policy too, and show the data's own success.")
+        bool,
+        typer.Option(
+            help="Also roll out a random policy, and show how often the episodes of the "
+            "data succeed."
+        ),
     ] = True,
     gif: Annotated[
-        str | None, typer.Option(help="Write the first rollouts as one animated GIF.")
+        str | None, typer.Option(help="File to write the first rollouts to, as an animated GIF.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda:N or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device to compute on: cpu, cuda:N or mps.")] = "cpu",
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Evaluate an agent off-policy and by rollouts. Against held-out episodes and the truth."""
+    """Evaluate an agent on episodes that were kept back, and by rollouts in an environment."""
 
     def job(show: Show) -> EvaluationReport:
         _quiet()
@@ -235,15 +284,17 @@ def evaluate(
 
 
 def export_agent(
-    run: Annotated[str, typer.Argument(help="Run folder of `train`.")],
+    run: Annotated[str, typer.Argument(help="Folder of the run, as written by train.")],
     file: Annotated[str, typer.Argument(help="File to write, such as agent.d3.")],
     step: Annotated[
         int | None,
-        typer.Option(help="Gradient steps of the checkpoint. The default is the last one."),
+        typer.Option(
+            help="Checkpoint to use, by its number of gradient steps. The default is the last one."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write an agent as d3rlpy does, for `d3rlpy.load_learnable`. That file is a pickle."""
+    """Write an agent to a file for `d3rlpy.load_learnable`. That file is a pickle."""
 
     def job() -> None:
         _quiet()

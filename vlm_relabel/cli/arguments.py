@@ -8,31 +8,41 @@ import typer
 
 PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": False}
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")
+]
 Workers = Annotated[
     int,
     typer.Option(
         min=1,
         metavar="N",
-        help="Worker processes on this machine. Other runners have options of their own, after --.",
+        help="Number of worker processes on this machine. Other runners take options of "
+        "their own, after --.",
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Native threads of each worker. The default is cores / workers."
+        min=1,
+        metavar="N",
+        help="Number of native threads in each worker. The default is the number of "
+        "cores divided by the number of workers.",
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace tables that were made of other inputs.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace tables that were made from other inputs or with other options."
+    ),
 ]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Compare sizes of stored files only; without it, checksums too, once each.",
+        help="Compare only the sizes of stored files. By default their checksums are "
+        "compared too, once each.",
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+    bool, typer.Option("--dry-run", help="Say what would be done, without writing anything.")
 ]

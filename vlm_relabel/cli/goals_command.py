@@ -24,98 +24,134 @@ def build_goals(
     store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
     rewards: Annotated[
         str | None,
-        typer.Option(help="Reward set to make it from. The default is v1.", show_default=False),
+        typer.Option(
+            help="Reward set to make the dataset from. The default is v1.", show_default=False
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the dataset in the store.")] = "gc1",
+    name: Annotated[str, typer.Option(help="Name of the goal dataset in the store.")] = "gc1",
     end_on_success: Annotated[
         bool,
         typer.Option(
             " /--no-end-on-success",
-            help="Go on after the first success. The default is that a success is terminal.",
+            help="Let trajectories go on after their first success. By default they end "
+            "there, and are terminal.",
             show_default=False,
         ),
     ] = True,
     step_reward: Annotated[
-        int, typer.Option(help="With 0, rewards are 0 and 1; with -1, they are -1 and 0.")
+        int,
+        typer.Option(
+            help="Reward of a transition without success: with 0, rewards are 0 and 1; with "
+            "-1, they are -1 and 0."
+        ),
     ] = 0,
     success_above: Annotated[
-        float, typer.Option(help="A reward above this is a success; of rewards of 0 and 1, 1 is.")
+        float, typer.Option(help="Reward above which a transition is a success.")
     ] = 0.5,
     discount: Annotated[
-        float, typer.Option(help="Discount of the return column, in (0, 1].")
+        float, typer.Option(help="Discount with which the column return is computed, in (0, 1].")
     ] = 0.99,
-    min_length: Annotated[int, typer.Option(help="Transitions of the shortest trajectory.")] = 1,
+    min_length: Annotated[
+        int, typer.Option(help="Number of transitions that a trajectory must have at least.")
+    ] = 1,
     failed_per_achieved: Annotated[
         float,
-        typer.Option(help="Failed goals sampled for each goal that an episode achieves."),
+        typer.Option(
+            help="Number of failed goals to sample for each goal that an episode achieves."
+        ),
     ] = 1.0,
     failed_at_least: Annotated[
-        int, typer.Option(help="Failed goals of an episode at least, however few it achieves.")
+        int,
+        typer.Option(
+            help="Number of failed goals to sample for an episode at least, however few "
+            "goals it achieves."
+        ),
     ] = 1,
     hindsight_most: Annotated[
         int,
-        typer.Option(help="Hindsight rows of an episode and goal at most, one per later success."),
+        typer.Option(
+            help="Largest number of hindsight trajectories for one episode and goal. Each "
+            "ends with another later success."
+        ),
     ] = 4,
     commands_hold: Annotated[
         bool,
         typer.Option(
-            "--commands-hold", help="Let a step without a text stand under the last text before it."
+            "--commands-hold",
+            help="Let a command stay in force during the steps without a text that follow it.",
         ),
     ] = False,
     kind: Annotated[
         list[Kind] | None,
         typer.Option(
             metavar="KIND",
-            help=f"Kind of row: {', '.join(Kind)}. The default is all; repeat for several.",
+            help=f"Kind of trajectory to make: {', '.join(Kind)}. Repeat the option for "
+            "several kinds. The default is all.",
         ),
     ] = None,
     goal: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a goal. The default is all; repeat the option for several."),
+        typer.Option(
+            help="Id of a goal to use. Repeat the option for several goals. The default is all."
+        ),
     ] = None,
     episode: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pattern of episode ids, such as train/0/*; !PATTERN leaves out what fits."
+            help="Pattern of the ids of episodes to use, such as train/0/*. With !PATTERN, "
+            "matching episodes are left out. Repeat the option for several patterns."
         ),
     ] = None,
     validation: Annotated[
         float,
-        typer.Option(help="Share of episodes kept for validation, chosen by a hash of their id."),
+        typer.Option(
+            help="Share of the episodes that is kept back for validation, chosen by a hash "
+            "of their ids."
+        ),
     ] = 0.1,
     test: Annotated[
-        float, typer.Option(help="Share of episodes kept for the test, chosen likewise.")
+        float,
+        typer.Option(
+            help="Share of the episodes that is kept back for the test, chosen in the same way."
+        ),
     ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling of failed goals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed with which failed goals are sampled.")] = 0,
     truth: Annotated[
         str | None,
         typer.Option(
-            help="Column of the steps table with the truth of each goal. NAME.true is made of it."
+            help="Column of the steps table that says which goals hold. A second dataset, "
+            "NAME.true, is made from it."
         ),
     ] = None,
     no_rewards: Annotated[
         bool,
         typer.Option(
             "--no-rewards",
-            help="Make the dataset of the column of --truth alone, without a reward set.",
+            help="Make the dataset from the column of --truth alone, without a reward set.",
         ),
     ] = False,
     goals: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --no-rewards, the goals of the column, in its order and as score takes them."
+            help="With --no-rewards: the goals that the values of the column belong to, in "
+            "the same order, given as for score."
         ),
     ] = None,
     timing: Annotated[
         Timing | None,
         typer.Option(
             metavar="FRAME",
-            help="With --no-rewards, the frame that a transition's reward is read from: next-frame "
-            "or same-frame. The default is same-frame for the column reward, else next-frame.",
+            help="With --no-rewards: the frame whose value is the reward of a transition, "
+            "next-frame or same-frame. The default is same-frame for the column "
+            "reward, and next-frame for any other.",
         ),
     ] = None,
     materialize: Annotated[
-        bool, typer.Option("--materialize", help="Write flat transitions too.")
+        bool,
+        typer.Option(
+            "--materialize",
+            help="Also write every transition as a row of its own, with its observations.",
+        ),
     ] = False,
     workers: Workers = 1,
     threads: Threads = None,
@@ -124,7 +160,7 @@ def build_goals(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """A dataset to train on: trajectories and their goals. Read off a reward set or a column.
+    """Make a goal dataset to train on: trajectories with goals, from a reward set or a column.
 
     Beam options go after `--`, as with relabel.
     """

@@ -12,24 +12,32 @@ from schemas.enums import Fusion, Timing
 
 Directory = Annotated[
     str,
-    typer.Argument(metavar="DIR", help="TFDS directory in RLDS form, the one with features.json."),
+    typer.Argument(
+        metavar="DIR",
+        help="Directory of a TFDS dataset in RLDS form: the one that holds features.json.",
+    ),
 ]
 Source = Annotated[
     str,
-    typer.Option(metavar="DIR", help="TFDS directory in RLDS form, the one with features.json."),
+    typer.Option(
+        metavar="DIR",
+        help="Directory of a TFDS dataset in RLDS form: the one that holds features.json.",
+    ),
 ]
 Split = Annotated[
     str | None,
     typer.Option(
         metavar="SPLIT",
-        help="Split of the source, or a part of it: train, 'train[:10%]', 'train[5:100]', all. "
-        "The default is what the store holds, or train.",
+        help="Split of the source to read, or a part of one: train, 'train[:10%]', "
+        "'train[5:100]' or all. The default is what the store holds already, or "
+        "else train.",
     ),
 ]
 _CAMERAS = typer.Option(
     "--camera",
     metavar="NAME",
-    help="Camera, as inspect lists it. Repeat the option for several cameras.",
+    help="Camera whose frames are embedded, by the name that inspect shows. Repeat "
+    "the option for several cameras.",
 )
 Cameras = Annotated[list[str], _CAMERAS]
 OptionalCameras = Annotated[list[str] | None, _CAMERAS]
@@ -38,46 +46,55 @@ EmbeddedCameras = Annotated[
     typer.Option(
         "--camera",
         metavar="NAME",
-        help="Embedded camera to score by; the default is all. Repeat the option for several.",
+        help="Camera whose embeddings are scored. Repeat the option for several "
+        "cameras. The default is every embedded camera.",
     ),
 ]
 NoFrames = Annotated[
     bool,
     typer.Option(
-        "--no-frames", help="Write steps and episodes alone, without --camera and --encoder."
+        "--no-frames",
+        help="Write only the steps and the episodes. Neither --camera nor --encoder is needed.",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PATTERN",
-        help="Features to leave out, by dotted name: 'observation.depth*'. Repeat the option for "
-        "several patterns.",
+        help="Features to leave out, as a pattern of dotted names such as "
+        "'observation.depth*'. Repeat the option for several patterns.",
     ),
 ]
 KeepMerged = Annotated[
     bool,
     typer.Option(
         "--keep-merged",
-        help="Keep a record of several episodes as one episode. The default is to split it.",
+        help="Keep a record that holds several episodes as one episode. By default it "
+        "is split into them.",
     ),
 ]
 KeepFrames = Annotated[
-    bool, typer.Option("--keep-frames", help="Keep the encoded images in the steps table.")
+    bool,
+    typer.Option(
+        "--keep-frames", help="Also keep the encoded images, as columns of the steps table."
+    ),
 ]
 LastStepOption = Annotated[
     Literal["auto", "final-observation", "carries-action"],
     typer.Option(
         parser=str,
         metavar="MEANING",
-        help="What the last step of an episode is: final-observation, carries-action, or auto, "
-        "which looks at some episodes and tells what it found.",
+        help="What the last step of an episode means: final-observation (nothing is "
+        "done in it), carries-action (its action was taken), or auto, which "
+        "decides by looking at some episodes and says what it found.",
     ),
 ]
 PerSlice = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Episodes per slice. The default follows from the stored size."
+        min=1,
+        metavar="N",
+        help="Number of episodes in a slice. By default it follows from their size in the source.",
     ),
 ]
 
@@ -85,13 +102,16 @@ PerSlice = Annotated[
 
 StorePath = Annotated[
     str,
-    typer.Option("--store", metavar="STORE", help="Directory of the store, or URL (s3://, gs://)."),
+    typer.Option(
+        "--store", metavar="STORE", help="Folder of the store, or its URL (s3://, gs://)."
+    ),
 ]
 _ENCODER = typer.Option(
     "--encoder",
     metavar="ENCODER",
-    help="open_clip model: NAME:PRETRAINED_TAG, NAME:/path/to/checkpoint or local-dir:/path; or an "
-    "encoder of your own: MODULE:FACTORY or 'MODULE:FACTORY(width=4)'.",
+    help="Encoder to use. A model of open_clip is NAME:PRETRAINED_TAG, "
+    "NAME:/path/to/checkpoint or local-dir:/path; an encoder of your own is "
+    "MODULE:FACTORY or 'MODULE:FACTORY(width=4)'.",
 )
 EncoderName = Annotated[str, _ENCODER]
 OptionalEncoder = Annotated[str | None, _ENCODER]
@@ -107,42 +127,48 @@ TruncateTexts = Annotated[
     bool,
     typer.Option(
         "--truncate-texts",
-        help="Cut texts that are longer than the model reads. The default is an error.",
+        help="Cut texts that are longer than the encoder can read. By default, such a "
+        "text is an error.",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
         metavar="DEVICE",
-        help="Where the encoder runs: cpu, cuda, cuda:N, mps or auto. A device that is missing is "
-        "an error.",
+        help="Device that the encoder runs on: cpu, cuda, cuda:N, mps or auto. A device "
+        "that is missing is an error.",
     ),
 ]
 Precision = Annotated[
     str,
     typer.Option(
         metavar="TYPE",
-        help="What the encoder computes in: float32, bfloat16, float16, or auto, which looks at "
-        "the device.",
+        help="Number type that the encoder computes with: float32, bfloat16, float16, "
+        "or auto, which chooses by the device.",
     ),
 ]
 Preprocess = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What a checkpoint file was trained with, where nothing tells it: a pretrained tag, "
-        "openai, imagenet or siglip.",
+        help="Preprocessing that a checkpoint file was trained with, where nothing else "
+        "says it: that of a pretrained tag, or openai, imagenet or siglip.",
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Frames that the encoder embeds at once.")
+    int, typer.Option(min=1, metavar="N", help="Number of frames that the encoder embeds at once.")
 ]
 DecodeThreads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Threads of each worker that decode images.")
+    int,
+    typer.Option(min=1, metavar="N", help="Number of threads in each worker that decode images."),
 ]
 Dtype = Annotated[
     Literal["float16", "float32"],
-    typer.Option(parser=str, metavar="TYPE", help="How embeddings are stored: float16 or float32."),
+    typer.Option(
+        parser=str,
+        metavar="TYPE",
+        help="Number type in which embeddings are stored: float16 or float32.",
+    ),
 ]
 
 # --- goals and rewards ------------------------------------------------------------------------
@@ -151,8 +177,9 @@ Goals = Annotated[
     list[str],
     typer.Option(
         metavar="GOALS",
-        help="Goals file (YAML or JSON), field:NAME to make a goal of each text in a field of the "
-        "source, or the text of a goal. Repeat the option for several texts.",
+        help="Where the goals come from: a goals file (YAML or JSON), or field:NAME for "
+        "one goal per text in a field of the source, or the text of a goal. Repeat "
+        "the option for several texts.",
     ),
 ]
 NullPrompts = Annotated[
@@ -160,8 +187,8 @@ NullPrompts = Annotated[
     typer.Option(
         "--null-prompt",
         metavar="TEXT",
-        help="Caption of a frame that shows none of the goals; for goals that come from no file. "
-        "Repeat the option for several captions.",
+        help="Caption of a frame in which none of the goals is reached, for goals that "
+        "are not in a file. Repeat the option for several captions.",
     ),
 ]
 Name = Annotated[str, typer.Option(metavar="NAME", help="Name of the reward set in the store.")]
@@ -170,8 +197,8 @@ Reward = Annotated[
     typer.Option(
         metavar="REWARD",
         help="Reward function: softmax-threshold, probability, cosine, goal-baseline, vlm-rm or "
-        "sigmoid. Wrappers go in front: potential-difference/window-mean/probability. A class of "
-        "your own is my_module:MyReward.",
+        "sigmoid. Wrappers go in front, as in potential-difference/window-mean/probability. "
+        "A class of your own is my_module:MyReward.",
     ),
 ]
 Temperature = Annotated[
@@ -182,17 +209,22 @@ Temperature = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(metavar="SCORE", help="The reward is 1 above this score. The default is 0.5."),
+    typer.Option(
+        metavar="SCORE",
+        help="Score above which the reward is 1; at or below it, the reward is 0. The "
+        "default is 0.5.",
+    ),
 ]
 Alpha = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Share of the projection in goal-baseline and vlm-rm, from 0 to 1; by default 0.5.",
+        help="Weight of the projection onto the line through baseline and goal, in "
+        "goal-baseline and vlm-rm, from 0 to 1. The default is 0.5.",
     ),
 ]
 Window = Annotated[
-    int | None, typer.Option(metavar="N", help="Frames that window-mean takes the mean of.")
+    int | None, typer.Option(metavar="N", help="Number of frames that window-mean averages.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -207,37 +239,50 @@ TimingOption = Annotated[
     Timing,
     typer.Option(
         metavar="FRAME",
-        help="Frame that an action's reward is computed from: next-frame or same-frame.",
+        help="Frame from which the reward of an action is computed: next-frame is the "
+        "one that follows the action, same-frame the one at which it was taken.",
     ),
 ]
 Fuse = Annotated[
     Fusion,
-    typer.Option(metavar="HOW", help="How the scores of several cameras become one: mean or max."),
+    typer.Option(
+        metavar="HOW", help="How the scores of several cameras are combined into one: mean or max."
+    ),
 ]
 SkipBlank = Annotated[
     bool,
     typer.Option(
         "--skip-blank-cameras",
-        help="Count a camera only where it has an image of more than one colour. Empty images are "
-        "accepted then.",
+        help="Ignore a camera in the frames where its image is empty or has only one colour.",
     ),
 ]
 Scores = Annotated[
     bool,
-    typer.Option(" /--no-scores", help="Store no scores, only rewards.", show_default=False),
+    typer.Option(" /--no-scores", help="Store the rewards without the scores.", show_default=False),
 ]
 
 # --- the job ----------------------------------------------------------------------------------
 
 Profile = Annotated[
     bool,
-    typer.Option("--profile", help="Tell where the time went, and keep it in STORE/profile.json."),
+    typer.Option(
+        "--profile",
+        help="Report how much time each stage took, and keep the report in STORE/profile.json.",
+    ),
 ]
 MaxDead = Annotated[
     float,
-    typer.Option(min=0, max=1, metavar="SHARE", help="Largest share of records that may fail."),
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="Share of the records, or of the frames, that may be unreadable. If more "
+        "of them are, the job fails.",
+    ),
 ]
 Retry = Annotated[
     bool,
-    typer.Option("--retry-dead-letters", help="Make slices with dead letters again."),
+    typer.Option(
+        "--retry-dead-letters", help="Process the slices that have dead letters once more."
+    ),
 ]

@@ -97,7 +97,7 @@ def relabel(
     profile: Profile = False,
     json: Json = False,
 ) -> None:
-    """Source and goals in, embeddings and rewards out. A rerun does only what is missing.
+    """Embed the frames of a source and reward them for goals. A rerun does only what is missing.
 
     Beam options go after `--`, such as `-- --runner FlinkRunner --flink_master host:8081`.
     """
@@ -180,9 +180,9 @@ def embed(
     profile: Profile = False,
     json: Json = False,
 ) -> None:
-    """Embed every frame once: the only step that reads images. Adds an encoder to a store.
+    """Embed every frame of a source, once. Typed again, it adds another encoder to the store.
 
-    With --no-frames the store gets steps and episodes alone, for build-goals --no-rewards.
+    With --no-frames the store gets only steps and episodes, for build-goals --no-rewards.
     """
 
     def run(show: console.Show) -> JobReport:
@@ -254,7 +254,7 @@ def score(
     profile: Profile = False,
     json: Json = False,
 ) -> None:
-    """Rewards for other goals from stored embeddings. Reads no frame, needs no source."""
+    """Compute rewards for other goals from the stored embeddings. The source is not read."""
 
     def run(show: console.Show) -> JobReport:
         from vlm_relabel import jobs

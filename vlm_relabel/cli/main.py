@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rewards for any goal you can say in words, on stored trajectories.\n\n"
     "A typical session: inspect a source, relabel it into a store, verify the "
-    "store, then score it again for other goals, which reads no frame.",
+    "store, then score it again for other goals, which reads no image.",
 )
 
 
@@ -61,7 +61,10 @@ def inspect(
     keep_merged: KeepMerged = False,
     json: Json = False,
 ) -> None:
-    """Show what a source holds, and the command to type next. Exit code 2 if it cannot be read."""
+    """Show what a source holds, and the command to type next.
+
+    The exit code is 2 if the source cannot be read.
+    """
     from vlm_relabel import checks
     from vlm_relabel.cli.source_console import show_source
 
@@ -80,7 +83,10 @@ def verify(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Store to check.")],
     json: Json = False,
 ) -> None:
-    """Check every manifest, hash, row count, join and range. Exit code 1 if anything is wrong."""
+    """Check every manifest, checksum, row count, join and range of a store.
+
+    The exit code is 1 if anything is wrong.
+    """
     from vlm_relabel.cli.checking import verified
 
     results = guarded(lambda: verified(store, json), json)
@@ -98,7 +104,10 @@ def verify(
 
 @app.command(cls=Command)
 def doctor(json: Json = False) -> None:
-    """Check Python, packages, hardware and paths. Exit code 1 if something does not work."""
+    """Check Python, packages, hardware and paths.
+
+    The exit code is 1 if something does not work.
+    """
     from vlm_relabel.cli.doctor import examine
 
     report = guarded(examine, json)

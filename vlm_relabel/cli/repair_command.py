@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def repair(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Store to repair.")],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Run the recorded commands without a question.")
+        bool, typer.Option("--yes", help="Run the recorded commands without asking first.")
     ] = False,
     allow_code: Annotated[
         bool,
@@ -34,9 +34,10 @@ def repair(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Make damaged and missing slices again, by the commands that made them. Exit code as verify.
+    """Make damaged and missing slices again, by the commands that made them.
 
-    Whole slices stay as they are. The source and the encoder have to be where they were.
+    Slices that are whole stay as they are. The source and the encoder must be where they were.
+    The exit code is 1 if anything is still wrong.
     """
     outcome = guarded(lambda: _run(store, yes, allow_code, dry_run, json), json)
     if json:
