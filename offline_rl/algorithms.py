@@ -71,7 +71,7 @@ def find(name: str, action_space: ActionSpace) -> Algorithm:
         kind = "discrete" if action_space is DISCRETE else "continuous"
         raise AlgorithmError(
             f"--algo {name}: does not fit the {kind} actions of this dataset; "
-            f"fitting are {', '.join(fitting)}"
+            f"the fitting ones are {', '.join(fitting)}"
         )
     return algorithm
 
@@ -105,7 +105,7 @@ def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mappin
     if unknown:
         raise AlgorithmError(
             f"--set: unknown hyper-parameter {', '.join(unknown)} of {config.__name__}; "
-            f"known are hidden_units, {', '.join(simple)}"
+            f"the known ones are hidden_units, {', '.join(simple)}"
         )
     settings = _fitting_kinds(config, settings)
     factories = {} if hidden is None else _encoders(known, hidden)

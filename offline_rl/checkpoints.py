@@ -54,7 +54,7 @@ def whole_checkpoints(out: Path) -> list[Path]:
 def problem(checkpoint: Path) -> str | None:
     """What keeps a checkpoint from being read; None if it is as it was written."""
     if (checkpoint / "agent.d3").exists():
-        return "was written by an earlier version, as a pickle, which is not opened; train anew"
+        return "was written by an earlier version, as a pickle, which is not opened; train again"
     try:
         seal = parse_json((checkpoint / _SEAL).read_text())
         for name, (size, digest) in dict(seal).items():
@@ -236,7 +236,7 @@ def load_agent(out: Path, step: int | None = None, device: str = "cpu") -> Any:
     except Exception as error:  # of whatever a version of d3rlpy finds wrong with them
         raise RunError(
             f"{folder}: its algorithm cannot be made again with d3rlpy {d3rlpy.__version__}: "
-            f"{error}; train anew"
+            f"{error}; train again"
         ) from error
     return agent
 

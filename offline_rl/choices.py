@@ -34,7 +34,7 @@ def kind_weights(given: Mapping[str, Any]) -> dict[str, float]:
     """
     if unknown := sorted(set(given) - set(Kind)):
         raise AlgorithmError(
-            f"--kind-weight: unknown {', '.join(unknown)}; known are {', '.join(Kind)}"
+            f"--kind-weight: unknown {', '.join(unknown)}; the known ones are {', '.join(Kind)}"
         )
     wrong = [f"{kind}={weight!r}" for kind, weight in given.items() if not _is_weight(weight)]
     if wrong:

@@ -114,7 +114,7 @@ class GoalDataset:
         if rewards is not None and rewards.fingerprint != manifest.rewards_fingerprint:
             raise StoreError(
                 f"{store.location}/goal_datasets/{name}: its reward set {manifest.rewards!r} was "
-                "made anew since; build it again with `vlm-relabel build-goals … --overwrite`"
+                "made again since; build it again with `vlm-relabel build-goals … --overwrite`"
             )
         self.goals = dataset_goals(store, manifest)
         self.table = store.read(manifest.table)
@@ -158,16 +158,20 @@ class GoalDataset:
         if encoding is GoalEncoding.TEXT:
             if fields.TEXT_EMBEDDING not in self.goals.column_names:
                 raise StoreError(
-                    f"{self.store.location}/{self.manifest.table}: goals 'text': it was made "
+                    f"--goal-encoding text: {self.store.location}/{self.manifest.table} was made "
                     "without a reward set, so its goals have no text embedding; take one-hot, or "
-                    "none for one goal"
+                    "none if there is a single goal"
                 )
             return as_matrix(self.goals.column(fields.TEXT_EMBEDDING))
         if encoding is GoalEncoding.ONE_HOT:
             return np.eye(self.goals.num_rows, dtype=np.float32)
         used = set(self.table.column(GOAL).to_pylist())
         if len(used) > 1:
-            raise StoreError(f"goals 'none': expected one goal, the dataset has {len(used)}")
+            raise StoreError(
+                f"--goal-encoding none: expected a dataset of one goal, got {len(used)} "
+                f"goals; take "
+                "text or one-hot"
+            )
         return None
 
     def widths(self, observations: Sequence[str], goals: GoalEncoding) -> list[tuple[str, int]]:

@@ -211,7 +211,7 @@ class FrameTable:
             self.finite = np.load(_finite_path(path), allow_pickle=False)
             return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
         if not store.slices:
-            raise StoreError(f"{store.location}: holds no slice")
+            raise StoreError(f"{store.location}: the store has no slices")
         values = _allocate(path, (rows, sum(columns.widths)))
         self.finite = np.empty(rows, bool)
         counts = [store.rows("steps", piece.file) for piece in store.slices]

@@ -178,7 +178,7 @@ def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
             if other.clones and other.action_space is algorithm.action_space
         ]
         raise AlgorithmError(
-            f"--learn-from none: {config.algo} learns from rewards; fitting is {', '.join(cloning)}"
+            f"--learn-from none: {config.algo} learns from rewards; choose {' or '.join(cloning)}"
         )
 
 
@@ -252,7 +252,7 @@ def _refuse_truth_twice(store: Store, name: str) -> None:
     manifest = store.table_manifest(table) if store.is_complete(table) else None
     if isinstance(manifest, GoalDatasetManifest) and manifest.rewards is None:
         raise StoreError(
-            f"--learn-from true: {store.location}/{table} was made of the column "
+            f"--learn-from true: {store.location}/{table} was made from the column "
             f"{manifest.source_column} alone, which is learned from in any case; leave "
             "--learn-from out"
         )

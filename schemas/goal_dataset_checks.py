@@ -42,7 +42,7 @@ def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str
         return
     if _made_anew(found, dataset):
         yield (
-            f"{found.name} was made anew since this dataset was built of it; build it again "
+            f"{found.name} was made again since this dataset was built of it; build it again "
             "with --overwrite"
         )
     if dataset.materialized:
@@ -52,7 +52,7 @@ def dataset_problems(store: Store, dataset: GoalDatasetManifest) -> Iterator[str
             yield f"transitions of {len(missing)} slices are not in the manifest: {missing[0]}, …"
     kept = sum(n for name, n in dataset.counts.items() if not name.endswith("/left_out"))
     if kept != dataset.rows:
-        yield f"its counts tell of {kept} trajectories, its files hold {dataset.rows}"
+        yield f"its counts add up to {kept} trajectories, its files hold {dataset.rows}"
 
 
 def _made_anew(found: Basis, dataset: GoalDatasetManifest) -> bool:
@@ -91,7 +91,7 @@ def trajectory_problems(
     if dataset.materialized:
         expected, found = int(rows.length.sum()), store.rows(dataset.transitions, piece.file)
         if expected != found:
-            yield f"it tells of {expected} transitions, {found} are materialized"
+            yield f"its trajectories have {expected} transitions, but {found} are materialized"
 
 
 @dataclass(frozen=True, eq=False)

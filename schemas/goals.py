@@ -248,7 +248,7 @@ def _duplicates(ids: Iterable[str]) -> list[str]:
 
 def _unknown(what: str, names: Iterable[str], known: set[str]) -> list[str]:
     missing = sorted(set(names) - known)
-    listed = f"{what} names {brief(missing)}, known are {brief(sorted(known)[:10])}"
+    listed = f"{what} names {brief(missing)}, the known ones are {brief(sorted(known)[:10])}"
     return [listed] if missing else []
 
 
@@ -296,7 +296,7 @@ def _cure(problem: Mapping[str, Any]) -> str:
     place, kind = problem["loc"], problem["type"]
     if kind == "extra_forbidden":
         model = Goal if place[0] == "goals" else Family if place[0] == "families" else GoalSet
-        return f"unknown key; known are {', '.join(model.model_fields)}"
+        return f"unknown key; the known ones are {', '.join(model.model_fields)}"
     if kind == "string_too_short":
         return "the text is empty; write what the camera would see when the goal is reached"
     if kind == "tuple_type" and isinstance(problem["input"], str):

@@ -32,7 +32,7 @@ def check_file(folder: Folder, file: TableFile, *, trust: bool) -> None:
     if problem := file_problem(folder, file, trust=trust):
         raise StoreError(
             f"{folder.join(f'{file.table}/{file.file}')}: {problem}; `vlm-relabel verify` names "
-            "everything that is damaged, `vlm-relabel repair` makes it anew"
+            "everything that is damaged, `vlm-relabel repair` makes it again"
         )
 
 

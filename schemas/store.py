@@ -147,7 +147,7 @@ class Store:
         if differences := self.differences(manifest):
             named = manifest.kind in ("rewards", "goal_datasets")
             raise StoreError(
-                f"{self.location}/{manifest.table}: exists and was made of other inputs:\n  "
+                f"{self.location}/{manifest.table}: exists and was made from other inputs:\n  "
                 + "\n  ".join(differences)
                 + f"\nchoose another {'--name, another ' if named else ''}--store, or --overwrite "
                 "to replace it"
@@ -517,7 +517,9 @@ class Store:
         streams = [self.batches(table, piece) for table in tables]
         for batches in itertools.zip_longest(*streams):
             if None in batches:
-                raise StoreError(f"{', '.join(tables)}, {piece.name}: not equally many rows")
+                raise StoreError(
+                    f"{', '.join(tables)}, {piece.name}: the tables have different numbers of rows"
+                )
             for table, batch in zip(tables[1:], batches[1:], strict=True):
                 check_same_rows(batches[0], batch, f"{tables[0]} and {table}, {piece.name}")
             yield batches
@@ -557,4 +559,6 @@ def check_same_rows(
         raise StoreError(f"{where}: {left.num_rows} rows against {right.num_rows}")
     for key in (fields.EPISODE_ID, fields.STEP):
         if not left.column(key).equals(right.column(key)):
-            raise StoreError(f"{where}: column {key!r} differs; the tables are not of one source")
+            raise StoreError(
+                f"{where}: column {key!r} differs; the tables belong to different sources"
+            )

@@ -106,7 +106,7 @@ def _verify_table(
         yield Problem(table=table, file=None, text=str(error))
         return
     if manifest.source_fingerprint != store.manifest.source.fingerprint:
-        yield Problem(table=table, file=None, text="is of another source than the store")
+        yield Problem(table=table, file=None, text="belongs to another source than the store")
     yield from _stale_embeddings(store, manifest)
     yield from _unlisted(store, manifest)
     if isinstance(manifest, GoalDatasetManifest):
@@ -223,7 +223,7 @@ def _episode_problems(store: Store, episodes: pa.Table, piece: Slice) -> Iterato
     lengths = episodes.column(fields.LENGTH).to_numpy()
     expected_ids = ids.take(pa.array(np.repeat(np.arange(len(lengths)), lengths)))
     if expected_ids.to_pylist() != keys.column(fields.EPISODE_ID).to_pylist():
-        yield "episodes and steps do not tell the same episodes and lengths"
+        yield "episodes and steps list different episodes or lengths"
         return
     starts = np.cumsum(lengths) - lengths
     counted = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -236,7 +236,7 @@ def _embedding_problems(manifest: EmbeddingManifest, content: pa.Table) -> Itera
     present = embeddings[~np.isnan(embeddings).any(axis=1)]
     worst = np.abs(np.linalg.norm(present, axis=1) - 1).max(initial=0.0)
     if worst > _NORM_TOLERANCE[manifest.dtype]:
-        yield f"an embedding's norm is off 1 by {worst:.2g}"
+        yield f"an embedding's norm differs from 1 by {worst:.2g}"
     missing = len(embeddings) - len(present)
     if missing and not manifest.dead_letters:
         yield f"{missing} embeddings are missing and no dead letter says why"

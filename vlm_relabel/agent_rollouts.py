@@ -119,7 +119,9 @@ def _goals(arguments: EvaluateArguments, dataset: GoalDataset) -> list[str]:
     chosen = several(arguments.goal) or known
     unknown = [goal for goal in chosen if goal not in known]
     if unknown:
-        raise RunError(f"--goal: unknown {', '.join(unknown)}; known are {', '.join(known[:20])}")
+        raise RunError(
+            f"--goal: unknown {', '.join(unknown)}; the known ones are {', '.join(known[:20])}"
+        )
     return list(chosen)
 
 

@@ -228,7 +228,7 @@ def _check_same_dataset(run: Path, config: TrainConfig, dataset: GoalDataset) ->
         raise RunError(
             f"{run}: trained on another {config.dataset_name} than {config.store} holds now "
             f"({config.dataset_fingerprint[:8]}, now {dataset.fingerprint[:8]}); build "
-            "that dataset again, or train anew with another --out"
+            "that dataset again, or train again with another --out"
         )
 
 

@@ -53,7 +53,7 @@ class JobArguments:
     store: Location
     workers: Count = 1  # processes on this machine
     threads: Count | None = None  # native ones of each worker; None: cores / workers
-    overwrite: bool = False  # replace tables that were made of other inputs
+    overwrite: bool = False  # replace tables that were made from other inputs
     dry_run: bool = False  # write nothing
     beam_args: Sequence[str] = ()  # of another runner, as the command line has them after --
     command: str | None = None  # kept in manifests: what makes the tables again

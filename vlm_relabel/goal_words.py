@@ -31,7 +31,8 @@ def read_goals(goals: Goals, null_prompts: Sequence[str] | None) -> str | tuple[
     if isinstance(goals, GoalSet):
         if null_prompts is not None:
             raise GoalError(
-                "--null-prompt: is of texts and mined goals; a goal set has null_prompts"
+                "--null-prompt: is for goals from texts or from a field; a goal set has "
+                "null_prompts"
             )
         return goals
     values = [os.fspath(goals)] if isinstance(goals, str | os.PathLike) else list(goals)
@@ -55,7 +56,8 @@ def _alone(paths: Sequence[str], values: Sequence[str], null_prompts: Sequence[s
         )
     if null_prompts is not None and not paths[0].startswith(FIELD_PREFIX):
         raise GoalError(
-            f"--null-prompt: is of texts and mined goals; {paths[0]} has the key null_prompts"
+            f"--null-prompt: is for goals from texts or from a field; {paths[0]} has the "
+            f"key null_prompts"
         )
     return paths[0]
 

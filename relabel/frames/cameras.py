@@ -244,7 +244,7 @@ def _objection_to_strings(seen: _Seen) -> Judgement | None:
     if any(seen.files[known] for known in FORMATS):
         return None
     if seen.files:
-        told = f"holds {' and '.join(seen.files)} files; readable are {', '.join(FORMATS)}"
+        told = f"holds {' and '.join(seen.files)} files; readable formats are {', '.join(FORMATS)}"
         return Judgement(None, told)
     told = f"none of {seen.texts} sampled texts begins as an image file does"
     return Judgement(None, told, listed=False)

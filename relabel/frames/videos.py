@@ -40,7 +40,7 @@ def check_library(names: Iterable[str]) -> None:
     wanted = ", ".join(name.replace(".", "/") for name in names)
     if wanted and importlib.util.find_spec("av") is None:
         raise SourceError(
-            f"camera {wanted}: is a video file per episode, which takes PyAV to decode: "
+            f"camera {wanted}: is a video file per episode, and decoding it needs PyAV: "
             "pip install 'vlm-relabel[video]'"
         )
 

@@ -46,7 +46,7 @@ def instruction_notes(store: Store, inputs: DatasetInputs, options: DatasetOptio
         unknown = [text for text in column.texts if not inputs.names(text)]
         if unknown:
             notes.append(
-                f"{name}: {len(unknown)} of {len(column.texts)} instructions equal no goal's text, "
+                f"{name}: {len(unknown)} of {len(column.texts)} instructions match no goal's text, "
                 f"so no commanded trajectory covers their steps; such as “{unknown[0]}”"
             )
         if column.broken_off and not options.commands_hold:

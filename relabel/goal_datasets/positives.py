@@ -162,8 +162,9 @@ class _Reasons:
             cure += f", or {how} --timing {other}"
         why = "an action's reward is that of its outcome" if ahead else "nothing follows it"
         return (
-            f"it is {seen.value:.4g}, above {seen.needed:g}, only where none looks, such as for "
-            f"{seen.place}: with timing {found.timing} {why}; {cure}"
+            f"it is {seen.value:.4g}, above {seen.needed:g}, only in frames that no "
+            f"transition looks at, such as for {seen.place}: with timing {found.timing} {why}; "
+            f"{cure}"
         )
 
     def _nearest(self) -> tuple[_Nearest | None, _Nearest | None]:

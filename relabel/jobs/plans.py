@@ -110,7 +110,7 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
 
     Raises:
         SourceError: no such source, split or camera.
-        StoreError: the store is of another source.
+        StoreError: the store belongs to another source.
     """
     from relabel.jobs.store_plan import StoreSettings, open_source, plan_store  # TFDS
 
@@ -310,7 +310,9 @@ def _camera(name: str, known: Sequence[EmbeddingManifest], location: str) -> Emb
         if table.camera == dotted or table.camera.endswith(f".{dotted}"):
             return table
     cameras = ", ".join(table.camera for table in known)
-    raise StoreError(f"{location}: camera {name!r} is not embedded; embedded are {cameras}")
+    raise StoreError(
+        f"{location}: camera {name!r} is not embedded; the embedded ones are {cameras}"
+    )
 
 
 def made_by(options: JobOptions, **circumstances: int) -> dict[str, str]:

@@ -91,7 +91,7 @@ def plan_store(
 
     Raises:
         SourceError: no such part, or shards that are not there.
-        StoreError: the store is of another source, or part, or has other settings; records have
+        StoreError: the store is of another source or part, or has other settings; records have
             changed since.
     """
     source.extent.check()
@@ -198,7 +198,7 @@ def _check_source(store: Store, source: Source) -> None:
     elif same:
         why = "; a store grows within its splits"
     raise StoreError(
-        f"{store.location}: is of another source: stored {stored.name} {stored.version} "
+        f"{store.location}: belongs to another source: stored {stored.name} {stored.version} "
         f"{stored.instruction} ({stored.fingerprint[:8]}), asked for {asked.name} "
         f"{asked.version} {asked.instruction} ({found[:8]}){why}; choose another --store"
     )

@@ -62,7 +62,9 @@ def parse_reward(path: str, **parameters: Any) -> RewardFunction:
     _check_structure(path, classes)
     known = _known_parameters(path, classes)
     if unknown := sorted(set(parameters) - set(known)):
-        raise RewardError(f"reward {path!r}: unknown parameter {unknown}, known are {known}")
+        raise RewardError(
+            f"reward {path!r}: unknown parameter {unknown}, the known ones are {known}"
+        )
     made = _assembled(path, classes, parameters)
     if made.base.name not in REWARD_FUNCTIONS:
         _check_round_trip(made)
@@ -107,7 +109,7 @@ def find_class(path: str, name: str, *, here: bool = True) -> type[RewardFunctio
         return REWARD_FUNCTIONS[name]
     if ":" not in name:
         raise RewardError(
-            f"reward {path!r}: unknown reward function {name!r}, known are "
+            f"reward {path!r}: unknown reward function {name!r}, the known ones are "
             f"{sorted(REWARD_FUNCTIONS)}; a class of your own is written my_module:MyReward"
         )
     found = load_named(name, "reward", here=here, kind=RewardError)

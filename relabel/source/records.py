@@ -55,7 +55,9 @@ def read_records(
         "array_record": _read_array_record,
     }
     if file_format not in readers:
-        raise SourceError(f"{path}: file format {file_format!r}; readable are {list(readers)}")
+        raise SourceError(
+            f"{path}: file format {file_format!r}; readable formats are {list(readers)}"
+        )
     with reaching_source(path):
         if not epath.Path(path).exists():
             raise SourceError(f"{path}: {MISSING}")

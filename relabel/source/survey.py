@@ -74,7 +74,9 @@ def survey_shard(path: str, file_format: str) -> ShardSurvey:
     """
     surveys = {"tfrecord": _survey_tfrecord, "array_record": _survey_array_record}
     if file_format not in surveys:
-        raise SourceError(f"{path}: file format {file_format!r}; readable are {list(surveys)}")
+        raise SourceError(
+            f"{path}: file format {file_format!r}; readable formats are {list(surveys)}"
+        )
     with reaching_source(path):
         if not epath.Path(path).exists():
             return ShardSurvey(records=0, size=0, missing=True)

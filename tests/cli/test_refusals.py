@@ -134,7 +134,7 @@ def test_empty_and_one_step_episodes_are_told_in_the_summary(
 GOAL_FILES = {
     "unknown key": (
         "goals: [{id: a, texts: [x], colour: red}]",
-        "goals.0.colour: unknown key; known are id, texts, family",
+        "goals.0.colour: unknown key; the known ones are id, texts, family",
     ),
     "duplicate id": ("goals: [{id: a, texts: [x]}, {id: a, texts: [y]}]", "duplicate goal id 'a'"),
     "empty text": ("goals: [{id: a, texts: ['  ']}]", "the text is empty"),
@@ -178,7 +178,7 @@ def test_a_goals_file_that_is_missing(run: Run, words: Words, store: Path) -> No
         ({"temperature": -1}, "temperature: expected a finite number > 0, got -1"),
         ({"threshold": 1.01}, "threshold: expected a number in [0, 1], got 1.01"),
         ({"threshold": -0.1}, "threshold: expected a number in [0, 1], got -0.1"),
-        ({"reward": "sofmax"}, "unknown reward function 'sofmax', known are ['cosine', "),
+        ({"reward": "sofmax"}, "unknown reward function 'sofmax', the known ones are ['cosine', "),
         ({"reward": "window-mean/cosine"}, "window: expected a whole number >= 1, got nothing"),
         ({"reward": "goal-baseline"}, "baseline"),
         ({"reward": "goal-baseline", "alpha": 2}, "alpha: expected a number in [0, 1], got 2"),
@@ -261,7 +261,7 @@ def test_a_store_of_another_source(run: Run, words: Words, made: Path, tmp_path:
     other = write_source(tmp_path / "other", (2, 2), (2,), name="other")
     before = files(made)
     told = refusal(run("relabel", *flat(words, source=other), "--json"))
-    assert "is of another source: stored small 1.0.0 train" in told
+    assert "belongs to another source: stored small 1.0.0 train" in told
     assert "asked for other 1.0.0 train" in told
     assert "choose another --store" in told
     assert files(made) == before
@@ -291,7 +291,7 @@ def test_a_reward_set_of_other_goals_names_what_differs(
     before = files(made)
     line = flat(_scoring(words), goals=other)
     told = refusal(run("score", *line, "--json"))
-    assert "rewards/v1: exists and was made of other inputs" in told
+    assert "rewards/v1: exists and was made from other inputs" in told
     assert "goals: stored" in told
     assert "goals_hash: stored" in told
     assert "choose another --name, another --store, or --overwrite to replace it" in told

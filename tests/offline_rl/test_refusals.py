@@ -64,7 +64,7 @@ def test_reward_set_made_anew_since(own_store: Path, tmp_path: Path) -> None:
     job = replace(playground.job_of(own_store), overwrite=True)
     playground.score(own_store, Timing.NEXT_FRAME, job=job, parameters={"threshold": 0.8})
     message = refused(own_store, tmp_path / "run")
-    has(message, "gc1", "'next-frame'", "made anew", "build-goals", "--overwrite")
+    has(message, "gc1", "'next-frame'", "made again", "build-goals", "--overwrite")
 
 
 def test_no_positive_anywhere(own_store: Path) -> None:
@@ -103,7 +103,7 @@ def test_several_goals_without_a_goal_in_the_observation(
     playground_store: Path, tmp_path: Path
 ) -> None:
     message = refused(playground_store, tmp_path / "run", goal_encoding=GoalEncoding.NONE)
-    has(message, "goals 'none'", "expected one goal", "3")
+    has(message, "--goal-encoding none", "expected a dataset of one goal", "got 3 goals")
 
 
 def test_positive_share_without_positives(own_store: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_algorithm_for_the_other_action_space(playground_store: Path, tmp_path: 
 
 def test_unknown_hyper_parameter(playground_store: Path, tmp_path: Path) -> None:
     message = refused(playground_store, tmp_path / "run", settings={"expectil": 0.5})
-    has(message, "unknown hyper-parameter expectil of IQLConfig; known are hidden_units, ")
+    has(message, "unknown hyper-parameter expectil of IQLConfig; the known ones are hidden_units, ")
     has(message, "expectile", "batch_size")
 
 
@@ -309,7 +309,7 @@ def test_choices_are_listed() -> None:
 
 def test_algorithm_that_needs_rewards_without_any(playground_store: Path, tmp_path: Path) -> None:
     message = refused(playground_store, tmp_path / "run", learn_from="none")
-    has(message, "--learn-from none: iql learns from rewards; fitting is bc")
+    has(message, "--learn-from none: iql learns from rewards; choose bc")
     assert "discrete" not in message
 
 

@@ -71,7 +71,7 @@ def test_defaults_are_those_of_train(playground_store: Path, tmp_path: Path) -> 
     [
         ({"split": "all"}, RunError, "--split: expected one of train, validation, test, got 'all'"),
         ({"goals": "image"}, RunError, "--goal-encoding: expected one of text, one-hot, none"),
-        ({"weights": {"won": 1}}, AlgorithmError, "unknown won; known are achieved"),
+        ({"weights": {"won": 1}}, AlgorithmError, "unknown won; the known ones are achieved"),
         ({"weights": {"failed": -1}}, AlgorithmError, "failed=-1: expected a number of at least 0"),
         ({"view": View((STATE,)), "goals": "text"}, RunError, "a view or goals, got both"),
         ({"observations": "observation.sate"}, StoreError, "observation.sate"),

@@ -103,7 +103,7 @@ def test_job_writes_index_manifest_and_report(store: Path, job: JobOptions) -> N
     assert shown[-1].slices_done == shown[-1].slices == 6
     assert done.datasets[0].counts == made.counts
     assert [t.table for t in done.tables] == ["goal_datasets/gc1"]
-    assert "2 of 3 instructions equal no goal's text" in done.warnings[0]
+    assert "2 of 3 instructions match no goal's text" in done.warnings[0]
     assert any("observation.state: constant" in warning for warning in done.warnings)
     assert problems(store) == []
 
@@ -176,7 +176,7 @@ def test_other_options_are_refused_until_overwritten(
     build_goals(job, WHAT)
     other = replace(WHAT, **change)
     before = stamps(store)
-    with pytest.raises(StoreError, match="exists and was made of other inputs") as caught:
+    with pytest.raises(StoreError, match="exists and was made from other inputs") as caught:
         build_goals(job, other)
     assert named in str(caught.value)
     assert stamps(store) == before
@@ -257,8 +257,8 @@ def test_command_speaks_json(invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--step-reward", "2"), "--step-reward: Input should be 0 or -1, got 2"),
-        (("--discount", "0"), "--discount: Input should be greater than 0, got 0.0"),
+        (("--step-reward", "2"), "--step-reward: expected 0 or -1, got 2"),
+        (("--discount", "0"), "--discount: expected greater than 0, got 0.0"),
         (("--rewards", "v9"), "no table 'rewards/v9'"),
     ],
 )

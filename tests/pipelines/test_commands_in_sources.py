@@ -94,8 +94,8 @@ def test_commanded_rows_cover_the_steps_that_carry_their_text(tmp_path: Path) ->
         ("train/0/2", 1, 1, 3),  # any phrasing
         ("train/1/0", 1, 0, 2),  # of the whole episode
     ]
-    assert [note for note in done.warnings if "equal no goal" in note] == [
-        "phrasings_of_instruction: 1 of 3 instructions equal no goal's text, so no "
+    assert [note for note in done.warnings if "match no goal" in note] == [
+        "phrasings_of_instruction: 1 of 3 instructions match no goal's text, so no "
         "commanded trajectory covers their steps; such as “hum”"
     ]
     # What the reward set says of each row is looked up at its own transitions.

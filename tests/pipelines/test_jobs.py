@@ -348,7 +348,7 @@ def test_score_of_a_camera_that_is_not_embedded_lists_those_that_are(
     job: JobOptions, embedding: Embedding, scoring: Scoring
 ) -> None:
     jobs.embed(job, embedding())
-    with pytest.raises(StoreError, match=r"'wrist' is not embedded; embedded are obs"):
+    with pytest.raises(StoreError, match=r"'wrist' is not embedded; the embedded ones are obs"):
         jobs.score(job, scoring(cameras=("wrist",)))
 
 

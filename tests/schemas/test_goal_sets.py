@@ -63,11 +63,11 @@ def test_a_file_is_read_whole() -> None:
 
 
 RULES: list[tuple[dict[str, Any], str]] = [
-    (one_goal(textz=["x"]), r"goals\.0\.textz: unknown key; known are id, texts, family"),
-    (one_goal(top_colour=1), r"colour: unknown key; known are name, goals, templates"),
+    (one_goal(textz=["x"]), r"goals\.0\.textz: unknown key; the known ones are id, texts, family"),
+    (one_goal(top_colour=1), r"colour: unknown key; the known ones are name, goals, templates"),
     (
         one_goal(top_families={"goal": {"prompts": []}}),
-        r"families\.goal\.prompts: unknown key; known are null_prompts, templates",
+        r"families\.goal\.prompts: unknown key; the known ones are null_prompts, templates",
     ),
     (one_goal(texts=[""]), r"goals\.0\.texts\.0: the text is empty"),
     (one_goal(texts=["ok", "  "]), r"goals\.0\.texts\.1: the text is empty"),
@@ -91,10 +91,13 @@ RULES: list[tuple[dict[str, Any], str]] = [
     (one_goal(top_templates=["a photo"]), r"templates: .*need one '\{\}' each.*'a photo'"),
     (one_goal(top_templates=["{} {}"]), r"need one '\{\}' each"),
     (one_goal(top_families={"goal": {"templates": ["x"]}}), r"need one '\{\}' each.*'x'"),
-    (one_goal(top_families={"gaol": {}}), r"families names \['gaol'\], known are \['goal'\]"),
+    (
+        one_goal(top_families={"gaol": {}}),
+        r"names \['gaol'\], the known ones are \['goal'\]",
+    ),
     (
         one_goal(top_may_be_true_together=[["a", "b"]]),
-        r"may_be_true_together names \['b'\], known are \['a'\]",
+        r"may_be_true_together names \['b'\], the known ones are \['a'\]",
     ),
     (one_goal(id="a b"), r"goals\.0\.id: .*got a b"),
     (one_goal(id=""), r"goals\.0\.id: "),

@@ -173,7 +173,7 @@ def test_every_difference_is_named(store: Store) -> None:
     with pytest.raises(StoreError) as caught:
         store.begin(stored.model_copy(update=changes))
     text = str(caught.value)
-    assert "rewards/v1: exists and was made of other inputs" in text
+    assert "rewards/v1: exists and was made from other inputs" in text
     assert "function.threshold: stored 0.5, asked for 0.75" in text
     assert 'timing: stored "next-frame", asked for "same-frame"' in text
     assert "goals_hash: stored" in text
@@ -394,7 +394,7 @@ def test_a_join_brings_rows_together(store: Store) -> None:
     ("rows", "text"),
     [
         (keys(0, 1, 2, 0), r"steps and x, slice-train-00000.*column 'episode_id' differs"),
-        (keys(0, 1, 2), "slice-train-00000.*not equally many rows"),
+        (keys(0, 1, 2), "slice-train-00000.*the tables have different numbers of rows"),
         (keys(0, 1), "slice-train-00000.*3 rows against 2"),
         (keys(*range(9)), "slice-train-00000"),
     ],

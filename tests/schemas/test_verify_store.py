@@ -213,7 +213,7 @@ def test_a_table_of_another_source_is_found(store: Store) -> None:
     content.pop("checksum")
     path.write_bytes(sealed({**content, "source_fingerprint": "0" * 64}))
     assert ("episodes", None) in found(store)
-    assert "is of another source than the store" in texts(store)
+    assert "belongs to another source than the store" in texts(store)
 
 
 def test_rewards_of_embeddings_that_were_replaced_are_found(store: Store, source: Source) -> None:
@@ -248,7 +248,7 @@ def test_episodes_and_steps_must_agree(store: Store) -> None:
     rewrite(store, "episodes", 0, one_longer)
     (problem,) = problems(store)
     assert problem.table == "episodes"
-    assert "do not tell the same episodes and lengths" in problem.text
+    assert "list different episodes or lengths" in problem.text
 
 
 def test_steps_must_count(store: Store) -> None:
@@ -273,7 +273,7 @@ def test_a_wrong_norm_is_found(store: Store) -> None:
     rewrite(store, front(store), 0, with_rows(fields.EMBEDDING, scaled))
     (problem,) = problems(store)
     assert problem.table == front(store)
-    assert "norm is off 1 by 0.05" in problem.text
+    assert "norm differs from 1 by 0.05" in problem.text
 
 
 def test_float32_norms_are_held_to_more(empty_store: Store, source: Source) -> None:
@@ -284,7 +284,7 @@ def test_float32_norms_are_held_to_more(empty_store: Store, source: Source) -> N
         rows[1] *= 1.0005  # float16 could not tell
 
     rewrite(empty_store, front(empty_store), 0, with_rows(fields.EMBEDDING, slightly))
-    assert "norm is off 1 by 0.0005" in texts(empty_store)
+    assert "norm differs from 1 by 0.0005" in texts(empty_store)
 
 
 def test_an_unexplained_gap_is_found(store: Store) -> None:

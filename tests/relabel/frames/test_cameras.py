@@ -128,7 +128,7 @@ def test_strings_that_are_image_files_are_frames(start: bytes) -> None:
 
 def test_strings_of_other_formats_are_named() -> None:
     found = find(tensor("x", "object"), [b"GIF89a..."])
-    assert found.refused == {"x": "holds GIF files; readable are JPEG, PNG, WEBP"}
+    assert found.refused == {"x": "holds GIF files; readable formats are JPEG, PNG, WEBP"}
 
 
 def test_other_strings_are_not_worth_a_word() -> None:

@@ -207,11 +207,11 @@ def test_notes_count_what_is_said_at_any_step(tmp_path: Path) -> None:
     spoken = Told(np.zeros((2, 2)), language="never heard", said=[("hum",), ("hum",)])
     store = make_store(tmp_path / "s", [first, second, silent, spoken], How(columns=1))
     assert notes(store) == [
-        "language_instruction_0: 2 of 4 instructions equal no goal's text, so no "
+        "language_instruction_0: 2 of 4 instructions match no goal's text, so no "
         "commanded trajectory covers their steps; such as “a grey sky”",
         "language_instruction_0: in 1 of 4 episodes a text is followed by steps without one, and "
         "its command ends there; if it stands until the next text, give --commands-hold",
-        "language: 1 of 1 instructions equal no goal's text, so no commanded trajectory covers "
+        "language: 1 of 1 instructions match no goal's text, so no commanded trajectory covers "
         "their steps; such as “la la”",
     ]
     assert len(notes(store, commands_hold=True)) == 2

@@ -199,7 +199,7 @@ def test_a_goal_without_the_negatives_that_it_asks_for() -> None:
 @pytest.mark.parametrize(
     ("path", "parameters", "message"),
     [
-        ("Likeness", {}, r"'Likeness', known are .*; a class of your own is written my_module:M"),
+        ("Likeness", {}, r"the known ones are .*; a class of your own is written my_module:M"),
         ("no_such_rewards:A", {}, "there is no module 'no_such_rewards'"),
         ("sound_rewards:Gone", {}, r"has no 'Gone'; names that it defines are Likeness, Ab"),
         ("sound_rewards:Outer", {}, "expected a subclass of .*RewardFunction, got the class Outer"),
@@ -219,7 +219,7 @@ def test_a_goal_without_the_negatives_that_it_asks_for() -> None:
         ("sound_rewards:Likeness", {"power": 0}, "power: expected a whole number >= 1, got 0$"),
         ("sound_rewards:Likeness", {"power": "two"}, "expected a whole number >= 1, got 'two'$"),
         ("sound_rewards:Likeness", {"weights": [1, "b"]}, r"weights\.1: .* got 'b'$"),
-        ("sound_rewards:Likeness", {"tau": 1}, r"unknown parameter \['tau'\], known are \['power'"),
+        ("sound_rewards:Likeness", {"tau": 1}, r"\['tau'\], the known ones are \['power'"),
         ("sound_rewards:Likeness/cosine", {}, "did you mean 'cosine'"),
     ],
 )  # fmt: skip

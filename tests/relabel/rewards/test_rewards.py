@@ -648,9 +648,9 @@ def test_contract_no_frames_give_no_rows(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "parameters", "message"),
     [
-        ("softmax", {}, r"unknown reward function 'softmax', known are \['cosine', 'goal-b"),
-        ("cosine", {"alpha": 0.1}, r"unknown parameter \['alpha'\], known are \[\]"),
-        ("probability", {"tau": 1}, r"unknown parameter \['tau'\], known are \['temperature'\]"),
+        ("softmax", {}, r"function 'softmax', the known ones are \['cosine', 'goal-b"),
+        ("cosine", {"alpha": 0.1}, r"unknown parameter \['alpha'\], the known ones are \[\]"),
+        ("probability", {"tau": 1}, r"parameter \['tau'\], the known ones are \['temperature'\]"),
         ("probability", {"temperature": 0}, "temperature: expected a finite number > 0, got 0$"),
         ("probability", {"temperature": -0.5}, "expected a finite number > 0, got -0.5"),
         ("probability", {"temperature": math.inf}, "expected a finite number > 0, got inf"),

@@ -549,7 +549,10 @@ def test_no_positive_of_a_column_alone(tmp_path: Path) -> None:
     text = refused(store, timing=Timing.SAME_FRAME, **own)
     assert "reaches goal go: no value of column 'reward' that they look at is above" in text
     assert "--success-above 0.5; the nearest is 0.25 (goal go, frame 1 of train/0/0)" in text
-    assert "it is 1, above 0.5, only where none looks, such as for goal go, frame 2" in text
+    assert (
+        "it is 1, above 0.5, only in frames that no transition looks at, such as for "
+        "goal go, frame 2" in text
+    )
     assert "or take --timing next-frame" in text
     with pytest.raises(StoreError, match=r"has no goal g0; its 1 goals are go"):
         dataset_inputs(store, dataset_manifest(store, goals=("g0",), **own))
@@ -608,15 +611,15 @@ def test_a_goal_that_is_seen_where_no_transition_looks(
     text = refused(store)
     assert "the nearest is 0.375 (goal g0, frame 1 of train/0/0, threshold 0.5)" in text
     assert (
-        f"it is 0.9688, above 0.5, only where none looks, such as for goal g0, frame {frame} of"
-        in text
+        f"it is 0.9688, above 0.5, only in frames that no transition looks at, such as "
+        f"for goal g0, frame {frame} of" in text
     )
     assert why in text
     assert f"or score with --timing {other}" in text
     assert "calibrate" not in text
     # Of an episode or a goal that is left out nothing is said.
     alone = refused(store, episodes=("train/0/0",))
-    assert "only where none looks" not in alone
+    assert "only in frames that no transition looks at" not in alone
     assert "calibrate" in alone
 
 
@@ -631,7 +634,7 @@ def test_no_positive_of_other_rewards(tmp_path: Path) -> None:
         "the nearest is 0.25 (goal g0, frame 1 of train/0/0); give a --success-above below" in text
     )
     first = make_store(tmp_path / "f", [told(0.25, 0.125, scores=column(0.75, 0.25, 0.125))], how)
-    assert "it is 0.75, above 0.5, only where none looks" in refused(first)
+    assert "it is 0.75, above 0.5, only in frames that no transition looks at" in refused(first)
     lost = make_store(tmp_path / "l", [told(NAN, NAN)], how)
     assert "every score of rewards/v1 that they look at is missing" in refused(lost)
     binary = make_store(tmp_path / "b", [told(1, 1)])
@@ -648,7 +651,10 @@ def test_no_positive_of_a_potential_difference(tmp_path: Path) -> None:
     store = make_store(tmp_path / "s", [told(-0.625, 0.125, scores=scores)], how)
     text = refused(store)
     assert "--success-above 0.5; the nearest is 0.375 (goal g0, frame 2 of train/0/0)" in text
-    assert "it is 0.875, above 0.5, only where none looks, such as for goal g0, frame 0" in text
+    assert (
+        "it is 0.875, above 0.5, only in frames that no transition looks at, such as "
+        "for goal g0, frame 0" in text
+    )
     assert text.endswith("choose goals that do not hold from the start")  # it always looks ahead
 
 
@@ -830,4 +836,4 @@ def test_verify_finds_rewards_made_anew_and_lost_transitions(tmp_path: Path) -> 
     anew = store.rewards("v1").model_copy(update={"goals_hash": "h"})
     store.folder.write(f"{anew.table}/{MANIFEST}", manifest_bytes(anew))
     texts = [p.text for p in dict(verify_store(store))["goal_datasets/gc1"]]
-    assert any("was made anew" in text for text in texts)
+    assert any("was made again" in text for text in texts)

@@ -225,7 +225,7 @@ def test_a_shard_with_fewer_records_than_announced(tmp_path: Path, kind: FileFor
 def test_a_missing_shard_and_an_unknown_format(shard: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere: the shard is missing"):
         read(shard.with_name("nowhere"))
-    with pytest.raises(SourceError, match=r"file format 'riegeli'; readable are .*'tfrecord'"):
+    with pytest.raises(SourceError, match=r"'riegeli'; readable formats are .*'tfrecord'"):
         read(shard, kind="riegeli")
 
 
