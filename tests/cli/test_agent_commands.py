@@ -364,7 +364,7 @@ def test_transformers_are_rolled_out(
         (("--step", 0), ("no checkpoint of step 0",)),
         (("--split", "all"), ("--split: expected train, validation or test, got 'all'",)),
         (("--split", "test"), ("no trajectory", "in the test split")),
-        (("--env", "rooms"), ("--env 'rooms': expected module:factory",)),
+        (("--env", "rooms"), ("--env 'rooms': expected module:name, such as",)),
         (
             ("--env", ROOM, "--goal", "pink"),
             ("--goal: unknown pink; the known ones are red, green, blue",),
