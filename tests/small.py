@@ -229,13 +229,18 @@ def bind_goals(
 
 
 def reward_manifest(
-    store: Store, scorer: Scorer, cameras: Sequence[str], name: str = "v1", scores: bool = True
+    store: Store,
+    scorer: Scorer,
+    cameras: Sequence[str],
+    name: str = "v1",
+    scores: bool = True,
+    goals: GoalSet = COLOURS,
 ) -> RewardManifest:
     """Of a reward set over some cameras."""
     spec = PixelMeanEncoder().spec
     tables = (store.table_manifest(f"embeddings/{embedding_name(spec, c)}") for c in cameras)
     embeddings = [table for table in tables if isinstance(table, EmbeddingManifest)]
-    planned = plans.reward_manifest(name, store, COLOURS, scorer, embeddings, scores=scores)
+    planned = plans.reward_manifest(name, store, goals, scorer, embeddings, scores=scores)
     return planned.model_copy(update={"command": "score again"})
 
 
@@ -247,10 +252,11 @@ def score(
     **how: Any,
 ) -> RewardManifest:
     """Scores every slice and finishes the reward set."""
-    scorer, goals = bind_goals(**how)
-    manifest = reward_manifest(store, scorer, cameras, name, scores)
+    scorer, table = bind_goals(**how)
+    goals = how.get("goals", COLOURS)
+    manifest = reward_manifest(store, scorer, cameras, name, scores, goals)
     store.begin(manifest)
-    plan = ScorePlan(manifest, scorer, goals, how.get("goals", COLOURS))
+    plan = ScorePlan(manifest, scorer, table, goals)
     whole = plan.write_goals(store)
     pieces = [
         score_slice(piece, store=store, rewards=manifest, scorer=scorer) for piece in store.slices

@@ -269,6 +269,7 @@ def spec_of(encoder: Any) -> EncoderSpec:
     return spec
 
 
+@pytest.mark.slow
 def test_goals_of_the_playroom_are_all_told_apart(playroom: Any) -> None:
     goals = GoalSet.from_yaml((ENCODERS.parent / "goals.yaml").read_text())
     prompts, *_ = read_prompts(goals, playroom.encode_texts)
