@@ -30,7 +30,7 @@ GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs://
 VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
 ALL = [*EMBED, *BEAM, *AGENTS, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
 DEMO = [*EMBED, *BEAM, *AGENTS, "minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
-DEMO += ["scikit-learn>=1.4"]  # measures how well rewards rank
+DEMO += ["scikit-learn>=1.4", "matplotlib>=3.8"]  # how well rewards rank; figure 3
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     "moto[server]>=5",  # an S3 endpoint

@@ -9,8 +9,9 @@ goes the way back, from a joined vector to what an environment takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from offline_rl.frames import Floats, as_matrix
 from schemas import fields
 from schemas.enums import LastStep
 from schemas.errors import StoreError
+from schemas.goal_datasets import ColumnStatistics
 from schemas.store import Store
 from schemas.tables import FieldSpec
 
@@ -30,6 +32,13 @@ WIDE_HEAD: Final = 1000  # discrete actions that a note is made of
 _MOST_CHOICES: Final = 1 << 24  # float32, which batches are made of, counts no further
 _LISTED: Final = 8  # ids in a note
 _EXACT: Final = 1 << 53  # float64 holds every whole number up to here
+
+
+class ActionBounds(StrEnum):
+    """Values of a continuous action that become -1 and 1."""
+
+    MIN_MAX = "min-max"  # the least and the greatest of the training split
+    PERCENTILES = "p01-p99"  # of floats the 1st and the 99th percentile; what lies beyond is cut
 
 
 class ActionPart(BaseModel):
@@ -128,6 +137,49 @@ class Actions:
         if not len(own):
             raise StoreError(f"{self.layout}: no action in the training split")
         return own.min(axis=0), own.max(axis=0)
+
+    def within(
+        self, low: Floats, high: Floats, statistics: Mapping[str, ColumnStatistics]
+    ) -> tuple[Floats, Floats]:
+        """(A,) the same bounds, of floats by their 1st and 99th percentile.
+
+        Integers and bools keep theirs: what is rare among them is no outlier. So does a float of
+        which 98 % are one value.
+
+        Args:
+            low: (A,) least values.
+            high: (A,) greatest values.
+            statistics: of the training split, by column.
+
+        Raises:
+            StoreError: the action is a choice, or a column has no statistics.
+        """
+        if self.layout.discrete:
+            raise StoreError(
+                f"--action-bounds {ActionBounds.PERCENTILES}: {self.layout} is the id of a choice, "
+                "which has no bounds; leave it out"
+            )
+        low, high, start = low.copy(), high.copy(), 0
+        for part in self.layout.parts:
+            own = slice(start, start + part.width)
+            start += part.width
+            if np.dtype(part.dtype).kind != "f":
+                continue
+            if part.column not in statistics:
+                raise StoreError(
+                    f"--action-bounds {ActionBounds.PERCENTILES}: the dataset has no percentiles "
+                    f"of {part.column}; build it again with `vlm-relabel build-goals`"
+                )
+            known = statistics[part.column]
+            first, last = (np.array(v, np.float32) for v in (known.p01, known.p99))
+            apart = first < last
+            low[own] = np.where(apart, first, low[own])
+            high[own] = np.where(apart, last, high[own])
+        return low, high
+
+    def cut(self, low: Floats, high: Floats) -> Actions:
+        """The actions with every value between (A,) bounds."""
+        return replace(self, values=np.clip(self.values, low, high))
 
     def notes(self) -> list[str]:
         """What is unusual about choices."""

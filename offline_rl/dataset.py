@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from offline_rl.actions import ActionLayout, Actions, layout_of, read_actions
+from offline_rl.actions import ActionBounds, ActionLayout, Actions, layout_of, read_actions
 from offline_rl.choices import choice, kind_weights
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
 from offline_rl.observations import default_observations
@@ -68,6 +68,7 @@ class View:
     positive_share: float | None = None
     actions: tuple[str, ...] = (fields.ACTION,)  # columns or groups of them, joined in this order
     discrete: bool | None = None  # ids of choices; None: if the action is one integer scalar
+    action_bounds: ActionBounds = ActionBounds.MIN_MAX  # that become -1 and 1
 
 
 class ViewChoices(TypedDict, total=False):
@@ -79,6 +80,7 @@ class ViewChoices(TypedDict, total=False):
     positive_share: float | None
     actions: str | Sequence[str]
     discrete: bool | None
+    action_bounds: ActionBounds | str
 
 
 class GoalDataset:
@@ -118,7 +120,7 @@ class GoalDataset:
             )
         self.goals = dataset_goals(store, manifest)
         self.table = store.read(manifest.table)
-        self._actions: dict[ActionLayout, Actions] = {}
+        self._actions: dict[tuple[ActionLayout, ActionBounds], Actions] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -199,22 +201,37 @@ class GoalDataset:
         return layout_of(self.store, view.actions, view.discrete)
 
     def actions(self, view: View) -> Actions:
-        """The actions of every frame; kept for the next call.
+        """The actions of every frame, within the view's bounds; kept for the next call.
 
         Raises:
-            StoreError: as `layout_of` and `read_actions`.
+            StoreError: as `layout_of`, `read_actions` and `Actions.within`.
         """
-        layout = self.action_layout(view)
-        if layout not in self._actions:
-            self._actions[layout] = read_actions(self.store, layout)
-        return self._actions[layout]
+        key = self.action_layout(view), view.action_bounds
+        if key not in self._actions:
+            plain = view.action_bounds is ActionBounds.MIN_MAX
+            self._actions[key] = (
+                read_actions(self.store, key[0])
+                if plain
+                else self._stored_actions(view).cut(*self.action_bounds(view))
+            )
+        return self._actions[key]
+
+    def _stored_actions(self, view: View) -> Actions:
+        return self.actions(replace(view, action_bounds=ActionBounds.MIN_MAX))
 
     def action_bounds(self, view: View) -> tuple[Floats, Floats]:
-        """(A,) least and greatest values of the actions of the training split."""
-        options = self.manifest.options
-        return self.actions(view).bounds(
+        """(A,) bounds of the actions of the training split, as the view has them.
+
+        Raises:
+            StoreError: as `actions`.
+        """
+        options, stored = self.manifest.options, self._stored_actions(view)
+        low, high = stored.bounds(
             lambda episode: options.takes(episode) and options.split(episode) is Split.TRAIN
         )
+        if view.action_bounds is ActionBounds.MIN_MAX:
+            return low, high
+        return stored.within(low, high, self.manifest.statistics)
 
     def trajectories(self, rows: pa.Table, frames: FrameTable, view: View) -> Trajectories:
         """Trajectories as arrays over the frames."""
@@ -240,6 +257,7 @@ class GoalDataset:
         positive_share: float | None = None,
         actions: str | Sequence[str] = fields.ACTION,
         discrete: bool | None = None,
+        action_bounds: ActionBounds | str = ActionBounds.MIN_MAX,
     ) -> View:
         """What an agent is trained on, with the defaults of `train`.
 
@@ -251,6 +269,8 @@ class GoalDataset:
             positive_share: of each batch that has a positive reward; None: as it comes.
             actions: columns or groups of them, joined in this order.
             discrete: whether the action is the id of a choice; None: yes for one integer.
+            action_bounds: "min-max" or "p01-p99": values of the training split that become -1
+                and 1; what lies beyond the latter is cut.
 
         Raises:
             RelabelError: no such goal encoding or kind, or no observation to see.
@@ -265,6 +285,7 @@ class GoalDataset:
             positive_share=positive_share,
             actions=_several(actions),
             discrete=discrete,
+            action_bounds=choice(ActionBounds, "--action-bounds", action_bounds),
         )
 
     def replay(

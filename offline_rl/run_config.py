@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from offline_rl.actions import ActionLayout
+from offline_rl.actions import ActionBounds, ActionLayout
 from offline_rl.dataset import GoalEncoding, View
 from schemas import fields
 from schemas.enums import Kind
@@ -36,6 +36,7 @@ class TrainConfig(BaseModel):
     positive_share: float | None = Field(default=None, ge=0, le=1)
     actions: tuple[str, ...] = (fields.ACTION,)  # columns or groups of them
     discrete: bool | None = None  # ids of choices; None: if the action is one integer scalar
+    action_bounds: ActionBounds = ActionBounds.MIN_MAX
     layout: ActionLayout | None = None  # of the joined action; filled in when the run starts
     steps: int = Field(ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -61,6 +62,7 @@ class TrainConfig(BaseModel):
             self.positive_share,
             self.actions,
             self.discrete,
+            self.action_bounds,
         )
 
     @property

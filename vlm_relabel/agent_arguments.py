@@ -49,6 +49,7 @@ class TrainArguments:
     positive_share: Share | None = None
     action: Words = None
     discrete: bool | None = None
+    action_bounds: Literal["min-max", "p01-p99"] = "min-max"
     device: str = "cpu"
     cache: Location | None = None
     log_every: Count = 100

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from offline_rl import checkpoints, evaluation, fqe, training
-from offline_rl.actions import ActionLayout
+from offline_rl.actions import ActionBounds, ActionLayout
 from offline_rl.algorithms import ALGORITHMS, parse_settings
 from offline_rl.choices import kind_weights
 from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
@@ -89,6 +89,7 @@ def train(arguments: TrainArguments) -> TrainReport:
         positive_share=arguments.positive_share,
         actions=several(arguments.action) or (fields.ACTION,),
         discrete=arguments.discrete,
+        action_bounds=ActionBounds(arguments.action_bounds),
         steps=arguments.steps,
         seed=arguments.seed,
         log_every=arguments.log_every,

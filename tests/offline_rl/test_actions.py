@@ -11,7 +11,7 @@ import pytest
 from d3rlpy.constants import ActionSpace
 
 from offline_rl import training
-from offline_rl.actions import ActionLayout, ActionPart, layout_of, read_actions
+from offline_rl.actions import ActionBounds, ActionLayout, ActionPart, layout_of, read_actions
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalDataset, View
 from offline_rl.restoring import restorer
@@ -197,6 +197,92 @@ def test_every_continuous_action_is_scaled_whatever_its_type(
     acts = agent.predict(np.zeros((4, 3 + 4), np.float32))
     assert (acts >= low - 1e-3 * np.abs(low) - 1e-5).all()
     assert (acts <= high + 1e-3 * np.abs(high) + 1e-5).all()
+
+
+def bounded(arm_store: Path, **changes: Any) -> TrainConfig:
+    config = TrainConfig(
+        store=str(arm_store),
+        dataset="gc1",
+        algo="td3-bc",
+        settings=SMALL,
+        observations=("observation.state",),
+        action_bounds=ActionBounds.PERCENTILES,
+        steps=1,
+    )
+    return config.model_copy(update=changes)
+
+
+def test_percentiles_bound_floats_and_cut_what_lies_beyond(arm_store: Path) -> None:
+    config = bounded(arm_store)
+    dataset = training.open_dataset(config)
+    replay = dataset.replay(Split.TRAIN, config.view)
+    parts = dataset.action_layout(config.view).parts
+    options = dataset.manifest.options
+    own = {
+        part.column: np.array(
+            [
+                value(step, part.column)
+                for number, item in enumerate(arms.items())
+                for step in item["steps"]
+                if not step["is_last"] and options.split(episode_id(number)) is Split.TRAIN
+            ]
+        )
+        for part in parts
+    }
+    floats = ("action.arm.move", "action.arm.turn")
+    assert {part.column for part in parts} == set(WHOLE)
+    low, high = (
+        np.concatenate(
+            [
+                np.percentile(own[part.column], share if part.column in floats else end, axis=0)
+                for part in parts
+            ]
+        )
+        for share, end in ((1, 0), (99, 100))
+    )
+    scaler = training.build_agent(config, ALGORITHMS["td3-bc"], dataset, replay)
+    scaler = scaler.config.action_scaler
+    constant = low == high
+    np.testing.assert_allclose(scaler.minimum, low - constant, rtol=1e-5)
+    np.testing.assert_allclose(scaler.maximum, high + constant, rtol=1e-5)
+    wanted = np.concatenate([own[part.column] for part in parts], axis=1)
+    assert ((wanted < low) | (wanted > high))[:, :5].any(axis=0).all()  # each float is cut
+    seen = {tuple(np.round(a, 4)) for a in replay.sample_transition_batch(4096).actions.tolist()}
+    assert seen <= {tuple(np.round(a, 4)) for a in np.clip(wanted, low, high).tolist()}
+    plain = dataset.actions(bounded(arm_store, action_bounds=ActionBounds.MIN_MAX).view)
+    assert plain.values.max() > dataset.actions(config.view).values.max()  # the other view's stay
+
+
+def test_a_value_that_nearly_all_actions_have_leaves_the_least_and_greatest(
+    arm_store: Path,
+) -> None:
+    dataset = GoalDataset(str(arm_store), "gc1")
+    actions = dataset.actions(View((), actions=("action.arm.turn", "action.on")))
+    known = dataset.manifest.statistics["action.arm.turn"]
+    low, high = np.array([-3, 0], np.float32), np.array([3, 1], np.float32)
+    found = actions.within(low, high, {"action.arm.turn": known})
+    np.testing.assert_array_equal(found, np.float32([[known.p01[0], 0], [known.p99[0], 1]]))
+    flat = known.model_copy(update={"p01": (0.5,), "p99": (0.5,)})
+    assert [b.tolist() for b in actions.within(low, high, {"action.arm.turn": flat})] == [
+        [-3, 0],
+        [3, 1],
+    ]
+    with pytest.raises(StoreError, match=r"no percentiles of action\.arm\.turn; build it again"):
+        actions.within(low, high, {})
+
+
+def test_choices_have_no_bounds(arm_store: Path) -> None:
+    config = bounded(arm_store, actions=("id",))
+    dataset = training.open_dataset(config)
+    with pytest.raises(StoreError, match=r"p01-p99: id int64 is the id of a choice"):
+        dataset.replay(Split.TRAIN, config.view)
+
+
+def test_bounds_belong_to_the_run(arm_store: Path, tmp_path: Path) -> None:
+    run(bounded(arm_store), tmp_path)
+    assert load_config(tmp_path).action_bounds is ActionBounds.PERCENTILES
+    with pytest.raises(RunError, match="action_bounds: stored p01-p99, asked for min-max"):
+        run(bounded(arm_store, action_bounds=ActionBounds.MIN_MAX), tmp_path)
 
 
 def episode_id(number: int) -> str:

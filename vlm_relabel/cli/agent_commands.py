@@ -109,6 +109,15 @@ def train(
             "single integer.",
         ),
     ] = None,
+    action_bounds: Annotated[
+        Literal["min-max", "p01-p99"],
+        typer.Option(
+            parser=str,
+            metavar="BOUNDS",
+            help="Values of an action that become -1 and 1: its minimum and maximum (min-max), or "
+            "its 1st and 99th percentile (p01-p99), beyond which values are cut.",
+        ),
+    ] = "min-max",
     device: Annotated[str, typer.Option(help="Device to compute on: cpu, cuda:N or mps.")] = "cpu",
     cache: Annotated[
         str | None,
@@ -160,6 +169,7 @@ def train(
             positive_share=positive_share,
             action=action,
             discrete=discrete,
+            action_bounds=action_bounds,
             device=device,
             cache=cache,
             log_every=log_every,
