@@ -25,6 +25,7 @@ WITH = {
     "tokenizers": "transformers",
     "requests": "moto",
     "click": "d3rlpy",
+    "botocore": "s3fs",
     "huggingface_hub": "open-clip-torch",
     "google": "tensorflow-datasets",  # google.protobuf
     "tensorflow": "tensorflow-cpu",
