@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from etils import epath
-
 _FIRST_LINE: Final = b"version https://git-lfs.github.com/spec/v1"
 LFS_CURE: Final = (
     "is a Git LFS pointer, not the file itself; fetch the content with `git lfs pull` in the "
@@ -13,13 +11,13 @@ LFS_CURE: Final = (
 )
 
 
-def is_lfs_pointer(path: Any) -> bool:
+def is_lfs_pointer(file: Any) -> bool:
     """Whether a file is the small text that Git LFS keeps in the place of another.
 
     Args:
-        path: of the file, local or a URL; False if there is none.
+        file: its path: a `pathlib.Path`, or one of a URL with the same methods; False if there is
+            none.
     """
-    file = epath.Path(path)
     if not file.exists() or file.is_dir():
         return False
     with file.open("rb") as stream:

@@ -55,6 +55,12 @@ _TFDS_MODULES = {
     "relabel/source/opening.py",
     "relabel/testing.py",
 }
+# One library of paths each: local ones are pathlib's, those of a store fsspec's, those of a source
+# TFDS's own, which opens URLs by fsspec as well.
+PATHS = {
+    "fsspec": ("schemas/object_stores.py",),
+    "etils": ("relabel/source/",),
+}
 # The rooms of `relabel`, in the order of the data: each may import those before it.
 ORDER = (
     *("frames", "source", "encoders", "goals", "rewards", "goal_datasets"),
@@ -124,6 +130,8 @@ def offences(path: str, code: str) -> list[str]:
             found.append(f"{where}: {room} may import {sorted(MAY_IMPORT[room])} only")
         if item.typing_only:
             continue
+        if item.top in PATHS and not path.startswith(PATHS[item.top]):
+            found.append(f"{where}: only in {PATHS[item.top]}")
         if item.top in FORBIDDEN[room]:
             found.append(f"{where}: not in {room}")
         if room == "relabel" and not _may_see(path, item.module):
@@ -184,6 +192,8 @@ def test_the_heavy_libraries_are_where_they_should_be() -> None:
     ("path", "code"),
     [
         ("schemas/x.py", "import relabel"),
+        ("schemas/x.py", "import fsspec"),
+        ("relabel/encoders/x.py", "from etils import epath"),
         ("schemas/x.py", "from relabel.source.source import Source"),
         ("schemas/x.py", "import numpy, torch"),
         ("schemas/x.py", "def f():\n    import tensorflow as tf"),

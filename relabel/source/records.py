@@ -61,7 +61,7 @@ def read_records(
     with reaching_source(path):
         if not epath.Path(path).exists():
             raise SourceError(f"{path}: {MISSING}")
-        if is_lfs_pointer(path):
+        if is_lfs_pointer(epath.Path(path)):
             raise SourceError(f"{path}: {LFS_CURE}")
     return _reached(path, readers[file_format](path, start, stop))
 

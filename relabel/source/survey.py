@@ -80,7 +80,7 @@ def survey_shard(path: str, file_format: str) -> ShardSurvey:
     with reaching_source(path):
         if not epath.Path(path).exists():
             return ShardSurvey(records=0, size=0, missing=True)
-        if is_lfs_pointer(path):
+        if is_lfs_pointer(epath.Path(path)):
             raise SourceError(f"{path}: {LFS_CURE}")
         return surveys[file_format](path)
 
