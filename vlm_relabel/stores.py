@@ -203,7 +203,7 @@ class OpenedStore:
         return self.store.goal_set(name)
 
     def goal_dataset(self, name: str) -> pa.Table:
-        """The rows of a goal dataset: an episode, a goal, where it starts and stops, its rewards.
+        """The trajectories of a goal dataset, one per row: episode, goal, start, stop, rewards.
 
         `vlm_relabel.GoalDataset` makes batches of them.
 

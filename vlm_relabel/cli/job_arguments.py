@@ -119,8 +119,8 @@ NoEmbed = Annotated[
     bool,
     typer.Option(
         "--no-embed",
-        help="Load no encoder: take the embeddings of texts that the store keeps of earlier goals. "
-        "--encoder names the one of the stored embeddings.",
+        help="Load no encoder, and take the embeddings of texts that the store keeps from earlier "
+        "goals. --encoder then names the encoder of the stored embeddings.",
     ),
 ]
 TruncateTexts = Annotated[
