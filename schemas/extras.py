@@ -24,6 +24,8 @@ EXTRAS: Final = {  # by top-level module
     "s3fs": "s3",
     "tensorboardX": "tensorboard",
 }
+AGENTS: Final = "agents"
+_OF_AGENTS_TOO: Final = ("torch", "safetensors", "PIL")
 
 
 def is_installed(module: str) -> bool:
@@ -31,25 +33,28 @@ def is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def missing_extra(what: str, module: str) -> MissingExtraError:
+def missing_extra(what: str, module: str, extra: str | None = None) -> MissingExtraError:
     """The error of a library that is not installed.
 
     Args:
         what: needs it.
         module: one of `EXTRAS`.
+        extra: that everything of its kind needs, if it brings the library as well.
     """
+    named = AGENTS if extra == AGENTS and module in _OF_AGENTS_TOO else EXTRAS[module]
     return MissingExtraError(
         f"{what} needs the library {module}, which is not installed: "
-        f"pip install '{DISTRIBUTION}[{EXTRAS[module]}]'"
+        f"pip install '{DISTRIBUTION}[{named}]'"
     )
 
 
 @contextmanager
-def named_extras(what: str) -> Iterator[None]:
+def named_extras(what: str, extra: str | None = None) -> Iterator[None]:
     """Turns a failed import of such a library into one sentence that names the extra.
 
     Args:
         what: needs the libraries: a command or a function.
+        extra: as of `missing_extra`.
 
     Raises:
         MissingExtraError: the block imported a library of an extra that is not installed.
@@ -60,4 +65,4 @@ def named_extras(what: str) -> Iterator[None]:
         library = (error.name or "").partition(".")[0]
         if library not in EXTRAS or is_installed(library):
             raise  # a module of the user's own, or a fault of the library or of ours
-        raise missing_extra(what, library) from error
+        raise missing_extra(what, library, extra) from error

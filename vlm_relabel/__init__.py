@@ -44,6 +44,8 @@ _ROOMS: Final = {  # where each name is
     "verify": "vlm_relabel.checks",
 }
 
+_AGENT_ROOMS: Final = ("vlm_relabel.agents", "offline_rl.dataset")
+
 PROBLEM: Final = pin()  # why the packages beside this one cannot be had; None: they can
 
 __all__ = [
@@ -81,9 +83,10 @@ if not TYPE_CHECKING:  # so that a name that is not there is found before it run
             raise ImportError(PROBLEM)
         from importlib import import_module
 
-        from schemas.extras import named_extras
+        from schemas.extras import AGENTS, named_extras
 
-        with named_extras(f"vlm_relabel.{name}"):
+        extra = AGENTS if _ROOMS[name] in _AGENT_ROOMS else None
+        with named_extras(f"vlm_relabel.{name}", extra):
             found = globals()[name] = getattr(import_module(_ROOMS[name]), name)
         return found
 

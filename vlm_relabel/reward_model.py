@@ -16,6 +16,7 @@ from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import bind
 from schemas.enums import Timing
 from schemas.errors import FrameError, GoalError, RewardError
+from schemas.extras import named_extras
 from schemas.goals import GoalSet
 from vlm_relabel.arguments import EncoderArguments
 from vlm_relabel.goal_words import Goals, read_goals
@@ -69,6 +70,7 @@ class RewardModel:
         [True, False]
     """
 
+    @named_extras("RewardModel")
     def __init__(
         self,
         encoder: str | LoadEncoder | Encoder | StagedEncoder,

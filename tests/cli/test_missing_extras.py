@@ -186,6 +186,26 @@ def test_a_library_of_an_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         importlib.import_module("scipy.stats")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("vlm_relabel.RewardModel('ViT-B-32:openai', ['a', 'b'])", "embed"),
+        ("vlm_relabel.inspect('source')", "embed"),
+        ("vlm_relabel.train", "agents"),
+        ("vlm_relabel.GoalDataset", "agents"),
+        ("vlm_relabel.build_goals(store='store', workers=2)", "beam"),
+    ],
+)
+def test_python_is_told_the_same(code: str, extra: str) -> None:
+    lacking = f"import sys\nsys.modules.update(dict.fromkeys({ALL!r}))\nimport vlm_relabel\n"
+    line = [sys.executable, "-c", lacking + code]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("schemas.errors.MissingExtraError: ")
+    assert told.endswith(f"pip install 'vlm-relabel[{extra}]'")
+
+
 def test_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_installed("numpy")
     assert not is_installed("no_such_library")
