@@ -17,7 +17,7 @@ from vlm_relabel.cli import console
 from vlm_relabel.cli.checking import checking
 from vlm_relabel.cli.main import app
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "store-2.0"
+GOLDEN = Path(__file__).parents[2] / "golden" / "store-2.0"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.tables import FieldSpec
-from tests.cli.cli_outcomes import Run, flat
+from tests.vlm_relabel.cli.cli_outcomes import Run, flat
 from vlm_relabel.cli import next_steps
 
 Words = dict[str, Any]

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.cli.cli_outcomes import flat
 from tests.pipelines.small_source import write_source
+from tests.vlm_relabel.cli.cli_outcomes import flat
 from vlm_relabel.cli import interruption
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESUMES = "interrupted; the same command resumes where it stopped\n"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import buckets
-from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files
 from tests.offline_rl import playground
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files
 
 STORE = "s3://bucket/stores/a"
 SECRET = "hunter2-hunter2"

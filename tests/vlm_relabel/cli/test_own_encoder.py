@@ -15,9 +15,9 @@ import pytest
 import vlm_relabel
 from examples import own_encoder
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, files, flat, refusal
 from tests.pipelines.small_source import COLOURS, colour
 from tests.schemas.test_seals import flip
+from tests.vlm_relabel.cli.cli_outcomes import Run, files, flat, refusal
 
 NAME = "typed_colours:Colours(sharpness=2.0)"
 LENGTHS = (3, 2, 4, 2)
@@ -33,7 +33,7 @@ def words(
     shutil.copy(own_encoder.__file__, room / "typed_colours.py")
     monkeypatch.chdir(room)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of workers
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # of workers
     yield {
         **{"--source": source, "--camera": "front", "--encoder": NAME, "--goals": goals},
         **{"--store": tmp_path / "store", "--threads": 1, "--episodes-per-slice": 1},

@@ -11,8 +11,8 @@ import yaml
 
 from schemas.errors import GoalError
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, flat, refusal
 from tests.pipelines.small_source import GOALS
+from tests.vlm_relabel.cli.cli_outcomes import Run, flat, refusal
 from vlm_relabel.goal_words import read_goals
 
 Words = dict[str, Any]

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from relabel.encoders import hardware
 from relabel.encoders.device import choose_precision, resolve_device
-from tests.cli.cli_outcomes import Run
+from tests.vlm_relabel.cli.cli_outcomes import Run
 from vlm_relabel.cli import doctor
 from vlm_relabel.cli.doctor import Finding
 

@@ -19,8 +19,8 @@ from schemas.manifests import manifest_bytes, sealed, unsealed
 from schemas.store import GOAL_SET, GOALS, MANIFEST, PLAN, Store
 from schemas.verify import verify_store
 from tests import small
-from tests.cli.cli_outcomes import flat
 from tests.schemas.test_seals import flip
+from tests.vlm_relabel.cli.cli_outcomes import flat
 from vlm_relabel import arguments
 from vlm_relabel.cli.main import app
 

@@ -11,9 +11,9 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from tests import buckets
-from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
 from tests.faulty_proxy import FAULTS, Proxy, Request, faulty, seeded
 from tests.pipelines.small_source import GOALS, write_source
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
 
 STORE = "s3://bucket/stores/a"
 Words = list[object]

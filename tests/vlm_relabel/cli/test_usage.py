@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from tests.cli.cli_outcomes import Run, refusal
+from tests.vlm_relabel.cli.cli_outcomes import Run, refusal
 from vlm_relabel.cli.main import app
 from vlm_relabel.cli.usage import Command, wants_json
 

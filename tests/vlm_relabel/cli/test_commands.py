@@ -15,12 +15,12 @@ import pytest
 
 from schemas.goal_datasets import DatasetOptions
 from schemas.store import MANIFEST, PLAN, Store
-from tests.cli.cli_outcomes import Run, files, flat
 from tests.pipelines.small_source import write_source
+from tests.vlm_relabel.cli.cli_outcomes import Run, files, flat
 from vlm_relabel.cli import goals_command
 
 Words = dict[str, Any]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 JOB = (
     *("--store", "--encoder", "--device", "--precision", "--preprocess", "--workers", "--threads"),
     *("--max-dead-ratio", "--overwrite", "--dry-run", "--profile", "--json"),

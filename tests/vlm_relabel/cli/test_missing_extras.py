@@ -13,8 +13,8 @@ import pytest
 
 from schemas.errors import MissingExtraError
 from schemas.extras import EXTRAS, is_installed, named_extras
-from tests.cli.cli_outcomes import flat
 from tests.pipelines.store_checks import hashes
+from tests.vlm_relabel.cli.cli_outcomes import flat
 
 ALL = tuple(EXTRAS)
 BEAM = ("apache_beam", "grpc")

@@ -15,8 +15,8 @@ from offline_rl.run_config import CONFIG, load_config
 from relabel.testing import PixelMeanEncoder
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, refusal
 from tests.offline_rl import playground
+from tests.vlm_relabel.cli.cli_outcomes import Run, refusal
 
 ROOM = "tests.offline_rl.rooms:Colours"
 

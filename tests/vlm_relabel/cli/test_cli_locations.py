@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.cli.cli_outcomes import Run
+from tests.vlm_relabel.cli.cli_outcomes import Run
 from vlm_relabel.cli import main, redaction
 
 SECRET = "hunter2"

@@ -15,10 +15,10 @@ import pytest
 
 from schemas.store import Store
 from schemas.verify import verify_store
-from tests.cli.cli_outcomes import flat
 from tests.pipelines.small_source import write_source
+from tests.vlm_relabel.cli.cli_outcomes import flat
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

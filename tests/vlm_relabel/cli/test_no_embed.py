@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, flat, refusal
-from tests.cli.test_missing_extras import ALL, without
 from tests.pipelines.store_checks import hashes
+from tests.vlm_relabel.cli.cli_outcomes import Run, flat, refusal
+from tests.vlm_relabel.cli.test_missing_extras import ALL, without
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.cli.cli_outcomes import PIXEL_MEAN, Run
 from tests.pipelines.small_source import GOALS, write_source
 from tests.pipelines.tiny_model import write_tiny_model
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run
 from vlm_relabel.cli.main import app
 
 

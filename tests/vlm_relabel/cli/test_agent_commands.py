@@ -15,11 +15,11 @@ from offline_rl import checkpoints, training
 from offline_rl.run_config import load_config
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
-from tests.cli.cli_outcomes import PIXEL_MEAN, Run, refusal
 from tests.offline_rl import playground
 from tests.offline_rl.rooms import Colours
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, refusal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENCODER = ROOT / "examples" / "playroom" / "encoders" / "small"
 BRIDGE_GOALS = """\
 name: bridge

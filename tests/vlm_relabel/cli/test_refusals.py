@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 
 from relabel.testing import write_rlds
 from schemas.store import Store
-from tests.cli.cli_outcomes import PIXEL_MEAN, Run, files, flat, refusal
 from tests.pipelines.small_source import cut_image, truncate, write_source
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files, flat, refusal
 
 Words = dict[str, Any]
 

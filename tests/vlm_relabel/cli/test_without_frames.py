@@ -17,7 +17,7 @@ from offline_rl.rollouts import Observer
 from relabel.testing import write_rlds
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
-from tests.cli.cli_outcomes import Run, files, refusal
+from tests.vlm_relabel.cli.cli_outcomes import Run, files, refusal
 
 LENGTHS, SHARDS = (5, 3, 6, 4, 5, 7), (4, 2)
 

@@ -15,13 +15,13 @@ import pytest
 
 from schemas.enums import LastStep, Timing
 from schemas.errors import RunError
-from tests.cli.cli_outcomes import flat
 from tests.offline_rl import playground
 from tests.offline_rl.rooms import Line
+from tests.vlm_relabel.cli.cli_outcomes import flat
 from vlm_relabel import rooms
 from vlm_relabel.agent_rollouts import environment_factory
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
