@@ -28,7 +28,13 @@ from schemas.files import Folder
 SLICES: Final = 302
 POINTS: Final = (100, 200, 300)  # slices at which the process is looked at
 WINDOW: Final = 20  # slices before each: what comes and goes is not there at all of them
-MOST_BYTES: Final = 4000  # that a slice may leave behind; four files listed, some marks, Beam's own
+MOST_BYTES: Final = 4000  # that a slice may leave behind: four files listed, some marks
+ROOT: Final = Path(__file__).parents[2]
+# Memory of ours. That of Beam, and of servers of other tests in the same process, is not.
+OWN: Final = (
+    tracemalloc.Filter(True, str(ROOT / "*")),
+    tracemalloc.Filter(False, str(ROOT / ".venv" / "*")),
+)
 BY_TIME: Final = ("progress", "leases")  # threads that work by the clock, not by the slice
 
 
@@ -38,7 +44,7 @@ class Sample:
 
     handles: int
     threads: int
-    allocated: int  # bytes, since tracing began
+    allocated: int  # bytes by code of ours, since tracing began
     calls: Counter[str]  # so far
 
 
@@ -66,7 +72,8 @@ class Probe(PixelMeanEncoder):
         allocated = 0
         if whole:
             gc.collect()
-            allocated = tracemalloc.get_traced_memory()[0]
+            taken = tracemalloc.take_snapshot().filter_traces(OWN)
+            allocated = sum(trace.size for trace in taken.traces)
         return Sample(process.num_fds(), process.num_threads(), allocated, self._counted.copy())
 
     def least(self, point: int, name: str) -> int:

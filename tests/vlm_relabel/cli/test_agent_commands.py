@@ -178,7 +178,7 @@ def test_default_observations_are_the_vectors(run: Run, made: Path, tmp_path: Pa
             {"goal_encoding": "image"},
             ("--goal-encoding: expected text, one-hot or none, got 'image'",),
         ),
-        ({"goal_encoding": "none"}, ("expected one goal, the dataset has 3",)),
+        ({"goal_encoding": "none"}, ("expected a dataset of one goal, got 3",)),
         ({"kind_weight": "won=1"}, ("--kind-weight: unknown won; the known ones are achieved, ",)),
         ({"kind_weight": "failed=few"}, ("--kind-weight failed='few'", "at least 0")),
         ({"kind_weight": "failed=-1"}, ("--kind-weight failed=-1", "at least 0")),

@@ -65,7 +65,7 @@ def test_whole_path_on_s3_gives_the_bytes_of_a_local_one(
             assert SECRET not in done.output
         told.append(json.loads(done.stdout))
     far = buckets.contents(STORE)
-    assert len(buckets.tables(far)) == 4 * 6 + 1  # slices of every table, and goals
+    assert len(buckets.tables(far)) == 4 * 6 + 2  # slices of every table, goals, and their texts
     assert buckets.tables(far) == buckets.tables(files(local))
     assert far.keys() == files(local).keys()
     assert told[0]["values"] == told[1]["values"]
