@@ -37,7 +37,9 @@ def test_two_worker_processes_write_the_same_bytes_as_one(
     for workers in (1, 2):
         run = RunOptions(workers)
         jobs.relabel(JobOptions(str(tmp_path / str(workers)), run, threads=1), what, rewards)
-    assert len(hashes(tmp_path / "1")) == 4 * 4 + 2  # 4 slices of 4 tables, the goals, and their texts
+    assert (
+        len(hashes(tmp_path / "1")) == 4 * 4 + 2
+    )  # 4 slices of 4 tables, the goals, and their texts
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
     assert problems(tmp_path / "2") == []
 
