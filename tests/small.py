@@ -35,16 +35,14 @@ from relabel.slices.embed_slice import SourceTable, embed_slice
 from relabel.slices.score_slice import score_slice
 from relabel.source.source import Source
 from relabel.testing import FileFormat, PixelMeanEncoder, encoded_image, write_rlds
-from schemas.enums import Fusion, LastStep, Timing
+from schemas.enums import CameraForm, Fusion, LastStep, Timing
 from schemas.files import Folder
 from schemas.goals import GoalSet
 from schemas.manifests import (
     AnyTableManifest,
     EmbeddingManifest,
-    EpisodesManifest,
     RewardManifest,
     SliceSpec,
-    StepsManifest,
     StoreManifest,
     embedding_name,
     manifest_bytes,
@@ -152,11 +150,9 @@ def source_tables(
     store: Store, cameras: Sequence[str] = (FRONT, WRIST), version: int = 0, **more: Any
 ) -> tuple[SourceTable, ...]:
     """Manifests of steps, episodes and one embedding table per camera."""
-    own = {"source_fingerprint": store.manifest.source.fingerprint, "command": "embed again"}
-    kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
-    spec = PixelMeanEncoder(version).spec
-    embeddings = (EmbeddingManifest(encoder=spec, camera=c, **own, **more) for c in cameras)
-    return (StepsManifest(frames=kept, **own), EpisodesManifest(**own), *embeddings)
+    forms = dict.fromkeys(cameras, CameraForm.IMAGE)
+    tables = plans.source_tables(store, PixelMeanEncoder(version).spec, forms, **more)
+    return tuple(table.model_copy(update={"command": "embed again"}) for table in tables)
 
 
 def embed(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,7 @@ from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
 from schemas.checksums import checksums_of
 from schemas.encoders import EncoderSpec
+from schemas.enums import CameraForm
 from schemas.errors import StoreError
 from schemas.goals import GoalSet
 from schemas.manifests import (
@@ -137,23 +138,43 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         retry=what.retry_dead_letters,
     )
     store = planned.store
-    shared: dict[str, Any] = {
-        "source_fingerprint": store.manifest.source.fingerprint,
-        "made_by": made_by(options, batch_size=what.batch_size),
-        "command": options.command,
-    }
+    how = {"made_by": made_by(options, batch_size=what.batch_size), "command": options.command}
+    tables = tuple(
+        table.model_copy(update=how)
+        for table in source_tables(store, spec, cameras, dtype=what.dtype)
+    )
+    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.again, planned.notes)
+
+
+def source_tables(
+    store: Store,
+    spec: EncoderSpec | None,
+    cameras: Mapping[str, CameraForm],
+    *,
+    dtype: Literal["float16", "float32"] = "float16",
+) -> tuple[SourceTable, ...]:
+    """Steps, episodes, and one embedding table per camera, in the order of their commits.
+
+    Args:
+        store: planned over the source.
+        spec: of the encoder; None: there are no embeddings.
+        cameras: with the form of their frames.
+        dtype: of the stored embeddings.
+    """
+    fingerprint = store.manifest.source.fingerprint
     kept = tuple(f.name for f in store.manifest.fields if f.kind == "image")
     embeddings = (
-        ()
-        if spec is None
-        else (
-            EmbeddingManifest(encoder=spec, camera=camera, form=form, dtype=what.dtype, **shared)
-            for camera, form in cameras.items()
+        EmbeddingManifest(
+            encoder=spec, camera=camera, form=form, dtype=dtype, source_fingerprint=fingerprint
         )
+        for camera, form in cameras.items()
+        if spec is not None
     )
-    steps, episodes = StepsManifest(frames=kept, **shared), EpisodesManifest(**shared)
-    tables: tuple[SourceTable, ...] = (steps, episodes, *embeddings)
-    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.again, planned.notes)
+    return (
+        StepsManifest(frames=kept, source_fingerprint=fingerprint),
+        EpisodesManifest(source_fingerprint=fingerprint),
+        *embeddings,
+    )
 
 
 def plan_scoring(
