@@ -47,7 +47,7 @@ test: $(READY)  ## All tests, the long ones and the documentation's examples inc
 quick: $(READY)  ## The tests of formats, goals, rewards and frames: under a minute on two cores
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not server" $(QUICK)
 
-torture: $(READY)  ## Kill every command at random moments and look whether anything is lost; half an hour
+torture: $(READY)  ## Kill every command at random moments and look whether anything is lost; some ten minutes
 	$(BIN)/python -m tests.torture --kills 100 --seed 0
 
 lint: $(READY)  ## Style and strict types
