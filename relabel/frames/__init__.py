@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from relabel.frames.cameras import find_cameras as find_cameras
     from relabel.frames.decoding import Frame as Frame
     from relabel.frames.decoding import decode_frame as decode_frame
-
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "Frame": "relabel.frames.decoding",
-        "decode_frame": "relabel.frames.decoding",
-        "find_cameras": "relabel.frames.cameras",
-        "frame_of": "relabel.frames.camera_frames",
-        "resolve_cameras": "relabel.frames.camera_names",
-    },
-)
+else:  # out of sight of type checkers, which would take any name for one of these
+    __getattr__, __all__ = lazily(
+        __name__,
+        {
+            "Frame": "relabel.frames.decoding",
+            "decode_frame": "relabel.frames.decoding",
+            "find_cameras": "relabel.frames.cameras",
+            "frame_of": "relabel.frames.camera_frames",
+            "resolve_cameras": "relabel.frames.camera_names",
+        },
+    )

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from relabel.goal_datasets.trajectories import Trajectory as Trajectory
     from relabel.goal_datasets.trajectories import episode_trajectories as episode_trajectories
     from relabel.goal_datasets.transitions import transition_batches as transition_batches
-
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "DatasetInputs": "relabel.goal_datasets.inputs",
-        "Outcomes": "relabel.goal_datasets.trajectories",
-        "Trajectory": "relabel.goal_datasets.trajectories",
-        "dataset_inputs": "relabel.goal_datasets.inputs",
-        "episode_trajectories": "relabel.goal_datasets.trajectories",
-        "transition_batches": "relabel.goal_datasets.transitions",
-        "with_statistics": "relabel.goal_datasets.statistics",
-    },
-)
+else:  # out of sight of type checkers, which would take any name for one of these
+    __getattr__, __all__ = lazily(
+        __name__,
+        {
+            "DatasetInputs": "relabel.goal_datasets.inputs",
+            "Outcomes": "relabel.goal_datasets.trajectories",
+            "Trajectory": "relabel.goal_datasets.trajectories",
+            "dataset_inputs": "relabel.goal_datasets.inputs",
+            "episode_trajectories": "relabel.goal_datasets.trajectories",
+            "transition_batches": "relabel.goal_datasets.transitions",
+            "with_statistics": "relabel.goal_datasets.statistics",
+        },
+    )

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from relabel.goals.prompts import resolve_prompts as resolve_prompts
     from relabel.goals.readings import Readings as Readings
     from relabel.goals.readings import read_prompts as read_prompts
-
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "MinedGoals": "relabel.goals.mined",
-        "Prompts": "relabel.goals.prompts",
-        "Readings": "relabel.goals.readings",
-        "commands": "relabel.goals.instructions",
-        "load_goals": "relabel.goals.files",
-        "mine_goals": "relabel.goals.mined",
-        "read_prompts": "relabel.goals.readings",
-        "resolve_prompts": "relabel.goals.prompts",
-    },
-)
+else:  # out of sight of type checkers, which would take any name for one of these
+    __getattr__, __all__ = lazily(
+        __name__,
+        {
+            "MinedGoals": "relabel.goals.mined",
+            "Prompts": "relabel.goals.prompts",
+            "Readings": "relabel.goals.readings",
+            "commands": "relabel.goals.instructions",
+            "load_goals": "relabel.goals.files",
+            "mine_goals": "relabel.goals.mined",
+            "read_prompts": "relabel.goals.readings",
+            "resolve_prompts": "relabel.goals.prompts",
+        },
+    )

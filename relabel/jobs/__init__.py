@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from relabel.jobs.run import score as score
     from relabel.jobs.work import Work as Work
     from relabel.jobs.work import in_this_process as in_this_process
-
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "EmbedOptions": "relabel.jobs.options",
-        "GoalDatasetOptions": "relabel.jobs.options",
-        "GoalJobReport": "relabel.jobs.dataset_report",
-        "JobOptions": "relabel.jobs.options",
-        "JobReport": "relabel.jobs.report",
-        "RunOptions": "relabel.jobs.options",
-        "ScoreOptions": "relabel.jobs.options",
-        "Work": "relabel.jobs.work",
-        "build_goals": "relabel.jobs.run",
-        "embed": "relabel.jobs.run",
-        "in_this_process": "relabel.jobs.work",
-        "relabel": "relabel.jobs.run",
-        "score": "relabel.jobs.run",
-    },
-)
+else:  # out of sight of type checkers, which would take any name for one of these
+    __getattr__, __all__ = lazily(
+        __name__,
+        {
+            "EmbedOptions": "relabel.jobs.options",
+            "GoalDatasetOptions": "relabel.jobs.options",
+            "GoalJobReport": "relabel.jobs.dataset_report",
+            "JobOptions": "relabel.jobs.options",
+            "JobReport": "relabel.jobs.report",
+            "RunOptions": "relabel.jobs.options",
+            "ScoreOptions": "relabel.jobs.options",
+            "Work": "relabel.jobs.work",
+            "build_goals": "relabel.jobs.run",
+            "embed": "relabel.jobs.run",
+            "in_this_process": "relabel.jobs.work",
+            "relabel": "relabel.jobs.run",
+            "score": "relabel.jobs.run",
+        },
+    )

@@ -39,7 +39,6 @@ _CLASSES: Final[tuple[type[RewardFunction], ...]] = (  # a new one is one more l
     PotentialDifference,
 )
 REWARD_FUNCTIONS: Final[Mapping[str, type[RewardFunction]]] = {cls.name: cls for cls in _CLASSES}
-DEFAULT_REWARD: Final = SoftmaxThreshold.name
 
 
 def parse_reward(path: str, **parameters: Any) -> RewardFunction:

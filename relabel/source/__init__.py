@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from relabel.source.records import read_records as read_records
     from relabel.source.source import Source as Source
     from relabel.source.survey import survey_shards as survey_shards
-
-__getattr__, __all__ = lazily(
-    __name__,
-    {
-        "Episode": "relabel.source.episodes",
-        "Source": "relabel.source.source",
-        "open_dataset": "relabel.source.opening",
-        "read_features": "relabel.source.features",
-        "read_records": "relabel.source.records",
-        "survey_shards": "relabel.source.survey",
-    },
-)
+else:  # out of sight of type checkers, which would take any name for one of these
+    __getattr__, __all__ = lazily(
+        __name__,
+        {
+            "Episode": "relabel.source.episodes",
+            "Source": "relabel.source.source",
+            "open_dataset": "relabel.source.opening",
+            "read_features": "relabel.source.features",
+            "read_records": "relabel.source.records",
+            "survey_shards": "relabel.source.survey",
+        },
+    )

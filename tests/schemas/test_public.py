@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -31,6 +32,21 @@ def test_every_public_name_is_there(package: str) -> None:
         assert name in vars(found)  # found once
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         found.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("package", LISTS)
+def test_type_checkers_see_the_same_names_at_the_same_places(package: str) -> None:
+    tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text())
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package)
+        for alias in node.names
+    }
+    found = importlib.import_module(package)
+    assert sorted(seen) == sorted(found.__all__)
+    for name, module in seen.items():
+        assert getattr(found, name) is getattr(importlib.import_module(str(module)), name)
 
 
 def test_lists_load_nothing_heavy() -> None:
