@@ -24,16 +24,20 @@ AGENTS = [
     "pillow>=10",  # writes GIFs of rollouts
     *("structlog>=23", "gym-notices>=0.0.8"),  # of d3rlpy; they are told to be quiet
 ]
+# Calibration, comparison, audit, labelling and the report page.
+EVALUATION = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8", "jinja2>=3.1", "pillow>=10"]
+RERUN = ["rerun-sdk>=0.20"]  # of `report --rerun`
 HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of SigLIP and others
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
 VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
-ALL = [*EMBED, *BEAM, *AGENTS, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
+ALL = [*EMBED, *BEAM, *AGENTS, *EVALUATION, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
 DEMO = [*EMBED, *BEAM, *AGENTS, "minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
-DEMO += ["scikit-learn>=1.4", "matplotlib>=3.8"]  # how well rewards rank; figure 3
+DEMO += EVALUATION
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "duckdb>=1", "pandas>=2"),
     "moto[server]>=5",  # an S3 endpoint
+    "playwright>=1.50",  # drives the system's Chromium through the pages
     # Fuzzes parsers; it has wheels for these alone.
     "atheris>=3; sys_platform == 'linux' and platform_machine == 'x86_64'",
     *("polars>=1", "datasets>=3"),  # that read a table's folder
@@ -63,16 +67,18 @@ setup(
     install_requires=BASE,
     extras_require={
         "embed": EMBED,
+        "evaluation": EVALUATION,
         "beam": BEAM,
         "agents": AGENTS,
         "gcs": GCS,
         "hf": HUGGING_FACE,
+        "rerun": RERUN,
         "s3": S3,
         "tensorboard": TENSORBOARD,
         "video": VIDEO,
         "all": ALL,
         "demo": DEMO,
-        "test": [*ALL, *DEMO, *TEST],
+        "test": [*ALL, *DEMO, *RERUN, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.cli.entry:main"]},
 )

@@ -54,6 +54,10 @@ class DamagedError(StoreError):
     """A file of a store that is there, and is not what was written."""
 
 
+class LabelError(RelabelError):
+    """Labels that cannot be read, or too few of them for what is asked."""
+
+
 class DeadLetterError(RelabelError):
     """More records could not be processed than the job was told to accept."""
 
