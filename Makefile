@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 DATA ?= ../shared/data/bridge_dataset/1.0.0
 
-# Tests that need no source, Beam, torch or server: what is changed most, in under a minute.
+# Tests that need no source, Beam, torch, server or browser: what is changed most, in under a minute.
 QUICK := tests/schemas tests/relabel/goals tests/relabel/rewards tests/relabel/frames tests/test_*.py
 
 .PHONY: help demo playroom bridge bench test quick torture lint docs clean
@@ -45,7 +45,7 @@ test: $(READY)  ## All tests, the long ones and the documentation's examples inc
 	$(BIN)/python -m pytest -n 2
 
 quick: $(READY)  ## The tests of formats, goals, rewards and frames: under a minute on two cores
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not server" $(QUICK)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not server and not browser" $(QUICK)
 
 torture: $(READY)  ## Kill every command at random moments and look whether anything is lost; some ten minutes
 	$(BIN)/python -m tests.torture --kills 100 --seed 0

@@ -13,7 +13,7 @@ import requests
 
 from relabel.source.source import Source
 from schemas.store import Store
-from tests import buckets, small
+from tests import browser, buckets, small
 
 S3_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -25,10 +25,13 @@ BRIDGE = ROOT.parent / "shared" / "data" / "bridge_dataset" / "1.0.0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what talks to a server, which `make quick` leaves out."""
+    """Marks what talks to a server or opens a browser, which `make quick` leaves out."""
     for item in items:
-        if "s3" in getattr(item, "fixturenames", ()):
+        taken = getattr(item, "fixturenames", ())
+        if "s3" in taken:
             item.add_marker("server")
+        if "open_page" in taken:
+            item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +104,23 @@ def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield _s3_server
     buckets.forget_endpoints()
     fsspec.asyn.reset_lock()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[browser.Browser]:
+    if reason := browser.missing():
+        pytest.skip(reason)
+    with browser.browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_page(chromium: browser.Browser) -> Iterator[browser.OpenPage]:
+    """Opens pages in Chromium; the test fails if one of them logs an error or misses a file."""
+    windows = browser.Windows(chromium)
+    yield windows
+    windows.close()
+    assert windows.problems == []
 
 
 @pytest.fixture
