@@ -31,7 +31,8 @@ HUGGING_FACE = ["transformers>=5,<6", "sentencepiece>=0.2"]  # tokenizers of Sig
 TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
 VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
-ALL = [*EMBED, *BEAM, *AGENTS, *EVALUATION, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
+ALL = [*EMBED, *BEAM, *AGENTS, *EVALUATION, *RERUN]
+ALL += [*GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
 DEMO = [*EMBED, *BEAM, *AGENTS, "minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 DEMO += EVALUATION
 TEST = [
@@ -78,7 +79,7 @@ setup(
         "video": VIDEO,
         "all": ALL,
         "demo": DEMO,
-        "test": [*ALL, *DEMO, *RERUN, *TEST],
+        "test": [*ALL, *DEMO, *TEST],
     },
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.cli.entry:main"]},
 )

@@ -44,6 +44,9 @@ TEMPERATURE: Final = "temperature"
 THRESHOLD: Final = "threshold"
 TEXT_EMBEDDING: Final = "text_embedding"  # unit-norm, float32 [D]
 
+# --- Label table (a file of its own)
+LABEL: Final = "label"  # whether the frame shows the goal, as a person says
+
 # --- Dead letters
 SLICE: Final = "slice"
 STAGE: Final = "stage"  # "steps" or the name of the table that misses the record
