@@ -111,6 +111,7 @@ def of_field(
     rewards: str,
     field: str,
     *,
+    goals: Sequence[str] | None = None,
     where: str | None = None,
     episodes: Sequence[str] | None = None,
     tell: Tell | None = None,
@@ -120,7 +121,9 @@ def of_field(
     Args:
         store: holds the reward set and the column.
         rewards: name of the reward set.
-        field: column of one number per goal, in the order of the goals; true above 0.5.
+        field: column of one number per goal; true above 0.5.
+        goals: ids of the goals that its numbers belong to; of others, nothing is known. None:
+            those of the reward set, in their order.
         where: column of flags; only frames where it is true.
         episodes: ids; only frames of these. None: all.
         tell: told how many slices were read, each once for a block of goals, and of how many.
@@ -129,10 +132,11 @@ def of_field(
         StoreError: no such reward set or column, or they do not fit each other.
     """
     manifest = scored(store, rewards)
-    truth_column(store, field, manifest.goals)
+    truth_column(store, field, manifest.goals if goals is None else len(goals))
     if where is not None:
         flag_column(store, where)
     episode_ids, goal_ids, families = _axes(store, manifest)
+    column_of = places_in(goal_ids if goals is None else goals, goal_ids)
     wanted = None if episodes is None else pa.array(sorted(set(episodes)), pa.string())
     if episodes is not None and (unknown := sorted(set(episodes) - set(episode_ids))):
         raise StoreError(f"{store.location}: has no episode {', '.join(unknown[:5])}")
@@ -149,14 +153,21 @@ def of_field(
                 tell(next(read), total)
 
         for block in blocks:
-            keys, score, label = _block(store, manifest, field, rows, block, place, tick)
+            truths = column_of[block.start : block.stop]
+            keys, score, label = _block(store, manifest, field, rows, block, truths, place, tick)
             for at, goal in enumerate(block):
-                known = np.isfinite(score[at])
+                known = np.isfinite(score[at]) & (truths[at] >= 0)
                 columns = (*_apart(keys[known]), score[at][known], label[at][known])
                 yield GoalFrames(goal, goal_ids[goal], families[goal], *columns)
 
     source = {"field": field, "where": where}
     return Evidence(rewards, goal_ids, families, episode_ids, (), source, frames)
+
+
+def places_in(names: Sequence[str], wanted: Sequence[str]) -> Ints:
+    """Where each of some names is among others; -1: it is not there."""
+    place = {name: i for i, name in enumerate(names)}
+    return np.array([place.get(name, -1) for name in wanted], np.int64)
 
 
 def scored(store: Store, rewards: str) -> RewardManifest:
@@ -275,6 +286,7 @@ def _block(
     field: str,
     rows: Sequence[Ints],
     block: range,
+    column_of: Ints,
     episode_of: dict[str, int],
     tick: Callable[[], None],
 ) -> tuple[Ints, Floats, Bools]:
@@ -287,7 +299,7 @@ def _block(
     for piece, chosen in zip(store.slices, rows, strict=True):
         for own, values, truths in _slice_values(store, manifest, field, piece, chosen, episode_of):
             to = slice(at, at + len(own))
-            keys[to], score[:, to], label[:, to] = own, values[:, columns].T, truths[:, columns].T
+            keys[to], score[:, to], label[:, to] = own, values[:, columns].T, truths[:, column_of].T
             at += len(own)
         tick()
     return keys, score, label

@@ -154,3 +154,16 @@ def test_what_cannot_be_evidence_is_said(
     ):
         with pytest.raises(StoreError, match="expected scores"):
             call()
+
+
+def test_a_column_may_belong_to_goals_of_another_order(store: Store, episodes: list[Told]) -> None:
+    found = list(of_field(store, "v1", "truth", goals=["g2", "other", "g0"]))
+    scores = [np.concatenate([e.scores[:, goal] for e in episodes]) for goal in range(GOALS)]  # type: ignore[index]
+    truths = [np.concatenate([e.truth[:, column] for e in episodes]) for column in range(GOALS)]  # type: ignore[index]
+    for goal, column in ((0, 2), (2, 0)):
+        there = ~np.isnan(scores[goal])
+        np.testing.assert_array_equal(found[goal].score, scores[goal][there])
+        np.testing.assert_array_equal(found[goal].label, truths[column][there] > 0)
+    assert len(found[1]) == 0  # the column tells nothing of it
+    with pytest.raises(StoreError, match="2 per frame"):
+        of_field(store, "v1", "truth", goals=["g0", "g1"])
