@@ -1,0 +1,82 @@
+"""Scores as calibrations see them: one scale for all goals, on which shifts mean the same.
+
+    a probability p     z = log(p / (1 - p)), its log-odds
+    any other score s   z = (s - mean) / sd, of the goal's scores in the store
+
+A temperature or a bias of the encoder stretches and shifts log-odds, and the texts of goals shift
+cosines; both are what a slope and a shift per goal take back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relabel.rewards.base import PROBABILITIES, Range
+
+Floats = NDArray[np.float64]
+Kind = Literal["log-odds", "standard"]
+
+# Float32 holds no number between 1 - 2^-24 and 1, so that log-odds beyond are not told apart.
+LIMIT: Final = 24 * float(np.log(2))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """From scores of G goals to z, and back."""
+
+    kind: Kind
+    mean: Floats  # (G,) of scores; 0 for probabilities
+    sd: Floats  # (G,) > 0; 1 for probabilities
+
+    @classmethod
+    def of_probabilities(cls, goals: int) -> Scale:
+        """Log-odds."""
+        return cls("log-odds", np.zeros(goals), np.ones(goals))
+
+    @classmethod
+    def standard(cls, mean: Floats, sd: Floats) -> Scale:
+        """Standardised scores; a goal whose scores are all the same has z = 0."""
+        return cls("standard", mean, np.where(sd > 0, sd, 1.0))
+
+    @property
+    def is_of_probabilities(self) -> bool:
+        """Whether z is the log-odds of a score."""
+        return self.kind == "log-odds"
+
+    def z(self, scores: NDArray[Any], goal: NDArray[np.integer] | int | slice) -> Floats:
+        """z of scores, in their shape.
+
+        Args:
+            scores: of frames; NaN stays NaN.
+            goal: of each, or of all of them; for scores (T, G), slice(None).
+        """
+        values = np.asarray(scores, np.float64)
+        if self.is_of_probabilities:
+            return log_odds(values)
+        return np.asarray((values - self.mean[goal]) / self.sd[goal])
+
+    def scores(self, z: Floats) -> NDArray[np.float32]:
+        """(G,) the score that each goal's z (G,) stands for; infinite z is the end of the scale."""
+        if self.is_of_probabilities:
+            ends = np.where(z >= LIMIT, 1.0, np.where(z <= -LIMIT, 0.0, _probability(z)))
+            return ends.astype(np.float32)
+        return (self.mean + self.sd * z).astype(np.float32)
+
+
+def is_probability(score_range: Range) -> bool:
+    """Whether scores of a range are taken for probabilities."""
+    return tuple(score_range) == PROBABILITIES
+
+
+def log_odds(p: NDArray[Any]) -> Floats:
+    """log(p / (1 - p)), within `LIMIT` of 0; NaN stays NaN."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -LIMIT, LIMIT))
+
+
+def _probability(z: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.clip(z, -LIMIT, LIMIT))))
