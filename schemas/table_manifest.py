@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -73,6 +75,12 @@ class TableManifest(BaseModel):
             exclude=set(self._CIRCUMSTANCES),
             exclude_unset=self.is_of_first_format,
         )
+
+    def typed(self, option: str) -> list[str]:
+        """The values of an option in the command that made the table; empty if there is none."""
+        words = shlex.split(self.command or "")
+        apart = [value for word, value in pairwise(words) if word == option]
+        return apart + [w.partition("=")[2] for w in words if w.startswith(f"{option}=")]
 
     @property
     def fingerprint(self) -> str:

@@ -108,7 +108,13 @@ def kept_files(values: Sequence[Any], form: CameraForm) -> list[bytes | None]:
 
 
 def _kept(value: Any, form: CameraForm) -> bytes | None:
+    frame = seen(value, form)
+    return None if frame is None else as_png(frame)
+
+
+def seen(value: Any, form: CameraForm) -> Frame | None:
+    """The frame of a step's value; None where there is none, as its dead letter says."""
     try:
-        return as_png(frame_of(newest(value, form)))
+        return frame_of(newest(value, form))
     except Exception:  # the dead letter of the frame says why
         return None

@@ -100,7 +100,7 @@ def plan_store(
         store = Store(location, Folder.at(location), new_manifest(source, settings))
         return StorePlan(store, notes=notes)
     store = Store.open(location)
-    _check_source(store, source)
+    check_source(store, source)
     _check_settings(store, settings, source)
     changed = changed_slices(store, source)
     lost = lost_slices(store) if changed or retry else {}
@@ -186,7 +186,8 @@ def _digest(run: Run, source: Source) -> str | None:
 # --- what does not fit
 
 
-def _check_source(store: Store, source: Source) -> None:
+def check_source(store: Store, source: Source) -> None:
+    """Raises StoreError if a store was made of another source."""
     stored, asked = store.manifest.source, source.spec
     found = source.first_fingerprint() if store.manifest.is_of_first_format else asked.fingerprint
     if stored.fingerprint == found:

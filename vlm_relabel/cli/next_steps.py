@@ -7,7 +7,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Sequence
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -108,15 +108,9 @@ def _goals(store: Store) -> list[str]:
 def _encoder_typed(store: Store) -> str | None:
     """The encoder of a stored embedding table, as it was named in the command that made it."""
     for table in store.embeddings():
-        if named := _typed(shlex.split(table.command or ""), "--encoder"):
+        if named := table.typed("--encoder"):
             return named[0]
     return None
-
-
-def _typed(words: Sequence[str], option: str) -> list[str]:
-    """The values of an option among the words of a command line."""
-    apart = [value for word, value in pairwise(words) if word == option]
-    return apart + [w.partition("=")[2] for w in words if w.startswith(f"{option}=")]
 
 
 def _counted(store: Store, name: str) -> tuple[RewardManifest, RewardCounts]:
@@ -135,7 +129,7 @@ def _after_rewards(store: Store, name: str, encoder: str | None) -> str:
     named, scores = encoder or _encoder_typed(store), counts.best[np.isfinite(counts.best)]
     if _is_reached(manifest, counts) or named is None or not scores.size:
         return _build_goals(store, name, counts)
-    goals = _typed(shlex.split(manifest.command or ""), "--goals")
+    goals = manifest.typed("--goals")
     words = [word for value in goals for word in ("--goals", value)] or _goals(store)
     again = ("score", "--store", store.location, "--encoder", named, *words)
     threshold = _two_digits(0.9 * float(scores.max()))
