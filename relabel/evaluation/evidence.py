@@ -86,12 +86,12 @@ def of_labels(store: Store, rewards: str, labels: Labels, *, tell: Tell | None =
         StoreError: no such reward set, it is unfinished, or has no scores.
     """
     manifest = scored(store, rewards)
-    episode_ids, goal_ids, families = _axes(store, manifest)
+    episode_ids, goal_ids, families = axes(store, manifest)
     goal_of = {goal_id: goal for goal, goal_id in enumerate(goal_ids)}
     episode_of = {episode_id: place for place, episode_id in enumerate(episode_ids)}
     goal = np.array([goal_of.get(name, -1) for name in labels.goal_id], np.int64)
     episode = np.array([episode_of.get(name, -1) for name in labels.episode_id], np.int64)
-    key = np.where((goal < 0) | (episode < 0), -1, _keys(episode, labels.step))
+    key = np.where((goal < 0) | (episode < 0), -1, frame_key(episode, labels.step))
     score = _scores_of(store, manifest, episode_of, key, goal, tell)
     notes = _notes(labels, goal, episode, score)
     known = np.flatnonzero(np.isfinite(score))
@@ -135,7 +135,7 @@ def of_field(
     truth_column(store, field, manifest.goals if goals is None else len(goals))
     if where is not None:
         flag_column(store, where)
-    episode_ids, goal_ids, families = _axes(store, manifest)
+    episode_ids, goal_ids, families = axes(store, manifest)
     column_of = places_in(goal_ids if goals is None else goals, goal_ids)
     wanted = None if episodes is None else pa.array(sorted(set(episodes)), pa.string())
     if episodes is not None and (unknown := sorted(set(episodes) - set(episode_ids))):
@@ -157,7 +157,7 @@ def of_field(
             keys, score, label = _block(store, manifest, field, rows, block, truths, place, tick)
             for at, goal in enumerate(block):
                 known = np.isfinite(score[at]) & (truths[at] >= 0)
-                columns = (*_apart(keys[known]), score[at][known], label[at][known])
+                columns = (*apart(keys[known]), score[at][known], label[at][known])
                 yield GoalFrames(goal, goal_ids[goal], families[goal], *columns)
 
     source = {"field": field, "where": where}
@@ -234,7 +234,7 @@ def _keyed(
     columns = [fields.EPISODE_ID, fields.STEP, fields.SCORE]
     rows = max(1, _BATCH_SCORES // manifest.goals)
     for batch in store.batches(manifest.table, piece, columns, rows=rows):
-        yield _frame_keys(batch, episode_of), matrix(batch.column(fields.SCORE))
+        yield frame_keys(batch, episode_of), matrix(batch.column(fields.SCORE))
 
 
 def _notes(labels: Labels, goal: Ints, episode: Ints, score: Floats) -> tuple[str, ...]:
@@ -328,7 +328,7 @@ def _slice_values(
         if len(own):
             values = matrix(truth_values(pa.chunked_array([truth.column(field)])))
             yield (
-                _frame_keys(batch, episode_of)[own],
+                frame_keys(batch, episode_of)[own],
                 matrix(batch.column(fields.SCORE))[own],
                 values[own] > TRUE_ABOVE,
             )
@@ -337,7 +337,7 @@ def _slice_values(
 # --- keys -------------------------------------------------------------------------------------
 
 
-def _axes(
+def axes(
     store: Store, manifest: RewardManifest
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Ids of episodes, ids of goals, families of goals."""
@@ -347,18 +347,18 @@ def _axes(
     return tuple(episodes.to_pylist()), tuple(ids), tuple(families)
 
 
-def _frame_keys(batch: pa.RecordBatch, episode_of: dict[str, int]) -> Ints:
+def frame_keys(batch: pa.RecordBatch, episode_of: dict[str, int]) -> Ints:
     """(n,) one number per frame."""
     ids = batch.column(fields.EPISODE_ID).dictionary_encode()
     places = [episode_of.get(episode_id, -1) for episode_id in ids.dictionary.to_pylist()]
     episode = np.array(places, np.int64)[ids.indices.to_numpy(zero_copy_only=False)]
-    return _keys(episode, batch.column(fields.STEP).to_numpy(zero_copy_only=False))
+    return frame_key(episode, batch.column(fields.STEP).to_numpy(zero_copy_only=False))
 
 
-def _keys(episode: Ints, step: NDArray[Any]) -> Ints:
+def frame_key(episode: Ints, step: NDArray[Any]) -> Ints:
     return (episode << _STEP_BITS) + step.astype(np.int64)
 
 
-def _apart(keys: Ints) -> tuple[Ints, Ints]:
+def apart(keys: Ints) -> tuple[Ints, Ints]:
     """Places of episodes and steps of keys."""
     return keys >> _STEP_BITS, keys & ((1 << _STEP_BITS) - 1)
