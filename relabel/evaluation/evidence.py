@@ -356,6 +356,7 @@ def frame_keys(batch: pa.RecordBatch, episode_of: dict[str, int]) -> Ints:
 
 
 def frame_key(episode: Ints, step: NDArray[Any]) -> Ints:
+    """(n,) likewise, of places of episodes and steps."""
     return (episode << _STEP_BITS) + step.astype(np.int64)
 
 
