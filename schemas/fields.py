@@ -43,9 +43,22 @@ NEGATIVES: Final = "negatives"  # every negative as resolved, its phrasings join
 TEMPERATURE: Final = "temperature"
 THRESHOLD: Final = "threshold"
 TEXT_EMBEDDING: Final = "text_embedding"  # unit-norm, float32 [D]
+# Of a reward set with a head besides:
+HEAD_BLEND: Final = "head_blend"  # share of the head in the score; 0: zero-shot
+HEAD_POSITIVES: Final = "head_positives"  # labelled frames that show the goal
+HEAD_NEGATIVES: Final = "head_negatives"  # those that do not
+HEAD_FOLDS: Final = "head_folds"  # what was left out together: "episodes", "frames"; null: too few
+ZERO_SHOT_AP: Final = "zero_shot_ap"  # average precision on the labels
+HEAD_AP: Final = "head_ap"  # likewise, each label scored by a head that did not see it
+
+# --- head.parquet of a reward set with a head
+BLEND: Final = "blend"  # share of the head in that goal's score
+BIAS: Final = "bias"  # of a linear head; null in a cached one
 
 # --- Label table (a file of its own)
 LABEL: Final = "label"  # whether the frame shows the goal, as a person says
+ZERO_SHOT: Final = "zero_shot"  # of head_labels.parquet: score without the head
+LEFT_OUT: Final = "left_out"  # of head_labels.parquet: score by a head that did not see the label
 
 # --- Dead letters
 SLICE: Final = "slice"

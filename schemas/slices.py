@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -84,9 +84,24 @@ class Slice:
         """Stable id of the episode at `index` of the slice's shard."""
         return f"{self.split}/{self.shard}/{index}"
 
+    def holds_any(self, records: Collection[str]) -> bool:
+        """Whether it has one of some records: a set of ids, as `record_id` gives them."""
+        return any(self.episode_id(index) in records for index in range(self.start, self.stop))
+
     def with_files(self, *files: TableFile) -> Slice:
         """The same slice with more files committed."""
         return replace(self, files=(*self.files, *files))
+
+
+def record_id(episode_id: str) -> str:
+    """Id of an episode's record, of which several episodes are called 7.0, 7.1, …
+
+    Example:
+        >>> record_id("train/0/7.1")
+        'train/0/7'
+    """
+    shard, slash, place = episode_id.rpartition("/")
+    return shard + slash + place.partition(".")[0]
 
 
 def plan_slices(

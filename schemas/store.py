@@ -37,6 +37,8 @@ PLAN: Final = f"{META}/plan.json"
 RECEIPTS: Final = f"{META}/{FOLDER}"  # of a table that is unfinished
 GOALS: Final = f"{META}/goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = f"{META}/goals.json"  # of a reward set: its goal set as given
+HEAD: Final = f"{META}/head.parquet"  # of a reward set with a head: what frames are compared with
+HEAD_LABELS: Final = f"{META}/head_labels.parquet"  # likewise: the labels that it was made of
 
 
 _Stamp = tuple[int, str | None]  # of a manifest: whether to parse it again
@@ -238,12 +240,22 @@ class Store:
         Raises:
             StoreError: as `table_manifest`.
         """
-        file = self._beside_rewards(name, GOALS)
-        content = pa.BufferReader(self.folder.read(file))
+        return self.beside_rewards(name, GOALS, columns)
+
+    def beside_rewards(
+        self, name: str, file: str, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """A Parquet file of a complete reward set that is no slice: `GOALS`, `HEAD`, …
+
+        Raises:
+            StoreError: as `table_manifest`; the file is not there, or cannot be read.
+        """
+        place = self._beside_rewards(name, file)
+        content = pa.BufferReader(self.folder.read(place))
         try:
             return pq.read_table(content, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{self.folder.join(file)}: cannot be read: {error}") from error
+            raise StoreError(f"{self.folder.join(place)}: cannot be read: {error}") from error
 
     def goal_set(self, name: str) -> GoalSet:
         """The goal set of a complete reward set, as it was given.

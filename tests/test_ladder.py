@@ -64,7 +64,7 @@ PATHS = {
 # The rooms of `relabel`, in the order of the data: each may import those before it.
 ORDER = (
     *("frames", "source", "encoders", "goals", "rewards", "goal_datasets"),
-    *("slices", "inspection", "evaluation", "jobs"),
+    *("slices", "inspection", "evaluation", "heads", "jobs"),
 )
 ANYWHERE = {"lfs", "plugins", "testing"}  # modules beside the rooms
 ONLY_IN = {

@@ -20,6 +20,7 @@ from relabel.encoders.stored_texts import StoredTexts
 from relabel.jobs.options import (
     EmbedOptions,
     GoalDatasetOptions,
+    HeadOptions,
     JobOptions,
     RunOptions,
     ScoreOptions,
@@ -29,6 +30,7 @@ from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, Kind, LastStep, Timing
 from schemas.errors import RelabelError
 from schemas.goal_datasets import DatasetOptions
+from schemas.labels import Labels, read_labels
 from schemas.pairs import parse_pairs
 from vlm_relabel.goal_words import Goals, read_goals
 from vlm_relabel.keywords import (
@@ -150,6 +152,8 @@ class RewardArguments(EncoderArguments):
     scores: bool = True
     null_prompt: Words = None
     truncate_texts: bool = False
+    head: Literal["auto", "cached", "linear"] | None = None  # None: zero-shot
+    labels: Location | Labels | None = None  # file, or the labels themselves: what a head learns
 
     def scoring_of(self, cameras: tuple[str, ...], skip_blank_cameras: bool) -> ScoreOptions:
         """What is to be scored, as a job takes it."""
@@ -166,7 +170,25 @@ class RewardArguments(EncoderArguments):
             skip_blank_cameras=skip_blank_cameras,
             scores=self.scores,
             null_prompts=nulls,
+            head=self._head,
         )
+
+    @property
+    def _head(self) -> HeadOptions | None:
+        """What a head is to be made of."""
+        if self.head is None and self.labels is None:
+            return None
+        if self.head is None or self.labels is None:
+            given, missing = (
+                ("--head", "--labels") if self.labels is None else ("--labels", "--head")
+            )
+            raise RelabelError(
+                f"{given}: goes with {missing}, which is not given; a head is made of labels: "
+                "--head auto --labels FILE"
+            )
+        if isinstance(self.labels, Labels):
+            return HeadOptions(self.labels, self.head)
+        return HeadOptions(read_labels(os.fspath(self.labels)), self.head)
 
     @property
     def _parameters(self) -> dict[str, Any]:

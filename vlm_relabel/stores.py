@@ -17,7 +17,7 @@ from schemas.enums import Timing
 from schemas.errors import StoreError
 from schemas.goals import GoalSet
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
-from schemas.slices import Slice
+from schemas.slices import Slice, record_id
 from schemas.store import Store
 from schemas.tables import matrix
 
@@ -323,8 +323,8 @@ class OpenedStore:
         if len(set(episodes)) != len(episodes):
             twice = next(one for one in episodes if list(episodes).count(one) > 1)
             raise StoreError(f"episodes: {twice} is asked for twice; name each episode once")
-        places = {_place(episode) for episode in episodes}
-        pieces = [piece for piece in self.store.slices if _may_hold(piece, places)]
+        records = set(map(record_id, episodes))
+        pieces = [piece for piece in self.store.slices if piece.holds_any(records)]
         known: set[str] = set()
         for piece in pieces:
             ids = self.store.read_slices("episodes", [piece], [fields.EPISODE_ID])
@@ -335,19 +335,6 @@ class OpenedStore:
                 "'train/0/0', and episodes() lists them"
             )
         return pieces
-
-
-def _may_hold(piece: Slice, places: Iterable[tuple[str, int]]) -> bool:
-    """Whether a slice has the record of an episode, given shards and places in them."""
-    shard = f"{piece.split}/{piece.shard}"
-    return any(shard == own and piece.start <= place < piece.stop for own, place in places)
-
-
-def _place(episode: str) -> tuple[str, int]:
-    """Shard and place of an episode's record, from its id; of no episode, a place of no slice."""
-    shard, _, place = episode.rpartition("/")
-    record = place.partition(".")[0]  # a record of several episodes has them as 7.0, 7.1, …
-    return shard, int(record) if record.isdecimal() else -1
 
 
 def _by_episode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -21,7 +21,7 @@ from schemas.errors import StoreError
 from schemas.goal_basis import TRUE_ABOVE, truth_column, truth_values
 from schemas.labels import Labels
 from schemas.manifests import RewardManifest
-from schemas.slices import Slice
+from schemas.slices import Slice, record_id
 from schemas.store import Store, check_same_rows
 from schemas.tables import flags, matrix
 
@@ -212,9 +212,9 @@ def _scores_of(
     ordered = key[order]
     found = np.full(len(key), np.nan, np.float32)
     wanted = set((ordered[ordered >= 0] >> _STEP_BITS).tolist())
+    records = {record_id(name) for name, place in episode_of.items() if place in wanted}
     for done, piece in enumerate(store.slices):
-        ids = (piece.episode_id(index) for index in range(piece.start, piece.stop))
-        if any(episode_of.get(episode_id) in wanted for episode_id in ids):
+        if piece.holds_any(records):
             for keys, scores in _keyed(store, manifest, piece, episode_of):
                 first = np.searchsorted(ordered, keys, "left")
                 count = np.searchsorted(ordered, keys, "right") - first

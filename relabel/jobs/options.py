@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.stored_texts import StoredTexts
+from relabel.heads.fit import AskedKind
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import RelabelError
 from schemas.goal_datasets import DatasetOptions
 from schemas.goals import GoalSet
+from schemas.labels import Labels
 
 
 def _silent(progress: Progress) -> None:
@@ -90,6 +92,14 @@ class EmbedOptions:
 
 
 @dataclass(frozen=True)
+class HeadOptions:
+    """A head to be made of labels."""
+
+    labels: Labels
+    kind: AskedKind = "auto"
+
+
+@dataclass(frozen=True)
 class ScoreOptions:
     """Embeddings to rewards."""
 
@@ -105,6 +115,7 @@ class ScoreOptions:
     skip_blank_cameras: bool = False  # a camera counts only where it shows something
     scores: bool = True
     null_prompts: tuple[str, ...] | None = None  # of texts and mined goals; None: the default
+    head: HeadOptions | None = None  # None: zero-shot
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from relabel.goals.files import FIELD_PREFIX, given_goals, goals_table
 from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
-from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.heads.fit import FittedHead, fit_head
+from relabel.jobs.options import EmbedOptions, HeadOptions, JobOptions, ScoreOptions
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
 from schemas.checksums import checksums_of
@@ -36,7 +37,7 @@ from schemas.manifests import (
 )
 from schemas.names import check_name
 from schemas.slices import Slice, TableFile
-from schemas.store import GOAL_SET, GOALS, Store
+from schemas.store import GOAL_SET, GOALS, HEAD, HEAD_LABELS, Store
 from schemas.text_embeddings import TextEmbeddings, add_texts
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class ScorePlan:
     goal_set: GoalSet  # as given
     notes: tuple[str, ...] = ()  # texts that are alike, for people
     texts: TextEmbeddings | None = None  # to keep
+    head: FittedHead | None = None
 
     def write_goals(self, store: Store) -> RewardManifest:
         """Writes the goals, as given and as resolved; the manifest that lists them.
@@ -78,27 +80,37 @@ class ScorePlan:
         """
         if self.texts is not None:
             add_texts(store, self.texts)
-        sink = pa.BufferOutputStream()
-        pq.write_table(self.goals, sink, compression="zstd")
-        contents = {
-            GOALS: sink.getvalue().to_pybytes(),
-            GOAL_SET: self.goal_set.model_dump_json(indent=1).encode(),
-        }
-        files = tuple(self._write(store, name, data) for name, data in contents.items())
-        return self.manifest.model_copy(update={"files": files})
+        tables = {GOALS: self.goals}
+        if self.head is not None:
+            tables |= {HEAD: self.head.weights.table(), HEAD_LABELS: self.head.label_table}
+        whole = self.goal_set.model_dump_json(indent=1).encode()
+        files = [
+            *(
+                self._write(store, name, _parquet(own), own.num_rows)
+                for name, own in tables.items()
+            ),
+            self._write(store, GOAL_SET, whole, self.goals.num_rows),
+        ]
+        return self.manifest.model_copy(update={"files": tuple(files)})
 
-    def _write(self, store: Store, file: str, content: bytes) -> TableFile:
+    def _write(self, store: Store, file: str, content: bytes, rows: int) -> TableFile:
         table = self.manifest.table
         store.folder.write(f"{table}/{file}", content)
         sums = checksums_of(io.BytesIO(content))
         return TableFile(
             table=table,
             file=file,
-            rows=self.goals.num_rows,
+            rows=rows,
             bytes=len(content),
             sha256=sums.sha256,
             crc32c=sums.crc32c,
         )
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | None) -> EmbedPlan:
@@ -216,16 +228,35 @@ def plan_scoring(
     prompts = resolve_prompts(goals, alike)
     vectors, norms = readings.means(prompts.texts)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
-    bound = bind(function, goals, prompts, vectors, encoder.spec, **how)
-    scorer = replace(bound, skip_missing=what.skip_blank_cameras)
+    told = (goals, prompts, vectors, encoder.spec)
+    scorer = replace(bind(function, *told, **how), skip_missing=what.skip_blank_cameras)
+    head = None if what.head is None else _head(what.head, store, goals, scorer, embeddings)
+    if head is not None:
+        learned = bind(head.around(function), *told, **how, head=head.weights)
+        scorer = replace(scorer, function=learned.function, formula=learned.formula)
     manifest = reward_manifest(
         what.name, store, goals, scorer, embeddings, scores=what.scores
     ).model_copy(update={"made_by": made_by(options), "command": options.command})
     table = goals_table(goals, prompts, vectors, scorer.temperature, scorer.threshold)
+    for name, column in ({} if head is None else head.columns()).items():
+        table = table.append_column(name, column)
     cut = getattr(what.encoder, "truncate_texts", False)
     # Of a text that was cut, the embedding is not that of the text.
     texts = None if cut else TextEmbeddings(encoder.spec, readings.strings, readings.embeddings)
-    return ScorePlan(manifest, scorer, table, goals, (*notes, *prompts.notes), texts)
+    notes = (*notes, *prompts.notes, *(head.notes if head is not None else ()))
+    return ScorePlan(manifest, scorer, table, goals, notes, texts, head)
+
+
+def _head(
+    what: HeadOptions,
+    store: Store,
+    goals: GoalSet,
+    scorer: Scorer,
+    embeddings: Sequence[EmbeddingManifest],
+) -> FittedHead:
+    tables = [embedding_name(e.encoder, e.camera) for e in embeddings]
+    goal_ids = [goal.id for goal in goals.goals]
+    return fit_head(store, tables, scorer, goal_ids, what.labels, what.kind)
 
 
 def reward_manifest(

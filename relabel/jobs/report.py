@@ -27,6 +27,10 @@ from schemas.store import Store
 
 PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
 _EXAMPLES: Final = 3
+_OF_HEADS: Final = (
+    *(fields.HEAD_BLEND, fields.HEAD_POSITIVES, fields.HEAD_NEGATIVES, fields.HEAD_FOLDS),
+    *(fields.ZERO_SHOT_AP, fields.HEAD_AP),
+)
 
 
 class _Model(BaseModel):
@@ -60,6 +64,13 @@ class GoalReport(_Model):
     success_bound: float | None = None  # that `build-goals` takes unless told otherwise
     # Of potential differences:
     raised: float | None = None  # share of transitions whose action raised the score
+    # With a head:
+    head_blend: float | None = None  # share of the head in the score; 0: zero-shot is kept
+    head_positives: int | None = None  # labelled frames that show the goal
+    head_negatives: int | None = None  # those that do not
+    head_folds: str | None = None  # what was left out together; None: too few labels
+    zero_shot_ap: float | None = None  # average precision on the labels
+    head_ap: float | None = None  # likewise, each label scored by a head that did not see it
 
 
 class StageReport(_Model):
@@ -274,7 +285,9 @@ def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[Goa
 
 
 def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
-    goals = store.goals(manifest.name, [fields.GOAL_ID, fields.FAMILY]).to_pylist()
+    told = store.goals(manifest.name)
+    heads = [name for name in _OF_HEADS if name in told.column_names]
+    goals = told.select([fields.GOAL_ID, fields.FAMILY, *heads]).to_pylist()
     counts = read_counts(store, manifest)
     measures = _measures(counts, is_difference(manifest.function))
     return [
@@ -283,6 +296,7 @@ def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
             family=goal[fields.FAMILY],
             max_score=float(top) if np.isfinite(top) else None,
             **{name: values[place] for name, values in measures.items()},
+            **{name: goal[name] for name in heads},
         )
         for place, (goal, top) in enumerate(zip(goals, counts.best, strict=True))
     ]

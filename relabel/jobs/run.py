@@ -84,8 +84,8 @@ def relabel(
 ) -> JobReport:
     """`embed` and `score` in one pass: a slice is scored as soon as it is embedded.
 
-    Goals mined from the source (`field:…`) are known only when every slice has been read, so
-    they take two passes.
+    Goals mined from the source (`field:…`) are known only when every slice has been read, and a
+    head is made of frames that are embedded, so both take two passes.
 
     Raises:
         RelabelError: as `embed`.
@@ -99,7 +99,8 @@ def relabel(
     plan = plan_embedding(options, embedding, loaded.spec)
     check_goals(scoring, plan.store.manifest)
     scoring = replace(scoring, cameras=plan.cameras)
-    if not (isinstance(scoring.goals, str) and scoring.goals.startswith(FIELD_PREFIX)):
+    mined = isinstance(scoring.goals, str) and scoring.goals.startswith(FIELD_PREFIX)
+    if not mined and scoring.head is None:
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
         return _reported(run.execute(), options, loaded)

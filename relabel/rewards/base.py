@@ -18,13 +18,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_serializer
 
 from relabel.goals.prompts import Prompts
+from relabel.rewards.head_weights import HeadWeights
 from schemas.encoders import EncoderSpec
 from schemas.errors import GoalError
 from schemas.goals import GoalSet
@@ -51,6 +52,22 @@ class Formula(Protocol):
         """Fills `out` (n, G) from `cosines` (n, C), which hold no NaN and may be changed."""
 
 
+@runtime_checkable
+class FrameFormula(Formula, Protocol):
+    """A formula that compares frames itself, in the matrix products that it chooses."""
+
+    def score(self, frames: Floats, out: Floats) -> None:
+        """Fills `out` (n, G) from frames (n, D), which hold no NaN."""
+
+
+def score_frames(formula: Formula, frames: Floats, out: Floats) -> None:
+    """Fills `out` (n, G) with the scores of frames (n, D), which hold no NaN."""
+    if isinstance(formula, FrameFormula):
+        formula.score(frames, out)
+    else:
+        formula(frames @ formula.prompts.T, out)
+
+
 @dataclass(frozen=True, eq=False)
 class Binding:
     """What a reward function is bound to: G goals, their P prompts, and the encoder of both."""
@@ -60,6 +77,7 @@ class Binding:
     embeddings: Floats  # (P, D) of the prompts, unit norm
     spec: EncoderSpec
     norms: Floats | None = None  # (P,) of the averages that the embeddings are made of
+    head: HeadWeights | None = None  # what labels taught
 
     @cached_property
     def goal_embeddings(self) -> Floats:

@@ -19,6 +19,7 @@ from relabel.plugins import load_named
 from relabel.rewards.base import RewardFunction
 from relabel.rewards.cosine import Cosine
 from relabel.rewards.goal_baseline import GoalBaseline
+from relabel.rewards.head import Head
 from relabel.rewards.potential_difference import PotentialDifference
 from relabel.rewards.probability import Probability
 from relabel.rewards.sigmoid import Sigmoid
@@ -35,6 +36,7 @@ _CLASSES: Final[tuple[type[RewardFunction], ...]] = (  # a new one is one more l
     GoalBaseline,
     VlmRm,
     Sigmoid,
+    Head,
     WindowMean,
     PotentialDifference,
 )
@@ -153,6 +155,11 @@ def _undefined(cls: type[RewardFunction]) -> str | None:
 
 def _check_structure(path: str, classes: Sequence[type[RewardFunction]]) -> None:
     names = [cls.name for cls in classes]
+    if Head.name in names:
+        raise RewardError(
+            f"reward {path!r}: {Head.name!r} is made of labels; leave it out, and give --head and "
+            "--labels beside --reward"
+        )
     wrappers = [cls.name for cls in classes if issubclass(cls, Wrapper)]
     if names[-1] in wrappers:
         raise RewardError(

@@ -26,7 +26,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from relabel.goals.prompts import Prompts
-from relabel.rewards.base import Binding, Floats, Formula, Range, RewardFunction
+from relabel.rewards.base import (
+    Binding,
+    Floats,
+    Formula,
+    Range,
+    RewardFunction,
+    score_frames,
+)
+from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.window_mean import Embeddings, windowed
 from schemas.encoders import EncoderSpec
 from schemas.enums import Fusion, Timing
@@ -85,7 +93,7 @@ class Scorer:
         Raises:
             RewardError: shapes that do not fit each other or the encoder.
         """
-        ages = _ages(lengths)
+        ages = ages_of(lengths)
         self._check(cameras, len(ages))
         out = np.empty((len(ages), self.goals), np.float32)
         for start in range(0, len(ages), BLOCK_FRAMES):
@@ -107,7 +115,7 @@ class Scorer:
         Raises:
             RewardError: shapes that do not fit each other or the goal set.
         """
-        ages = _ages(lengths)
+        ages = ages_of(lengths)
         if scores.shape != (len(ages), self.goals):
             raise RewardError(
                 f"scores: expected shape ({len(ages)}, {self.goals}) (sum of lengths, goals), "
@@ -157,11 +165,11 @@ class Scorer:
     def _score_camera(self, frames: Floats, out: Floats) -> None:
         missing = np.isnan(frames).any(axis=1)
         frames[missing] = 0  # keeps NaN out of the formulas
-        self.formula(frames @ self.formula.prompts.T, out)
+        score_frames(self.formula, frames, out)
         out[missing] = np.nan
 
 
-def _ages(lengths: ArrayLike) -> NDArray[np.int64]:
+def ages_of(lengths: ArrayLike) -> NDArray[np.int64]:
     """(T,) number of earlier frames in the same episode."""
     counts = np.asarray(lengths, dtype=np.int64)
     if counts.ndim != 1 or (counts < 1).any():
@@ -188,6 +196,7 @@ def bind(
     timing: Timing = Timing.NEXT_FRAME,
     fusion: Fusion = Fusion.MEAN,
     norms: Floats | None = None,
+    head: HeadWeights | None = None,
 ) -> Scorer:
     """Ties a reward function to a goal set and an encoder.
 
@@ -202,6 +211,7 @@ def bind(
         timing: which frame a reward looks at.
         fusion: how several cameras' scores become one.
         norms: (P,) of the averages that the prompts' embeddings are made of; `vlm-rm` needs them.
+        head: what labels taught; `head` needs it.
 
     Raises:
         GoalError: goals without the negatives or the baseline that the function needs.
@@ -222,7 +232,7 @@ def bind(
         temperature=resolved.temperatures(goals),
         threshold=resolved.thresholds(goals),
         goals=len(goals.goals),
-        formula=_formula(resolved, Binding(goals, prompts, prompt_embeddings, spec, norms)),
+        formula=_formula(resolved, Binding(goals, prompts, prompt_embeddings, spec, norms, head)),
     )
 
 

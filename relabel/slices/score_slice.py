@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from relabel.goals.prompts import Prompts, negatives_of
 from relabel.goals.readings import read_prompts
+from relabel.rewards.head import has_head
+from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.registry import from_content
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.profile import Profile
@@ -23,7 +25,7 @@ from schemas.goals import GoalSet
 from schemas.manifests import RewardManifest
 from schemas.reward_counts import RewardCounts
 from schemas.slices import Slice
-from schemas.store import Store, check_same_rows
+from schemas.store import HEAD, Store, check_same_rows
 from schemas.tables import Array, matrix, numpy_dtype, reward_schema, vectors
 from schemas.texts import brief
 
@@ -66,7 +68,8 @@ def _score(
     piece: Slice, store: Store, rewards: RewardManifest, scorer: Scorer, profile: Profile
 ) -> Slice:
     with profile.stage("read embeddings"):
-        keys, cameras = _embeddings(store, piece, rewards)
+        skip = rewards.skip_blank_cameras
+        keys, cameras = slice_embeddings(store, piece, rewards.embeddings, skip_blank=skip)
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
     counts = RewardCounts.none(rewards.goals, dense=not rewards.binary)
     blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
@@ -135,9 +138,22 @@ def load_scorer(
     function = from_content(manifest.function, here=False)  # a store's word runs no file here
     prompts, vectors, norms = read_prompts(goals, encode_texts)
     _check_negatives(store, name, goals, prompts)
+    head = read_head(store, name) if has_head(function) else None
     how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}
+    how["head"] = head
     scorer = bind(function, goals, prompts, vectors, spec, **how)
     return replace(scorer, skip_missing=manifest.skip_blank_cameras)
+
+
+def read_head(store: Store, name: str) -> HeadWeights:
+    """The weights of a reward set's head.
+
+    Raises:
+        StoreError: no such reward set, or it has no head.
+    """
+    return HeadWeights.of_table(
+        store.beside_rewards(name, HEAD), f"{store.location}/rewards/{name}"
+    )
 
 
 def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) -> None:
@@ -152,17 +168,26 @@ def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) 
             )
 
 
-def _embeddings(
-    store: Store, piece: Slice, rewards: RewardManifest
+def slice_embeddings(
+    store: Store, piece: Slice, names: Sequence[str], *, skip_blank: bool = False
 ) -> tuple[pa.Table, list[Array]]:
-    """Keys and (T, D) embeddings of one slice, one array per camera."""
-    names = rewards.embeddings
+    """Keys and (T, D) embeddings of one slice, one array per embedding table.
+
+    Args:
+        store: holds them.
+        piece: the slice.
+        names: of the tables.
+        skip_blank: frames of one colour are missing.
+
+    Raises:
+        StoreError: embeddings are missing, or two tables do not have the same rows.
+    """
     tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
     keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
     for name, table in zip(names[1:], tables[1:], strict=True):
         check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
     cameras = [_as_stored(table.column(fields.EMBEDDING)) for table in tables]
-    if rewards.skip_blank_cameras:
+    if skip_blank:
         for camera, table in zip(cameras, tables, strict=True):
             camera[table.column(fields.BLANK).fill_null(False).to_numpy()] = np.nan
     return keys, cameras

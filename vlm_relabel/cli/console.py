@@ -205,6 +205,11 @@ def _goal_columns(goals: Sequence[GoalReport]) -> tuple[tuple[str, str, str], ..
         (f"above {goals[0].success_bound:g}" if _dense(goals) else "", "above_bound", ".1%"),
         ("raised", "raised", ".1%"),
         ("rewarded", "rewarded", ".1%"),
+        ("yes", "head_positives", "d"),
+        ("no", "head_negatives", "d"),
+        ("AP zero-shot", "zero_shot_ap", ".3f"),
+        ("AP head", "head_ap", ".3f"),
+        ("blend", "head_blend", ".2g"),
     )
 
 

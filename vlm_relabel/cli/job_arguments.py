@@ -235,6 +235,26 @@ Settings = Annotated[
         "several parameters.",
     ),
 ]
+Head = Annotated[
+    Literal["auto", "cached", "linear"] | None,
+    typer.Option(
+        parser=str,
+        metavar="KIND",
+        help="Correct the scores of goals by a head that learns from --labels: cached compares a "
+        "frame with the labelled ones, linear draws a plane between them, and auto takes "
+        "whichever does better on labels that it has not seen. A goal on which the head does no "
+        "better keeps its score.",
+    ),
+]
+HeadLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labelled frames that --head learns from: a CSV or Parquet file with the columns "
+        "episode_id, step, goal_id and label.",
+    ),
+]
 TimingOption = Annotated[
     Timing,
     typer.Option(
