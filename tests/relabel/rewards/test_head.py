@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_refused() -> None:
     around = with_head(parse_reward("cosine"), "linear", 1.0, "l", head.sha256)
     with pytest.raises(RewardError, match=r"'head/cosine': expected the weights .* got none"):
         bind(around, *told)
-    with pytest.raises(RewardError, match="for 5 goals of 4 numbers, got .*--overwrite"):
+    with pytest.raises(RewardError, match=r"for 5 goals of 4 numbers, got .*--overwrite"):
         bind(around, *told, head=weights_of("linear", [2], 0.5))
     beyond = weights_of("linear", [5], 0.5)
     with pytest.raises(RewardError, match="for 5 goals"):

@@ -574,7 +574,8 @@ def test_a_difference_looks_ahead_whatever_is_asked_for(path: str) -> None:
 
 
 def test_the_contract_covers_every_registered_function() -> None:
-    assert {name for path in PATHS for name in path.split("/")} == set(REWARD_FUNCTIONS)
+    told = {name for path in PATHS for name in path.split("/")}
+    assert told | {"head"} == set(REWARD_FUNCTIONS)  # test_head.py has that one
 
 
 @pytest.mark.parametrize("timing", Timing)
