@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from examples.playroom import captions, model
+from examples.clip import model
+from examples.playroom import captions
 from examples.playroom.episodes import ABSENT_PROBABILITY, Behaviour
 from examples.playroom.evaluate import Result, evaluate
 from examples.playroom.goals import FAMILIES, GOALS, Goal, truth

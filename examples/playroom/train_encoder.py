@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from examples.playroom import captions, check_encoder, model, vocabulary
-from examples.playroom.scenes import Views, training_views
+from examples.clip import model, training
+from examples.playroom import captions, check_encoder
+from examples.playroom.encoder_sizes import SIZES, tile_pixels
+from examples.playroom.scenes import training_views
 from schemas.locations import path_argument
 
 _README = """\
@@ -68,129 +68,44 @@ class Options:
     threads: int = 1
     checked_frames: int = 10_000
 
-
-class Captions:
-    """Draws one wording of every concept."""
-
-    def __init__(self, tokenizer: Any, rng: np.random.Generator) -> None:
-        texts = captions.training_texts()
-        self._counts = np.array([len(wordings) for wordings in texts])
-        self._starts = np.cumsum(self._counts) - self._counts
-        self._tokens = tokenizer([wording for wordings in texts for wording in wordings])
-        self._rng = rng
-
-    def draw(self) -> torch.Tensor:
-        """Returns the tokens of one wording per concept, ``(CONCEPT_COUNT, context) int64``."""
-        rows: torch.Tensor = self._tokens[self._starts + self._rng.integers(self._counts)]
-        return rows
-
-
-class Losses:
-    """The three parts of the loss, with one learned anchor per concept in the embedding space.
-
-    - frames against anchors, and frames against captions: is the caption true of the frame?
-      (sigmoid over all pairs; summed over concepts, mean over frames);
-    - captions against anchors: 1 - cosine, summed over concepts. It pulls every wording of a
-      concept to the concept's anchor.
-
-    Without anchors a text tower that does not yet tell captions apart holds up the image tower, and
-    the other way round: a macro average precision of 0.10 after 1,200 steps (with: 0.40 after 350).
-    """
-
-    def __init__(self, network: Any, embedding: int) -> None:
-        self._network = network
-        self.anchors = torch.nn.Parameter(torch.randn(captions.CONCEPT_COUNT, embedding))
-
-    def __call__(
-        self, frames: torch.Tensor, tokens: torch.Tensor, holds: torch.Tensor
-    ) -> torch.Tensor:
-        """Returns the loss of a batch, a scalar.
-
-        Args:
-            frames: ``(B, 3, 84, 84) float32``.
-            tokens: one wording per concept, ``(C, context) int64``.
-            holds: ``(B, C) float32``, 1 where the concept is true of the frame.
-        """
-        image = self._network.encode_image(frames, normalize=True)
-        text = self._network.encode_text(tokens, normalize=True)
-        anchors = functional.normalize(self.anchors, dim=-1)
-        astray = (1 - (text * anchors.detach()).sum(dim=1)).sum()
-        total: torch.Tensor
-        total = self._pairs(image, anchors, holds) + self._pairs(image, text, holds) + astray
-        return total
-
-    def _pairs(self, image: torch.Tensor, said: torch.Tensor, holds: torch.Tensor) -> torch.Tensor:
-        scale, bias = self._network.logit_scale.exp(), self._network.logit_bias
-        logits = scale * image @ said.T + bias
-        loss = functional.binary_cross_entropy_with_logits(logits, holds, reduction="none")
-        summed: torch.Tensor = loss.sum(dim=1).mean()
-        return summed
+    @property
+    def recipe(self) -> training.Recipe:
+        """What is not of the playroom alone."""
+        return training.Recipe(self.steps, self.batch, self.learning_rate, self.seed, self.threads)
 
 
 def train(options: Options) -> None:
     """Trains and saves an encoder; the same options, threads and machine give the same weights."""
     start = time.monotonic()
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    texts = [text for wordings in captions.training_texts() for text in wordings]
-    vocab_size = vocabulary.write_vocabulary(options.out / vocabulary.BPE_FILE, texts)
-    network: Any = model.new_model(options.out, model.SIZES[options.size], vocab_size)
-    _say(f"{sum(value.numel() for value in network.parameters())} parameters, drawing views")
-    views = training_views(options.views, options.seed)
-    _fit(network, views, options)
-    model.save_weights(network, options.out)
-    _say("checking on held-out frames")
-    report = _readme(options, vocab_size, network, time.monotonic() - start)
+    network = training.train(
+        options.out, SIZES[options.size], options.recipe, lambda: _captioned(options)
+    )
+    training.say("checking on held-out frames")
+    report = _readme(options, network, time.monotonic() - start)
     (options.out / "README.md").write_text(report, encoding="utf-8")
 
 
-def _readme(options: Options, vocab_size: int, network: Any, seconds: float) -> str:
-    parameters = sum(value.numel() for value in network.parameters())
+def _captioned(options: Options) -> training.Captioned:
+    views = training_views(options.views, options.seed)
+    holds = captions.concept_truth(views.truth, views.nothing_seen).astype(np.float32)
+    return training.Captioned(
+        holds, lambda rows: tile_pixels(views.tiles[rows]), captions.training_texts()
+    )
+
+
+def _readme(options: Options, network: Any, seconds: float) -> str:
     flags = f"--size {options.size} --steps {options.steps} --views {options.views}"
     flags += f" --batch {options.batch} --learning-rate {options.learning_rate:g}"
     flags += f" --seed {options.seed} --threads {options.threads}"
     return _README.format(
         size=options.size,
-        parameters=parameters,
-        vocabulary=vocab_size,
+        parameters=model.parameter_count(network),
+        vocabulary=network.vocab_size,
         flags=flags,
         seconds=seconds,
         report=check_encoder.report(options.out, options.checked_frames),
         checked=options.checked_frames,
     )
-
-
-def _fit(network: Any, views: Views, options: Options) -> None:
-    rng = np.random.default_rng(options.seed)
-    holds = captions.concept_truth(views.truth, views.nothing_seen).astype(np.float32)
-    draws = Captions(model.tokenizer_of(options.out), rng)
-    losses = Losses(network, model.SIZES[options.size].embedding)
-    weights = [*network.parameters(), losses.anchors]
-    optimizer = torch.optim.AdamW(weights, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=options.learning_rate, total_steps=options.steps, pct_start=0.1
-    )
-    start = time.monotonic()
-    network.train()
-    for step in range(1, options.steps + 1):
-        rows = rng.integers(len(views.tiles), size=options.batch)
-        frames = model.tile_pixels(views.tiles[rows])
-        loss = losses(frames, draws.draw(), torch.from_numpy(holds[rows]))
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0 or step == options.steps:
-            passed, scale = time.monotonic() - start, network.logit_scale.exp().item()
-            done = f"step {step}/{options.steps}, {passed:.0f} s"
-            _say(f"{done}, loss {loss.item():.4f}, logit scale {scale:.1f}")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"train_encoder: {text}\n")
-    sys.stderr.flush()
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -204,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_Help,
     )
     known = Options("small", Path())
-    parser.add_argument("--size", choices=sorted(model.SIZES), default="small", help="preset")
+    parser.add_argument("--size", choices=sorted(SIZES), default="small", help="preset")
     parser.add_argument("--out", type=path_argument, required=True, help="model directory to write")
     parser.add_argument("--steps", type=int, default=known.steps, help="optimizer steps")
     parser.add_argument("--views", type=int, default=known.views, help="training views")

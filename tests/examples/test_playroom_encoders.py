@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.playroom import captions, check_encoder, model, train_encoder, view, vocabulary
+from examples.clip import model, vocabulary
+from examples.playroom import captions, check_encoder, train_encoder, view
+from examples.playroom.encoder_sizes import SIZES, tile_pixels
 from examples.playroom.goals import truth
 from examples.playroom.scenes import training_views
 from relabel.encoders.open_clip_import import import_open_clip
@@ -45,7 +47,7 @@ def test_shipped_encoders_are_small_and_complete() -> None:
     files = [path for path in ENCODERS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
     wanted = {model.CONFIG_FILE, model.WEIGHTS_FILE, vocabulary.BPE_FILE, "README.md"}
-    for name in model.SIZES:
+    for name in SIZES:
         assert {path.name for path in (ENCODERS / name).iterdir()} == wanted
 
 
@@ -73,7 +75,7 @@ def test_training_repeats_itself_and_writes_a_model(tmp_path: Path) -> None:
 
 def test_tile_pixels_are_the_pixels_of_the_frames() -> None:
     tiles = np.random.default_rng(0).integers(view.TILE_COUNT, size=(4, 7, 7)).astype(np.uint8)
-    assert model.tile_pixels(tiles).equal(model.pixels(view.frames_of(tiles)))
+    assert tile_pixels(tiles).equal(model.pixels(view.frames_of(tiles)))
 
 
 def test_the_vocabulary_cuts_captions_as_the_full_one_does(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The playroom's encoders: open_clip models of a few hundred thousand parameters."""
+"""Small open_clip models: made, saved, loaded, and asked for embeddings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 
-from examples.playroom.view import FRAME_PIXELS, tile_images
-from examples.playroom.vocabulary import BPE_FILE, tokenizer_with
+from examples.clip.vocabulary import BPE_FILE, tokenizer_with
 from relabel.encoders.open_clip_import import import_open_clip
 
 CONTEXT_LENGTH = 20
-PATCH_PIXELS = 28
-"""Nine patches, so that a frame costs far fewer tokens than with one patch per tile (49)."""
 CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
 _TEXT_DEVIATION = 0.3
 _MEAN = _STD = (0.5, 0.5, 0.5)
@@ -26,26 +23,22 @@ _MEAN = _STD = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Size:
-    """How large an encoder is."""
+    """How large an encoder is, and what frames it takes."""
 
     embedding: int
     width: int
     vision_layers: int
     text_layers: int
-    head_width: int
-
-
-SIZES = {
-    "small": Size(embedding=64, width=64, vision_layers=3, text_layers=2, head_width=16),
-    "smaller": Size(embedding=32, width=32, vision_layers=2, text_layers=1, head_width=16),
-}
+    head_width: int = 16
+    pixels: int = 84  # side of a frame
+    patch: int = 28  # side of a patch; few of them, so that a frame costs few tokens
 
 
 def open_clip_config(size: Size, vocab_size: int) -> dict[str, Any]:
     """Returns what open_clip_config.json says; the logit bias makes `sigmoid` rewards usable."""
     vision = {
-        "image_size": FRAME_PIXELS,
-        "patch_size": PATCH_PIXELS,
+        "image_size": size.pixels,
+        "patch_size": size.patch,
         "width": size.width,
         "layers": size.vision_layers,
         "head_width": size.head_width,
@@ -66,7 +59,7 @@ def open_clip_config(size: Size, vocab_size: int) -> dict[str, Any]:
         "vision_cfg": vision,
         "text_cfg": text,
     }
-    preprocess = {"size": [FRAME_PIXELS, FRAME_PIXELS], "mean": _MEAN, "std": _STD}
+    preprocess = {"size": [size.pixels, size.pixels], "mean": _MEAN, "std": _STD}
     return {"model_cfg": model, "preprocess_cfg": preprocess}
 
 
@@ -101,22 +94,16 @@ def tokenizer_of(directory: Path) -> Any:
 
 
 def pixels(frames: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Turns frames ``(N, 84, 84, 3) uint8`` into the model's input ``(N, 3, 84, 84) float32``."""
+    """Turns frames ``(N, S, S, 3) uint8`` into a model's input ``(N, 3, S, S) float32``."""
     channels_first = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().float()
     return channels_first.div_(255).sub_(_MEAN[0]).div_(_STD[0])
-
-
-def tile_pixels(tiles: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Equals ``pixels(frames_of(tiles))`` for views ``(N, 7, 7)``, at a fraction of the cost."""
-    drawn = pixels(tile_images())[torch.from_numpy(tiles).long()]  # (N, row, column, rgb, y, x)
-    return drawn.permute(0, 3, 1, 4, 2, 5).reshape(len(tiles), 3, FRAME_PIXELS, FRAME_PIXELS)
 
 
 @torch.inference_mode()
 def embed_frames(
     model: Any, frames: npt.NDArray[np.uint8], batch: int = 256
 ) -> npt.NDArray[np.float32]:
-    """Returns unit-norm image embeddings ``(N, D) float32`` of frames ``(N, 84, 84, 3) uint8``."""
+    """Returns unit-norm image embeddings ``(N, D) float32`` of frames ``(N, S, S, 3) uint8``."""
     parts = [
         model.encode_image(pixels(frames[start : start + batch]), normalize=True).numpy()
         for start in range(0, len(frames), batch)
@@ -129,3 +116,8 @@ def embed_texts(model: Any, tokenizer: Any, texts: list[str]) -> npt.NDArray[np.
     """Returns unit-norm text embeddings ``(len(texts), D) float32``."""
     embedded: npt.NDArray[np.float32] = model.encode_text(tokenizer(texts), normalize=True).numpy()
     return embedded
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Returns how many numbers a model has learned."""
+    return sum(value.numel() for value in model.parameters())
