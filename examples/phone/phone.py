@@ -131,6 +131,17 @@ class Phone(gymnasium.Env[Observation, npt.NDArray[np.float32]]):
             "success": bool(truth[index]),
         }
 
+    def show(self, app: int | None, *, banner: bool = False) -> None:
+        """Opens an app, or the launcher, on this phone; for tests and for training screens.
+
+        Args:
+            app: to open; None: the launcher.
+            banner: below a notification of some app.
+        """
+        self._show(app)
+        shown = int(self.np_random.integers(len(APPS))) if banner else None
+        self.shown = replace(self.shown, banner=shown)
+
     # --- what touches do --------------------------------------------------------------------------
 
     def _touch(self, x: float, y: float, dx: float, dy: float) -> None:
@@ -158,7 +169,7 @@ class Phone(gymnasium.Env[Observation, npt.NDArray[np.float32]]):
         elif tap and column < 38:
             self.shown = replace(self.shown, app=None)
 
-    def _show(self, app: int) -> None:
+    def _show(self, app: int | None) -> None:
         self.shown = replace(self.shown, app=app, banner=None, content=self._seed())
 
     def _notify(self) -> None:

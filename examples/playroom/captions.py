@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from examples.playroom.goals import FAMILIES, GOALS, THINGS, Goal
+from examples.playroom.goals import FAMILIES, PLAYROOM, Goal, World
 
 INSTRUCTIONS = {
     "find": "find the {0}",
@@ -88,13 +88,13 @@ NULLS = {
 EMPTY_ROOM = ("an empty room", "no object is in view")
 """Wordings of: no thing is seen, none is carried. The first is the goal set's null prompt."""
 
-CONCEPT_COUNT = len(GOALS) + len(FAMILIES) + 1
+CONCEPT_COUNT = len(PLAYROOM.goals) + len(FAMILIES) + 1
+"""Of the playroom."""
 
 
 def words(template: str, goal: Goal, *, swapped: bool = False) -> str:
     """Returns `template` filled with the goal's things, in the other order if `swapped`."""
-    names = [THINGS[thing].name for thing in goal.things]
-    return template.format(*(names[::-1] if swapped else names))
+    return template.format(*(goal.names[::-1] if swapped else goal.names))
 
 
 def instruction(goal: Goal) -> str:
@@ -112,10 +112,10 @@ def held_out_texts(goal: Goal) -> list[str]:
     return [words(template, goal) for template in HELD_OUT[goal.family]]
 
 
-def training_texts() -> list[list[str]]:
+def training_texts(world: World = PLAYROOM) -> list[list[str]]:
     """Returns all wordings per concept: goals in order, three family nulls, the empty room."""
     nulls = [list(NULLS[family]) for family in FAMILIES]
-    return [*(_goal_wordings(goal) for goal in GOALS), *nulls, list(EMPTY_ROOM)]
+    return [*(_goal_wordings(goal) for goal in world.goals), *nulls, list(EMPTY_ROOM)]
 
 
 def _goal_wordings(goal: Goal) -> list[str]:
@@ -126,18 +126,21 @@ def _goal_wordings(goal: Goal) -> list[str]:
 
 
 def concept_truth(
-    goal_truth: npt.NDArray[np.uint8], nothing_seen: npt.NDArray[np.bool_]
+    goal_truth: npt.NDArray[np.uint8],
+    nothing_seen: npt.NDArray[np.bool_],
+    world: World = PLAYROOM,
 ) -> npt.NDArray[np.uint8]:
     """Returns which concepts hold per frame.
 
     Args:
         goal_truth: ``(N, G) uint8``, which goals hold.
         nothing_seen: ``(N,) bool``, no thing is in view and none is carried.
+        world: whose goals they are.
 
     Returns:
-        ``(N, CONCEPT_COUNT) uint8``, in the order of `training_texts`.
+        ``(N, G + 4) uint8``, in the order of `training_texts`.
     """
-    families = np.array([goal.family for goal in GOALS])
+    families = np.array([goal.family for goal in world.goals])
     nulls = [~goal_truth[:, families == family].any(axis=1) for family in FAMILIES]
     columns = np.stack([*nulls, nothing_seen], axis=1).astype(np.uint8)
     return np.concatenate([goal_truth, columns], axis=1)

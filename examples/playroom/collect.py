@@ -23,7 +23,8 @@ import numpy as np
 
 from examples.playroom import rlds_writer
 from examples.playroom.episodes import ABSENT_PROBABILITY, MIXTURES, Episode, collect_episode
-from examples.playroom.room import make_env
+from examples.playroom.goals import HARD, PLAYROOM, World
+from examples.playroom.room import make_env, things_in
 from schemas.locations import path_argument
 
 
@@ -33,15 +34,24 @@ def episode_seeds(seed: int, split: str, count: int) -> list[int]:
     return [int(value) for value in np.random.default_rng(entropy).integers(2**62, size=count)]
 
 
-def episodes(seeds: list[int], mixture: str = "mixed") -> Iterator[Episode]:
+def episodes(
+    seeds: list[int], mixture: str = "mixed", world: World = PLAYROOM
+) -> Iterator[Episode]:
     """Yields one episode per seed, in order."""
-    room = make_env(absent_probability=ABSENT_PROBABILITY)
+    room = make_env(world=world, things=things_in(world), absent_probability=ABSENT_PROBABILITY)
     for seed in seeds:
         yield collect_episode(room, seed, mixture)
 
 
 def collect(
-    out: Path, *, count: int, seed: int, split: str, shards: int, mixture: str = "mixed"
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    split: str,
+    shards: int,
+    mixture: str = "mixed",
+    world: World = PLAYROOM,
 ) -> int:
     """Writes `count` episodes to the dataset directory `out` and returns the number of frames.
 
@@ -55,9 +65,10 @@ def collect(
     frames = rlds_writer.write_split(
         out,
         split,
-        (progress.see(e) for e in episodes(episode_seeds(seed, split, count), mixture)),
+        (progress.see(e) for e in episodes(episode_seeds(seed, split, count), mixture, world)),
         count=count,
         shards=shards,
+        world=world,
     )
     progress.end()
     return frames
@@ -105,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mixture", choices=list(MIXTURES), default="mixed", help="of policies (default: mixed)"
     )
+    parser.add_argument(
+        "--hard", action="store_true", help="of the hard playroom: twenty things, rooms that differ"
+    )
     parser.add_argument("--split", default="train", help="TFDS split name (default: train)")
     parser.add_argument("--shards", type=int, default=4, help="TFRecord files (default: 4)")
     return parser
@@ -121,6 +135,7 @@ def main(argv: list[str] | None = None) -> None:
             split=options.split,
             shards=options.shards,
             mixture=options.mixture,
+            world=HARD if options.hard else PLAYROOM,
         )
     except (ValueError, FileExistsError) as error:
         raise SystemExit(f"collect: {error}") from error

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from examples.playroom.expert import expert_action
-from examples.playroom.goals import GOALS, Goal
+from examples.playroom.goals import PLAYROOM, Goal
 from examples.playroom.room import ACTIONS, Playroom
 from examples.playroom.view import is_held_out
 
@@ -54,7 +54,7 @@ class Behaviour:
 
     def _another_goal(self) -> Goal:
         present = set(self._room.things())
-        choice = [goal for goal in GOALS if set(goal.things) <= present]
+        choice = [goal for goal in self._room.world.goals if set(goal.things) <= present]
         return choice[int(self._rng.integers(len(choice)))]
 
 
@@ -75,9 +75,9 @@ def collect_episode(room: Playroom, seed: int, mixture: str = "mixed") -> Episod
     while not (terminated or truncated):
         action = behave()
         following, reward, terminated, truncated, next_info = room.step(action)
-        steps.append(_step(observation, info, action, reward, 0.0 if terminated else 1.0))
+        steps.append(_step(room, observation, info, action, reward, 0.0 if terminated else 1.0))
         observation, info = following, next_info
-    steps.append(_step(observation, info, action=0, reward=0.0, discount=0.0))
+    steps.append(_step(room, observation, info, action=0, reward=0.0, discount=0.0))
     steps[0]["is_first"] = True
     steps[-1].update(is_last=True, is_terminal=terminated)
     metadata = {"seed": seed, "goal_id": room.goal.id, "policy": policy}
@@ -85,9 +85,15 @@ def collect_episode(room: Playroom, seed: int, mixture: str = "mixed") -> Episod
 
 
 def _step(
-    observation: dict[str, Any], info: dict[str, Any], action: int, reward: float, discount: float
+    room: Playroom,
+    observation: dict[str, Any],
+    info: dict[str, Any],
+    action: int,
+    reward: float,
+    discount: float,
 ) -> Step:
     image = observation["image"]
+    plain = room.world is PLAYROOM
     return {
         "observation": {**observation, "image": png(image)},
         "action": action,
@@ -98,7 +104,7 @@ def _step(
         "is_terminal": False,
         "language_instruction": info["instruction"],
         "truth": info["truth"],
-        "held_out": is_held_out(image),
+        "held_out": is_held_out(image) if plain else room.held_out,
     }
 
 

@@ -6,20 +6,20 @@ Three families, after Baumli et al. 2023 (arXiv 2312.09187):
 - *lift*:  the agent carries the thing;
 - *place*: two things lie side by side and one of them is directly in front of the agent.
 
-There are nine things, three colours times three shapes: neither alone is enough for any goal.
-A room holds some of them only, so that many goals speak of things that are absent.
+The playroom has nine things, three colours times three shapes: neither alone is enough for any
+goal. The hard one has twenty. A room holds some of them only, so that many goals speak of things
+that are absent.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-COLOURS = ("red", "green", "blue")
-SHAPES = ("ball", "box", "key")
 FAMILIES = ("find", "lift", "place")
 
 
@@ -41,25 +41,23 @@ class Thing:
         return f"{self.colour}-{self.shape}"
 
 
-THINGS = tuple(Thing(colour, shape) for shape in SHAPES for colour in COLOURS)
-
-
 @dataclass(frozen=True)
 class Goal:
-    """One language goal: a family and the one or two things (indices into `THINGS`)."""
+    """One language goal: a family and the one or two things that it speaks of."""
 
     family: str
-    things: tuple[int, ...]
+    things: tuple[int, ...]  # places among the world's things
+    names: tuple[str, ...]  # of these things: ``red ball``
 
     @property
     def id(self) -> str:
         """The id used in goals.yaml: ``find-red-ball``, ``place-red-ball-blue-box``."""
-        return "-".join((self.family, *(THINGS[thing].slug for thing in self.things)))
+        return "-".join((self.family, *(name.replace(" ", "-") for name in self.names)))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What decides every goal; things are indices into `THINGS`.
+    """What decides every goal; things are places among the world's things.
 
     Attributes:
         front: the thing directly in front of the agent, or None.
@@ -70,20 +68,6 @@ class Scene:
     front: int | None
     carried: int | None
     beside: frozenset[int]
-
-
-def _all_goals() -> tuple[Goal, ...]:
-    singles = [
-        Goal(family, (thing,)) for family in ("find", "lift") for thing in range(len(THINGS))
-    ]
-    pairs = [Goal("place", pair) for pair in itertools.combinations(range(len(THINGS)), 2)]
-    return (*singles, *pairs)
-
-
-GOALS = _all_goals()
-"""All 54 goals, in the order of goals.yaml and of every ``(G,)`` array."""
-
-GOAL_INDEX = {goal.id: index for index, goal in enumerate(GOALS)}
 
 
 def is_true(goal: Goal, scene: Scene) -> bool:
@@ -98,19 +82,63 @@ def is_true(goal: Goal, scene: Scene) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class World:
+    """Which things there are, and so which goals."""
+
+    colours: tuple[str, ...]
+    shapes: tuple[str, ...]
+    place_goals: int | None = None  # as many pairs, spread over all of them; None: every pair
+
+    @cached_property
+    def things(self) -> tuple[Thing, ...]:
+        """Every colour of every shape."""
+        return tuple(Thing(colour, shape) for shape in self.shapes for colour in self.colours)
+
+    @cached_property
+    def goals(self) -> tuple[Goal, ...]:
+        """All goals, in the order of goals.yaml and of every ``(G,)`` array."""
+        single = [(place,) for place in range(len(self.things))]
+        pairs = list(itertools.combinations(range(len(self.things)), 2))
+        kept = range(len(pairs))
+        if self.place_goals is not None:
+            kept = np.linspace(0, len(pairs) - 1, self.place_goals).astype(int).tolist()
+        by_family = {"find": single, "lift": single, "place": [pairs[i] for i in kept]}
+        return tuple(self._goal(f, things) for f in FAMILIES for things in by_family[f])
+
+    @cached_property
+    def goal_index(self) -> dict[str, int]:
+        """The place of each goal, by id."""
+        return {goal.id: index for index, goal in enumerate(self.goals)}
+
+    def _goal(self, family: str, things: tuple[int, ...]) -> Goal:
+        return Goal(family, things, tuple(self.things[thing].name for thing in things))
+
+    def truth(self, scene: Scene) -> npt.NDArray[np.uint8]:
+        """Returns which goals hold in `scene`: ``(G,) uint8``, 0 or 1, in the order of `goals`."""
+        return np.array([is_true(goal, scene) for goal in self.goals], dtype=np.uint8)
+
+    def goal_named(self, goal_id: str) -> Goal:
+        """Returns the goal with this id.
+
+        Raises:
+            ValueError: no goal has this id; the text lists ids of the same family.
+        """
+        if goal_id not in self.goal_index:
+            family = goal_id.split("-")[0]
+            ids = [goal.id for goal in self.goals]
+            near = [own for own in ids if own.split("-")[0] == family] or ids
+            raise ValueError(f"unknown goal {goal_id!r}: expected one of {', '.join(near)}")
+        return self.goals[self.goal_index[goal_id]]
+
+
+PLAYROOM = World(("red", "green", "blue"), ("ball", "box", "key"))
+HARD = World(("red", "green", "blue", "yellow"), ("ball", "box", "key", "cone", "ring"), 40)
+
+THINGS, GOALS, GOAL_INDEX = PLAYROOM.things, PLAYROOM.goals, PLAYROOM.goal_index
+"""Of the playroom: nine things, and 54 goals."""
+
+
 def truth(scene: Scene) -> npt.NDArray[np.uint8]:
-    """Returns which goals hold in `scene`: ``(G,) uint8``, 0 or 1, in the order of `GOALS`."""
-    return np.array([is_true(goal, scene) for goal in GOALS], dtype=np.uint8)
-
-
-def goal_named(goal_id: str) -> Goal:
-    """Returns the goal with this id.
-
-    Raises:
-        ValueError: no goal has this id; the text lists ids of the same family.
-    """
-    if goal_id not in GOAL_INDEX:
-        family = goal_id.split("-")[0]
-        near = [goal.id for goal in GOALS if goal.family == family] or [g.id for g in GOALS]
-        raise ValueError(f"unknown goal {goal_id!r}: expected one of {', '.join(near)}")
-    return GOALS[GOAL_INDEX[goal_id]]
+    """Returns which of the playroom's goals hold in `scene`: ``(G,) uint8``, 0 or 1."""
+    return PLAYROOM.truth(scene)

@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from examples.playroom.goals import GOALS
-from examples.playroom.view import FRAME_PIXELS, STATE_SIZE, THINGS_SIZE
+from examples.playroom.goals import PLAYROOM, World
+from examples.playroom.view import FRAME_PIXELS, state_size, things_size
 from relabel.testing import write_rlds
 
 NAME = "playroom"
 
 
-def features() -> tfds.features.FeaturesDict:
+def features(world: World = PLAYROOM) -> tfds.features.FeaturesDict:
     """Returns the RLDS features of an episode, with the length of every tensor."""
+    state, things, goals = (state_size(world),), (things_size(world),), (len(world.goals),)
     observation = {
         "image": tfds.features.Image(
             shape=(FRAME_PIXELS, FRAME_PIXELS, 3), encoding_format="png", doc="egocentric view"
         ),
-        "state": tfds.features.Tensor(shape=(STATE_SIZE,), dtype=np.float32, doc="symbolic state"),
-        "things": tfds.features.Tensor(shape=(THINGS_SIZE,), dtype=np.float32, doc="where all is"),
+        "state": tfds.features.Tensor(shape=state, dtype=np.float32, doc="symbolic state"),
+        "things": tfds.features.Tensor(shape=things, dtype=np.float32, doc="where all is"),
     }
     step = {
         "observation": observation,
@@ -36,7 +37,9 @@ def features() -> tfds.features.FeaturesDict:
         "is_terminal": np.bool_,
         "language_instruction": tfds.features.Text(doc="the commanded goal's wording"),
         "truth": tfds.features.Tensor(
-            shape=(len(GOALS),), dtype=np.uint8, doc="which goals hold now, in goals.yaml's order"
+            shape=goals,
+            dtype=np.uint8,
+            doc="which goals hold now, in goals.yaml's order",
         ),
         "held_out": tfds.features.Scalar(np.bool_, doc="no encoder was trained on these pixels"),
     }
@@ -51,7 +54,13 @@ def features() -> tfds.features.FeaturesDict:
 
 
 def write_split(
-    out: Path, split: str, episodes: Iterator[dict[str, Any]], *, count: int, shards: int
+    out: Path,
+    split: str,
+    episodes: Iterator[dict[str, Any]],
+    *,
+    count: int,
+    shards: int,
+    world: World = PLAYROOM,
 ) -> int:
     """Writes `count` episodes as one split, in order, and returns the number of frames.
 
@@ -61,6 +70,7 @@ def write_split(
         episodes: yields at least `count` episodes.
         count: number of episodes.
         shards: number of TFRecord files, of almost equal numbers of episodes.
+        world: that the episodes are of.
 
     Raises:
         FileExistsError: files of this split are there already; nothing is overwritten.
@@ -75,5 +85,5 @@ def write_split(
 
     borders = [count * shard // shards for shard in range(shards + 1)]
     lengths = [stop - start for start, stop in pairwise(borders)]
-    write_rlds(out, features(), counted(), shard_lengths=lengths, name=NAME, split=split)
+    write_rlds(out, features(world), counted(), shard_lengths=lengths, name=NAME, split=split)
     return frames

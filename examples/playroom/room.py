@@ -23,9 +23,10 @@ from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
-from examples.playroom import goals, view
+from examples.playroom import view
 from examples.playroom.captions import instruction
-from examples.playroom.goals import FAMILIES, GOALS, THINGS, Goal, Scene
+from examples.playroom.goals import FAMILIES, PLAYROOM, Goal, Scene, World
+from examples.playroom.surroundings import Surroundings, frame_of, litter, surroundings
 
 ACTIONS = ("left", "right", "forward", "pickup", "drop")
 """The actions 0-4. MiniGrid's `toggle` (it makes boxes vanish) and `done` do not exist here."""
@@ -51,11 +52,14 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         max_steps: the episode is truncated after so many actions.
         end_on_success: the episode is terminated when the commanded goal holds.
         absent_probability: chance that a sampled goal speaks of a thing that is not in the room.
+        world: which things and goals there are. Those of another world than the playroom are seen
+            in surroundings of their own (`examples.playroom.surroundings`).
     """
 
     def __init__(
         self,
         *,
+        world: World = PLAYROOM,
         size: int = 8,
         things: int = 5,
         max_steps: int = 40,
@@ -76,17 +80,20 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         self.observation_space = spaces.Dict(
             {
                 "image": spaces.Box(0, 255, pixels, np.uint8),
-                "state": spaces.Box(-1.0, 1.0, (view.STATE_SIZE,), np.float32),
-                "things": spaces.Box(-1.0, 1.0, (view.THINGS_SIZE,), np.float32),
+                "state": spaces.Box(-1.0, 1.0, (view.state_size(world),), np.float32),
+                "things": spaces.Box(-1.0, 1.0, (view.things_size(world),), np.float32),
             }
         )
-        self.goal: Goal = GOALS[0]
+        self.world = world
+        self.goal: Goal = world.goals[0]
         self._thing_count = things
         self.end_on_success = end_on_success
         self._absent_probability = absent_probability
         self._options: dict[str, Any] = {}
         self._objects: dict[int, WorldObj] = {}
         self._walls = _walls(size)
+        self._look: Surroundings | None = None
+        self._litter = np.zeros_like(self._walls)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -111,6 +118,16 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         observation, _ = super().reset(seed=seed)
         return observation, self.info()
 
+    def surround(self, seed: int) -> None:
+        """Gives the room the looks of a seed; only what the camera sees changes."""
+        self._look = surroundings(seed)
+        self._litter = litter(seed, self._walls.shape)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the room looks like none that encoders are trained on."""
+        return self._look is not None and self._look.held_out
+
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes an action 0-4; the reward is 1.0 if the commanded goal holds afterwards, else 0."""
         if not self.action_space.contains(action):
@@ -122,7 +139,7 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
 
     def info(self) -> dict[str, Any]:
         """Returns the commanded goal and the truth of all goals in the present frame."""
-        truth, index = goals.truth(self.scene()), goals.GOAL_INDEX[self.goal.id]
+        truth, index = self.world.truth(self.scene()), self.world.goal_index[self.goal.id]
         return {
             "goal": self.goal.id,
             "goal_index": index,
@@ -162,26 +179,35 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
             if thing != held:
                 x, y = self.cell_of(thing)
                 world[y + _PAD, x + _PAD] = view.FIRST_THING + thing
-        x, y = (int(value) for value in self.agent_pos)
-        around = world[y : y + 2 * _PAD + 1, x : x + 2 * _PAD + 1]
-        side = _PAD - view.AGENT_COLUMN
-        tiles = np.rot90(around, (self.agent_dir + 1) % 4)[
-            : _PAD + 1, side : side + view.VIEW_TILES
-        ]
-        tiles = tiles.copy()
+        tiles = self._seen(world)
         own = view.ARROW if held is None else view.FIRST_THING + held
         tiles[view.AGENT_ROW, view.AGENT_COLUMN] = own
         return tiles
+
+    def _seen(self, around: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Cuts the view ``(7, 7)`` out of the room and what is beyond, the agent's way up."""
+        x, y = (int(value) for value in self.agent_pos)
+        near = around[y : y + 2 * _PAD + 1, x : x + 2 * _PAD + 1]
+        side = _PAD - view.AGENT_COLUMN
+        turned = np.rot90(near, (self.agent_dir + 1) % 4)
+        return turned[: _PAD + 1, side : side + view.VIEW_TILES].copy()
 
     def gen_obs(self) -> Observation:
         """Returns the observation; MiniGrid calls this after every reset and step."""
         tiles = self.tiles()
         held, offsets = self.carried(), self._offsets()
         return {
-            "image": view.frames_of(tiles),
-            "state": view.state_of(tiles, held, offsets),
-            "things": view.relations_of(held, offsets, self._tiles_to_walls()),
+            "image": self.frame(tiles),
+            "state": view.state_of(tiles, held, offsets, self.world),
+            "things": view.relations_of(held, offsets, self._tiles_to_walls(), self.world),
         }
+
+    def frame(self, tiles: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Returns what the camera sees of a view: ``(84, 84, 3) uint8``."""
+        if self._look is None:
+            return view.frames_of(tiles)
+        rng = np.random.default_rng([self._look.seed, self.step_count])
+        return frame_of(tiles, self._seen(self._litter), self.world, self._look, rng)
 
     def _offsets(self) -> dict[int, Cell]:
         """Returns where each thing is, seen from the agent: (tiles to the right, tiles ahead)."""
@@ -201,6 +227,8 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         return ahead, right, behind, left
 
     def _gen_grid(self, width: int, height: int) -> None:
+        if self.world is not PLAYROOM:
+            self.surround(int(self.np_random.integers(2**31)))
         self.goal = self._pick_goal()
         self.mission = instruction(self.goal)
         chosen = self._pick_things()
@@ -215,9 +243,9 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
 
     def _pick_goal(self) -> Goal:
         if "goal" in self._options:
-            return goals.goal_named(str(self._options["goal"]))
+            return self.world.goal_named(str(self._options["goal"]))
         family = FAMILIES[self.np_random.integers(len(FAMILIES))]
-        choice = [goal for goal in GOALS if goal.family == family]
+        choice = [goal for goal in self.world.goals if goal.family == family]
         return choice[int(self.np_random.integers(len(choice)))]
 
     def _pick_things(self) -> list[int]:
@@ -225,7 +253,7 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         given, needed = "goal" in self._options, list(self.goal.things)
         chance = 0.0 if given else self._absent_probability
         absent = self._options.get("absent", bool(self.np_random.random() < chance))
-        others = [thing for thing in range(len(THINGS)) if thing not in needed]
+        others = [thing for thing in range(len(self.world.things)) if thing not in needed]
         if absent:
             needed.pop(int(self.np_random.integers(len(needed))))
         extra = self.np_random.permutation(others)[: self._thing_count - len(needed)]
@@ -245,7 +273,8 @@ class Playroom(MiniGridEnv):  # type: ignore[misc]
         self.grid = Grid(self.width, self.height)
         self.grid.wall_rect(0, 0, self.width, self.height)
         held = [] if carried is None else [carried]
-        self._objects = {thing: view.world_object(THINGS[thing]) for thing in [*places, *held]}
+        own = self.world.things
+        self._objects = {thing: view.world_object(own[thing]) for thing in [*places, *held]}
         for thing, (x, y) in places.items():
             self.put_obj(self._objects[thing], x, y)
         self.carrying = None if carried is None else self._objects[carried]
@@ -283,6 +312,11 @@ def _walls(size: int) -> npt.NDArray[np.uint8]:
     world = np.full((size + 2 * _PAD, size + 2 * _PAD), view.WALL, dtype=np.uint8)
     world[_PAD + 1 : _PAD + size - 1, _PAD + 1 : _PAD + size - 1] = view.FLOOR
     return world
+
+
+def things_in(world: World) -> int:
+    """Returns how many things a room of this world has: all but about half."""
+    return 5 if world is PLAYROOM else 7
 
 
 def make_env(**settings: Any) -> Playroom:

@@ -5,7 +5,7 @@ Views are kept as 7x7 tile ids (49 bytes) and drawn when needed. Held-out frames
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +62,20 @@ def _unique(rooms: Iterator[Playroom], count: int) -> Views:
 def _invented(rng: np.random.Generator) -> Iterator[Playroom]:
     room = make_env()
     while True:
-        _invent(room, rng)
+        invent(room, range(len(THINGS)), rng)
         yield room
 
 
-def _invent(room: Playroom, rng: np.random.Generator) -> None:
-    """Scatters things, often side by side; the agent often faces one and carries another."""
-    chosen = [
-        int(thing) for thing in rng.permutation(len(THINGS))[: rng.integers(_MOST_THINGS + 1)]
-    ]
+def invent(room: Playroom, things: Sequence[int], rng: np.random.Generator) -> None:
+    """Scatters things, often side by side; the agent often faces one and carries another.
+
+    Args:
+        room: to set up.
+        things: some of which are in it.
+        rng: of all that is drawn.
+    """
+    picked = rng.permutation(len(things))[: rng.integers(_MOST_THINGS + 1)]
+    chosen = [things[int(place)] for place in picked]
     carried = chosen.pop() if chosen and rng.random() < _P_CARRYING else None
     free = [(x, y) for x in range(1, room.width - 1) for y in range(1, room.height - 1)]
     places: dict[int, Cell] = {}

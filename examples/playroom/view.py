@@ -15,7 +15,7 @@ import numpy.typing as npt
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Key, Wall, WorldObj
 
-from examples.playroom.goals import COLOURS, SHAPES, THINGS, Scene, Thing
+from examples.playroom.goals import PLAYROOM, Scene, Thing, World
 
 VIEW_TILES = 7
 TILE_PIXELS = 12
@@ -24,31 +24,42 @@ AGENT_ROW, AGENT_COLUMN = VIEW_TILES - 1, VIEW_TILES // 2
 
 FLOOR, WALL, ARROW, FIRST_THING = 0, 1, 2, 3
 """Tile ids; the thing with index i has the id FIRST_THING + i."""
-TILE_COUNT = FIRST_THING + len(THINGS)
-
-_TILE_FEATURES = 1 + len(SHAPES) + len(COLOURS)
-_VIEW_SIZE = VIEW_TILES * VIEW_TILES * _TILE_FEATURES
-STATE_SIZE = _VIEW_SIZE + len(THINGS) + 3 * len(THINGS)
-"""Length of the symbolic state: 7x7 tiles x (wall, shape, colour), thing carried, 3 per thing."""
-
 _PER_THING = 10
-THINGS_SIZE = _PER_THING * len(THINGS) + 5
-"""Length of the short symbolic observation: 10 per thing, 4 walls, whether the way is free."""
 
 _HELD_OUT_ONE_IN = 4
 
 _Tiles = npt.NDArray[np.uint8]
 
 
+def tile_count(world: World = PLAYROOM) -> int:
+    """Returns how many tile ids there are."""
+    return FIRST_THING + len(world.things)
+
+
+def state_size(world: World = PLAYROOM) -> int:
+    """Returns the length of `state_of`: 7x7 tiles x (wall, shape, colour), 4 per thing."""
+    features = 1 + len(world.shapes) + len(world.colours)
+    return VIEW_TILES * VIEW_TILES * features + 4 * len(world.things)
+
+
+def things_size(world: World = PLAYROOM) -> int:
+    """Returns the length of `relations_of`: 10 per thing, 4 walls, whether the way is free."""
+    return _PER_THING * len(world.things) + 5
+
+
+STATE_SIZE, THINGS_SIZE, TILE_COUNT = state_size(), things_size(), tile_count()
+"""Of the playroom."""
+
+
 def world_object(thing: Thing) -> WorldObj:
-    """Returns a new MiniGrid object for the thing."""
-    return {"ball": Ball, "box": Box, "key": Key}[thing.shape](thing.colour)
+    """Returns a new MiniGrid object for the thing; a ball where MiniGrid has no such shape."""
+    return {"box": Box, "key": Key}.get(thing.shape, Ball)(thing.colour)
 
 
 @functools.cache
 def tile_images() -> npt.NDArray[np.uint8]:
     """Returns MiniGrid's picture of every tile id: ``(TILE_COUNT, 12, 12, 3) uint8``."""
-    objects = [None, Wall(), None, *(world_object(thing) for thing in THINGS)]
+    objects = [None, Wall(), None, *(world_object(thing) for thing in PLAYROOM.things)]
     headings = [3 if tile == ARROW else None for tile in range(TILE_COUNT)]
     tiles = [
         Grid.render_tile(shown, agent_dir=heading, tile_size=TILE_PIXELS)
@@ -98,39 +109,47 @@ def scene_of(tiles: _Tiles) -> Scene:
 
 
 @functools.cache
-def _tile_features() -> npt.NDArray[np.float32]:
-    table = np.zeros((TILE_COUNT, _TILE_FEATURES), dtype=np.float32)
+def _tile_features(world: World) -> npt.NDArray[np.float32]:
+    shapes, colours = world.shapes, world.colours
+    table = np.zeros((tile_count(world), 1 + len(shapes) + len(colours)), dtype=np.float32)
     table[WALL, 0] = 1
-    for index, thing in enumerate(THINGS):
-        table[FIRST_THING + index, 1 + SHAPES.index(thing.shape)] = 1
-        table[FIRST_THING + index, 1 + len(SHAPES) + COLOURS.index(thing.colour)] = 1
+    for index, thing in enumerate(world.things):
+        table[FIRST_THING + index, 1 + shapes.index(thing.shape)] = 1
+        table[FIRST_THING + index, 1 + len(shapes) + colours.index(thing.colour)] = 1
     return table
 
 
 def state_of(
-    tiles: _Tiles, carried: int | None, offsets: dict[int, tuple[int, int]]
+    tiles: _Tiles,
+    carried: int | None,
+    offsets: dict[int, tuple[int, int]],
+    world: World = PLAYROOM,
 ) -> npt.NDArray[np.float32]:
-    """Returns the symbolic state, a policy observation: ``(STATE_SIZE,) float32`` in [-1, 1].
+    """Returns the symbolic state, a policy observation: ``(state_size,) float32`` in [-1, 1].
 
     Args:
         tiles: the view, ``(7, 7) uint8``.
         carried: the thing carried, or None.
         offsets: per thing in the room its place seen from the agent, (tiles to the right, tiles
             ahead); also for things behind the agent, and (0, 0) for the thing carried.
+        world: whose things they are.
     """
-    hands = np.zeros(len(THINGS), dtype=np.float32)
+    hands = np.zeros(len(world.things), dtype=np.float32)
     if carried is not None:
         hands[carried] = 1
-    places = np.zeros((len(THINGS), 3), dtype=np.float32)  # in the room, right, ahead
+    places = np.zeros((len(world.things), 3), dtype=np.float32)  # in the room, right, ahead
     for thing, (right, ahead) in offsets.items():
         places[thing] = (1, right / VIEW_TILES, ahead / VIEW_TILES)
-    return np.concatenate([_tile_features()[tiles].ravel(), hands, places.ravel()])
+    return np.concatenate([_tile_features(world)[tiles].ravel(), hands, places.ravel()])
 
 
 def relations_of(
-    carried: int | None, offsets: dict[int, tuple[int, int]], walls: tuple[int, int, int, int]
+    carried: int | None,
+    offsets: dict[int, tuple[int, int]],
+    walls: tuple[int, int, int, int],
+    world: World = PLAYROOM,
 ) -> npt.NDArray[np.float32]:
-    """Returns where everything is, a policy observation: ``(THINGS_SIZE,) float32`` in [-1, 1].
+    """Returns where everything is, a policy observation: ``(things_size,) float32`` in [-1, 1].
 
     Per thing: whether it is in the room, whether it is carried, its place (to the right, ahead),
     whether it is to the right, to the left, ahead, behind, directly in front, and beside the tile
@@ -141,8 +160,9 @@ def relations_of(
         carried: the thing carried, or None.
         offsets: as `state_of` takes them.
         walls: tiles from the agent to the wall ahead, right, behind and left, at least 1.
+        world: whose things they are.
     """
-    rows = np.zeros((len(THINGS), _PER_THING), dtype=np.float32)
+    rows = np.zeros((len(world.things), _PER_THING), dtype=np.float32)
     for thing, (right, ahead) in offsets.items():
         if thing == carried:
             rows[thing, :2] = 1

@@ -69,7 +69,7 @@ def test_pages_end_and_gaps_open_nothing(phone: Phone) -> None:
 
 def test_a_swipe_up_from_the_buttons_is_home(phone: Phone) -> None:
     phone.reset(seed=5)
-    phone._show(7)
+    phone.show(7)
     phone.step(np.array([0.9, 0.95, 0.0, -0.9], np.float32))
     assert phone.shown.app is None
 
@@ -95,7 +95,7 @@ def test_the_same_seed_is_the_same_phone() -> None:
 def test_every_app_looks_different_on_the_same_phone(phone: Phone) -> None:
     frames = []
     for app in range(len(APPS)):
-        phone._show(app)
+        phone.show(app)
         frames.append(draw(phone.shown).tobytes())
     assert len(set(frames)) == len(APPS)
     assert len({app.colour for app in APPS}) < len(APPS)
