@@ -174,8 +174,10 @@ def check(directory: Path, count: int = 10_000) -> dict[str, dict[str, float]]:
     return found
 
 
-def train(out: Path, size: str, recipe: training.Recipe, views: int) -> dict[str, Any]:
-    """Trains an encoder, checks it, and writes its figures beside it as JSON."""
+def train(
+    out: Path, size: str, recipe: training.Recipe, views: int, frames: int = 10_000
+) -> dict[str, Any]:
+    """Trains an encoder, checks it on fresh frames, and writes its figures beside it as JSON."""
     start = time.monotonic()
     network = training.train(out, SIZES[size], recipe, lambda: captioned(views, recipe.seed))
     told = {
@@ -184,7 +186,7 @@ def train(out: Path, size: str, recipe: training.Recipe, views: int) -> dict[str
         "seconds": round(time.monotonic() - start),
         "recipe": vars(recipe),
         "views": views,
-        "average_precision": check(out),
+        "average_precision": check(out, frames),
     }
     (out / "figures.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return told

@@ -10,14 +10,18 @@ import pytest
 import tensorflow_datasets as tfds
 from gymnasium.utils.env_checker import check_env
 
-from examples.phone import captions
+from examples.clip import model
+from examples.phone import captions, train_encoder
 from examples.phone.apps import APPS, NAMES
 from examples.phone.collect import collect
 from examples.phone.episodes import collect_episode, expert_touch, random_touch
 from examples.phone.goals_file import GOALS_YAML, goals_yaml
 from examples.phone.phone import GOALS, PAGES, Phone, make_env, touch_at
 from examples.phone.screens import draw, icon_centre
+from examples.phone.train_encoder import probabilities, screens
+from examples.playroom.evaluate import evaluate
 
+ENCODER = Path(train_encoder.__file__).with_name("encoders") / "middle"
 HOME, BACK = touch_at(48, 91), touch_at(29, 91)
 
 
@@ -150,3 +154,19 @@ def test_collected_episodes_are_rlds(tmp_path: Path) -> None:
             assert step["reward"] == following["truth"][goal]
         assert [step["is_last"] for step in steps] == [False] * (len(steps) - 1) + [True]
         assert steps[-1]["is_terminal"] == (steps[-2]["discount"] == 0)
+
+
+def test_the_shipped_encoder_ranks_screens_of_fresh_phones() -> None:
+    frames, truth = screens(600, seed=5)
+    network, tokenizer = model.load_model(ENCODER)
+    images = model.embed_frames(network, frames)
+    said = [*(captions.held_out_texts(app) for app in range(len(APPS))), [captions.NULLS[0]]]
+    means = [model.embed_texts(network, tokenizer, texts).mean(axis=0) for texts in said]
+    texts = np.stack([mean / np.linalg.norm(mean) for mean in means])
+    scores = probabilities(images, texts, 1 / network.logit_scale.exp().item())
+    found = evaluate(truth, scores, ["open"] * len(APPS))
+    assert found.macro_average_precision > 0.95
+    shuffled = evaluate(truth, np.random.default_rng(0).permutation(scores), ["open"] * len(APPS))
+    assert shuffled.macro_average_precision < 3 * found.base_rate
+    files = [path for path in ENCODER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 4_000_000
