@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from offline_rl.dataset import GoalDataset
     from vlm_relabel.agents import TrainReport, evaluate, export_agent, train
     from vlm_relabel.checks import VerifyReport, inspect, verify
+    from vlm_relabel.comparisons import compare
     from vlm_relabel.jobs import build_goals, embed, relabel, score
     from vlm_relabel.reward_model import RewardModel
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
@@ -33,6 +34,7 @@ _ROOMS: Final = {  # where each name is
     "TrainReport": "vlm_relabel.agents",
     "VerifyReport": "vlm_relabel.checks",
     "build_goals": "vlm_relabel.jobs",
+    "compare": "vlm_relabel.comparisons",
     "embed": "vlm_relabel.jobs",
     "evaluate": "vlm_relabel.agents",
     "export_agent": "vlm_relabel.agents",
@@ -57,6 +59,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "build_goals",
+    "compare",
     "embed",
     "evaluate",
     "export_agent",

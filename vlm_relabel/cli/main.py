@@ -11,6 +11,7 @@ import typer
 import vlm_relabel
 from vlm_relabel.cli import (
     agent_commands,
+    compare_command,
     console,
     goals_command,
     interruption,
@@ -118,6 +119,7 @@ def doctor(json: Json = False) -> None:
 
 app.command("repair", cls=Command)(repair_command.repair)
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
+app.command("compare", cls=compare_command.CompareCommand)(compare_command.compare)
 app.command("train", cls=Command)(agent_commands.train)
 app.command("evaluate", cls=Command)(agent_commands.evaluate)
 app.command("export-agent", cls=Command)(agent_commands.export_agent)

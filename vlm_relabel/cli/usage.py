@@ -32,6 +32,28 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def spread(words: Sequence[str], option: str) -> list[str]:
+    """Repeats an option before each of several words that follow it.
+
+    Example:
+        >>> spread(["x.store", "--rewards", "a", "b", "--json"], "--rewards")
+        ['x.store', '--rewards', 'a', '--rewards', 'b', '--json']
+    """
+    found: list[str] = []
+    inside = False
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*found, *words[place:]]
+        if word.startswith("-"):
+            inside = word == option or word.startswith(f"{option}=")
+            found.append(word)
+        elif inside and found[-1] != option:
+            found += [option, word]
+        else:
+            found.append(word)
+    return found
+
+
 class Program(TyperGroup):
     """The group of all subcommands; with --json, misuse is told as JSON too."""
 

@@ -1,0 +1,135 @@
+"""`compare`: reward sets of one store side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemas.errors import RelabelError, StoreError
+from schemas.extras import named_extras
+from schemas.files import Folder
+from schemas.labels import Labels, read_labels
+from schemas.store import Store
+from vlm_relabel.keywords import STRICT, Location, Seed, Words, several, takes
+
+if TYPE_CHECKING:
+    from relabel.evaluation.comparison import OpenedSet
+    from relabel.evaluation.comparison_report import Comparison
+    from relabel.evaluation.truth import Truth
+
+Show = Callable[[str, int, int], None]  # what is being done, how far, of how much
+
+JSON_FILE: Final = "comparison.json"
+MOST_DRAWS: Final = 10_000
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CompareArguments:
+    """What is compared, by what, and where it is written."""
+
+    store: Location
+    rewards: Words = None  # names of reward sets; None: all that are complete
+    labels: Location | Labels | None = None  # label table
+    labels_field: str | None = None  # column of the steps table that tells what is true
+    where: str | None = None  # column of flags: frames that count
+    tricks: bool = False
+    out: Location | None = None  # folder or URL
+    listed: Annotated[int, Field(ge=0)] = 10  # frames that the sets disagree on
+    draws: Annotated[int, Field(ge=2, le=MOST_DRAWS)] = 200  # of episodes
+    seed: Seed = 0
+    trust: bool = False
+    show: Show = _silent  # called now and then
+
+
+@takes(CompareArguments)
+@named_extras("compare")
+def compare(arguments: CompareArguments) -> Comparison:
+    """Compares reward sets by labels, by a column of the source, or among themselves.
+
+    Takes the options of `vlm-relabel compare`; `labels` may be `schemas.labels.Labels`.
+
+    Returns:
+        Every number, with its interval.
+
+    Raises:
+        RelabelError: no such reward set, or one without scores; labels that cannot be read; a
+            column that does not fit.
+
+    Example:
+        >>> import vlm_relabel
+        >>> found = vlm_relabel.compare(store="my.store", rewards="v1", labels_field="truth")
+        >>> [one.name for one in found.sets]
+        ['v1', 'ramp', 'random']
+    """
+    from relabel.evaluation.comparison import compare_rewards, opened
+
+    store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
+    names = _names(store, arguments.rewards)
+    sets = [opened(store, name) for name in names]
+    truth = _truth(store, arguments, sets)
+    if arguments.tricks and not truth.is_known:
+        raise RelabelError(
+            "--tricks: expected --labels or --labels-field, since what a trick does to average "
+            "precision cannot be told without either"
+        )
+    found = compare_rewards(
+        store,
+        names,
+        truth,
+        draws=arguments.draws,
+        seed=arguments.seed,
+        listed=arguments.listed,
+        tricks=arguments.tricks,
+        tell=lambda what: partial(arguments.show, what),
+    )
+    if arguments.out is not None:
+        _write(found, os.fspath(arguments.out))
+    return found
+
+
+def _names(store: Store, rewards: Words) -> tuple[str, ...]:
+    known = tuple(t.partition("/")[2] for t in store.tables() if t.startswith("rewards/"))
+    names = several(rewards) or known
+    if not names:
+        raise StoreError(
+            f"{store.location}: expected a reward set to compare, and it has none; `vlm-relabel "
+            "score` makes one"
+        )
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise RelabelError(f"--rewards: {twice[0]} is given twice; name each reward set once")
+    return names
+
+
+def _truth(store: Store, arguments: CompareArguments, sets: list[OpenedSet]) -> Truth:
+    from relabel.evaluation.truth import Truth, column_truth
+
+    labels, field = arguments.labels, arguments.labels_field
+    if labels is not None and field is not None:
+        raise RelabelError("--labels and --labels-field exclude each other; give one of them")
+    if arguments.where is not None and field is None:
+        raise RelabelError("--where: expected --labels-field, whose frames it chooses")
+    if field is not None:
+        return column_truth(store, field, arguments.where, [one.goal_ids for one in sets])
+    if labels is None or isinstance(labels, Labels):
+        return Truth(labels=labels)
+    return Truth(labels=read_labels(os.fspath(labels)))
+
+
+def _write(found: Comparison, location: str) -> None:
+    """The numbers and the pictures; files of the same name are replaced."""
+    from relabel.evaluation.pictures import pictures
+
+    folder = Folder.at(location)
+    folder.write(JSON_FILE, found.model_dump_json(indent=1).encode())
+    for name, content in pictures(found):
+        folder.write(name, content)
