@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.goal_basis import TRUE_ABOVE, truth_column, truth_values
+from schemas.goal_datasets import GOAL
 from schemas.labels import Labels
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice, record_id
-from schemas.store import Store, check_same_rows
+from schemas.store import HEAD_LABELS, Store, check_same_rows
 from schemas.tables import flags, matrix
 
 Ints = NDArray[np.int64]
@@ -93,7 +94,8 @@ def of_labels(store: Store, rewards: str, labels: Labels, *, tell: Tell | None =
     episode = np.array([episode_of.get(name, -1) for name in labels.episode_id], np.int64)
     key = np.where((goal < 0) | (episode < 0), -1, frame_key(episode, labels.step))
     score = _scores_of(store, manifest, episode_of, key, goal, tell)
-    notes = _notes(labels, goal, episode, score)
+    taught = _unseen(store, manifest, labels, goal, score)
+    notes = (*_notes(labels, goal, episode, score), *taught)
     known = np.flatnonzero(np.isfinite(score))
     of_goal = [known[goal[known] == place] for place in range(len(goal_ids))]
 
@@ -225,6 +227,31 @@ def _scores_of(
         if tell is not None:
             tell(done + 1, len(store.slices))
     return found
+
+
+def _unseen(
+    store: Store, manifest: RewardManifest, labels: Labels, goal: Ints, score: Floats
+) -> tuple[str, ...]:
+    """Puts scores in place of those of labels that taught a head: by heads that had not seen them.
+
+    A head knows its own labels, so that its scores of them are better than any others.
+
+    Returns:
+        A note for people, if there is such a label.
+    """
+    if not any(file.file == HEAD_LABELS for file in manifest.files):
+        return ()
+    rows = store.beside_rewards(manifest.name, HEAD_LABELS).to_pylist()
+    unseen = {(r[GOAL], r[fields.EPISODE_ID], r[fields.STEP]): r[fields.LEFT_OUT] for r in rows}
+    frames = zip(goal.tolist(), labels.episode_id.tolist(), labels.step.tolist(), strict=True)
+    found = [unseen.get(frame) for frame in frames]
+    known = [row for row, value in enumerate(found) if value is not None]
+    score[known] = [found[row] for row in known]
+    if not known:
+        return ()
+    return (
+        f"{len(known)} labels taught the head: their scores are by heads that had not seen them",
+    )
 
 
 def _keyed(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import vlm_relabel
+from relabel.evaluation import of_labels
 from relabel.slices.score_slice import load_scorer
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
@@ -215,3 +216,28 @@ def test_a_dry_run_writes_nothing(
     done = run(*scoring(words, labels), "--dry-run")
     assert "take it" in done.output
     assert small.tree(made) == before
+
+
+def test_labels_that_taught_the_head_are_scored_as_if_unseen(
+    run: Run, words: dict[str, Any], made: Path, labels: Path
+) -> None:
+    """Else a calibration on the same labels would believe the head to be better than it is."""
+    assert run(*scoring(words, labels)).exit_code == 0
+    store = Store.open(str(made))
+    table = store.beside_rewards("v2", HEAD_LABELS).to_pandas()
+    more = ("train/0/0", 0, "blue", True)
+    evidence = of_labels(store, "v2", Labels.of_rows([*rows(), more]))
+    red, _, blue = evidence
+    assert len(red) == 11
+    np.testing.assert_array_equal(red.score, table[fields.LEFT_OUT].to_numpy(np.float32))
+    np.testing.assert_array_equal(red.label, table[fields.LABEL])
+    stored = matrix(store.read("rewards/v2", [fields.SCORE]).column(0))
+    assert (red.score != stored[:, 0]).any()
+    assert blue.score.tolist() == [stored[0, 2]]
+    assert evidence.notes == (
+        "11 labels taught the head: their scores are by heads that had not seen them",
+    )
+    assert (
+        next(iter(of_labels(store, "v1", Labels.of_rows(rows())))).score.tolist()
+        != red.score.tolist()
+    )
