@@ -50,6 +50,7 @@ HEAD_NEGATIVES: Final = "head_negatives"  # those that do not
 HEAD_FOLDS: Final = "head_folds"  # what was left out together: "episodes", "frames"; null: too few
 ZERO_SHOT_AP: Final = "zero_shot_ap"  # average precision on the labels
 HEAD_AP: Final = "head_ap"  # likewise, each label scored by a head that did not see it
+HEAD_REASON: Final = "head_reason"  # whose labels ask for it: "goal", "family"; null: it has none
 
 # --- head.parquet of a reward set with a head
 BLEND: Final = "blend"  # share of the head in that goal's score

@@ -1,15 +1,23 @@
 """Which head is taken, and for which goals: by labels that a head has not seen.
 
 Kind, strength and blend are the same for all goals, since few labels of one goal tell little; they
-are those with the best mean average precision over the goals. Then each goal by itself takes the
-head or keeps its zero-shot score: the head must be better by more than `GAIN`.
+are those with the best mean average precision over the goals. Then each goal takes the head or
+keeps its zero-shot score:
+
+    its own labels gain more than `GAIN` by the head      it takes the head
+    they lose by it                                       it keeps zero-shot
+    neither                                               as its family, whose goals share scores
+
+A family takes the head if its goals gain more than `GAIN` on average, and more than `ERRORS`
+standard errors. So ties and small gains go to zero-shot, unless many goals of the same kind say
+otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +31,11 @@ from relabel.rewards.head import HeadKind, blended
 
 BLENDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 GAIN: Final = 0.02  # of average precision, less than one positive that moves by a rank
+ERRORS: Final = 2.0  # standard errors of a family's mean gain
 _SAME: Final = 1e-9  # means over goals that differ by rounding
 
 Setting = tuple[HeadKind, float]  # kind and strength
+Reason = Literal["goal", "family"]  # whose labels say that the head is better
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +67,7 @@ class Choice:
     strength: float
     blend: float
     ap: tuple[float, ...]  # per tried goal, with the head
-    takes: tuple[bool, ...]  # per tried goal, whether it takes the head
+    reasons: tuple[Reason | None, ...]  # per tried goal, why it takes the head; None: it does not
 
 
 def tried(known: KnownFrames, labels: GoalLabels, kinds: Sequence[HeadKind]) -> Tried | None:
@@ -98,15 +108,47 @@ def left_out_scores(known: KnownFrames, one: Tried, setting: Setting, blend: flo
     return known.fused(blended(zero, one.shares[setting], np.float32(blend), bounds))
 
 
-def choose(known: KnownFrames, goals: Sequence[Tried]) -> Choice:
-    """The best setting for all goals together; at least one was tried."""
+def choose(known: KnownFrames, goals: Sequence[Tried], families: Sequence[str]) -> Choice:
+    """The best setting for all goals together, and which of them take it.
+
+    Args:
+        known: the labelled frames.
+        goals: those that were tried, at least one.
+        families: of each of them.
+    """
     options = [(setting, blend) for blend in BLENDS for setting in goals[0].shares]
     found = np.array([_precisions(known, goals, setting, blend) for setting, blend in options])
     means = found.mean(axis=1)
     best = int(np.flatnonzero(means > means.max() - _SAME)[0])  # of equals, the least blend
     (kind, strength), blend = options[best]
-    takes = tuple(ap > g.zero_shot_ap + GAIN for ap, g in zip(found[best], goals, strict=True))
-    return Choice(kind, strength, blend, tuple(found[best].tolist()), takes)
+    gains = found[best] - np.array([goal.zero_shot_ap for goal in goals])
+    return Choice(
+        kind, strength, blend, tuple(found[best].tolist()), tuple(reasons(gains, families))
+    )
+
+
+def reasons(gains: NDArray[np.float64], families: Sequence[str]) -> Iterator[Reason | None]:
+    """Why each goal takes the head; None: it keeps its zero-shot score.
+
+    Args:
+        gains: (n,) of average precision by the head.
+        families: (n,) of each goal.
+    """
+    of_family = np.asarray(families, object)
+    gaining = {family: _gains(gains[of_family == family]) for family in dict.fromkeys(families)}
+    for gain, family in zip(gains.tolist(), families, strict=True):
+        if gain > GAIN:
+            yield "goal"
+        else:
+            yield "family" if gaining[family] and gain >= 0 else None
+
+
+def _gains(gains: NDArray[np.float64]) -> bool:
+    """Whether the goals of one family gain by more than chance."""
+    if len(gains) < 2:
+        return False
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return bool(gains.mean() > max(GAIN, ERRORS * error))
 
 
 def _precisions(

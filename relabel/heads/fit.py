@@ -27,6 +27,7 @@ from relabel.rewards.scorer import Scorer
 from schemas import fields
 from schemas.errors import LabelError
 from schemas.goal_datasets import GOAL
+from schemas.goals import GoalSet
 from schemas.labels import Labels
 from schemas.store import Store
 
@@ -55,6 +56,7 @@ class GoalHead:
     zero_shot_ap: float | None = None  # average precision on the labels
     head_ap: float | None = None  # likewise, each label scored by a head that has not seen it
     blend: float = 0.0  # share of the head in the score; 0: zero-shot
+    reason: str | None = None  # whose labels say so: "goal" or "family"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,7 @@ class FittedHead:
             fields.HEAD_FOLDS: ("folds", pa.string()),
             fields.ZERO_SHOT_AP: ("zero_shot_ap", pa.float64()),
             fields.HEAD_AP: ("head_ap", pa.float64()),
+            fields.HEAD_REASON: ("reason", pa.string()),
         }
         return {
             column: pa.array([getattr(goal, name) for goal in self.goals], kind)
@@ -93,7 +96,7 @@ def fit_head(
     store: Store,
     tables: Sequence[str],
     scorer: Scorer,
-    goal_ids: Sequence[str],
+    goals: GoalSet,
     labels: Labels,
     kind: AskedKind = "auto",
 ) -> FittedHead:
@@ -103,7 +106,7 @@ def fit_head(
         store: holds the embeddings of the labelled frames.
         tables: names of the embedding tables, one per camera.
         scorer: of the goals, without a head.
-        goal_ids: G, of the scorer's goals.
+        goals: G, that the scorer is bound to.
         labels: any; those of other goals and frames are left out, with a note.
         kind: of head; auto: whichever does better on labels that it has not seen.
 
@@ -114,7 +117,7 @@ def fit_head(
         LabelError: no label is of these goals and of frames that have a score.
         StoreError: embeddings that are unfinished or damaged.
     """
-    place = {goal_id: goal for goal, goal_id in enumerate(goal_ids)}
+    place = {goal.id: at for at, goal in enumerate(goals.goals)}
     named = [row for row, goal_id in enumerate(labels.goal_id) if goal_id in place]
     frames = {(str(labels.episode_id[row]), int(labels.step[row])) for row in named}
     known = known_frames(store, tables, scorer, frames)
@@ -131,7 +134,7 @@ def fit_head(
     able = [one for one in found if one is not None]
     if not able:
         return _no_head(labels, by_goal, known, kinds[0], (*notes, _TOO_FEW))
-    choice = choose(known, able)
+    choice = choose(known, able, [goals.goals[one.labels.goal].family for one in able])
     return _fitted(labels, known, by_goal, able, choice, notes)
 
 
@@ -173,12 +176,12 @@ def _fitted(
     setting = choice.kind, choice.strength
     goals = [_untried(own) for own in by_goal]
     parts, left_out = [], {}
-    for one, ap, takes in zip(able, choice.ap, choice.takes, strict=True):
-        goal, blend = one.labels.goal, choice.blend if takes else 0.0
+    for one, ap, reason in zip(able, choice.ap, choice.reasons, strict=True):
+        goal, blend = one.labels.goal, choice.blend if reason else 0.0
         told = goals[goal]
-        found = (one.grouping, one.zero_shot_ap, ap, blend)
+        found = (one.grouping, one.zero_shot_ap, ap, blend, reason)
         goals[goal] = GoalHead(told.positives, told.negatives, *found)
-        if takes:
+        if reason:
             seen, label = training_frames(known, one.labels, np.ones(len(one.labels.label), bool))
             parts.append(learned(*setting, seen, label, goal, blend))
             left_out[goal] = left_out_scores(known, one, setting, blend)
@@ -274,8 +277,10 @@ def _summary(goals: Sequence[GoalHead], choice: Choice) -> str:
         float(np.mean([getattr(goal, name) for goal in taken]))
         for name in ("zero_shot_ap", "head_ap")
     )
+    others = sum(goal.reason == "family" for goal in taken)
+    with_family = f" ({others} with their family)" if others else ""
     return (
-        f"{told}{len(taken)} of {len(goals)} goals take it, with average precision {before:.3f} → "
-        f"{after:.3f} on labels that it had not seen; {able - len(taken)} keep zero-shot, which is "
+        f"{told}{len(taken)} of {len(goals)} goals take it{with_family}, with average precision "
+        f"{before:.3f} → {after:.3f} on labels that it had not seen; {able - len(taken)} keep zero-shot, which is "
         f"as good on theirs{few}"
     )

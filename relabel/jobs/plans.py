@@ -255,8 +255,7 @@ def _head(
     embeddings: Sequence[EmbeddingManifest],
 ) -> FittedHead:
     tables = [embedding_name(e.encoder, e.camera) for e in embeddings]
-    goal_ids = [goal.id for goal in goals.goals]
-    return fit_head(store, tables, scorer, goal_ids, what.labels, what.kind)
+    return fit_head(store, tables, scorer, goals, what.labels, what.kind)
 
 
 def reward_manifest(

@@ -29,7 +29,7 @@ PROFILE: Final = "profile.json"  # in the store: the report of the last job run 
 _EXAMPLES: Final = 3
 _OF_HEADS: Final = (
     *(fields.HEAD_BLEND, fields.HEAD_POSITIVES, fields.HEAD_NEGATIVES, fields.HEAD_FOLDS),
-    *(fields.ZERO_SHOT_AP, fields.HEAD_AP),
+    *(fields.ZERO_SHOT_AP, fields.HEAD_AP, fields.HEAD_REASON),
 )
 
 
@@ -71,6 +71,7 @@ class GoalReport(_Model):
     head_folds: str | None = None  # what was left out together; None: too few labels
     zero_shot_ap: float | None = None  # average precision on the labels
     head_ap: float | None = None  # likewise, each label scored by a head that did not see it
+    head_reason: str | None = None  # whose labels ask for it: "goal" or "family"
 
 
 class StageReport(_Model):

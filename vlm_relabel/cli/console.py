@@ -210,6 +210,7 @@ def _goal_columns(goals: Sequence[GoalReport]) -> tuple[tuple[str, str, str], ..
         ("AP zero-shot", "zero_shot_ap", ".3f"),
         ("AP head", "head_ap", ".3f"),
         ("blend", "head_blend", ".2g"),
+        ("by", "head_reason", ""),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from relabel.evaluation.metrics import average_precision
-from relabel.heads.choice import BLENDS, GAIN
+from relabel.heads.choice import BLENDS, GAIN, reasons
 from relabel.heads.fit import AskedKind, FittedHead, fit_head
 from relabel.heads.folds import folds_of
 from relabel.heads.kinds import STRENGTHS, learned, values
@@ -42,8 +42,8 @@ def fit(
 ) -> FittedHead:
     scorer, _ = small.bind_goals(**how)
     tables = [embedding_name(SPEC, camera) for camera in cameras]
-    ids = [goal.id for goal in how.get("goals", small.COLOURS).goals]
-    return fit_head(store, tables, scorer, ids, Labels.of_rows(rows), kind)
+    goals = how.get("goals", small.COLOURS)
+    return fit_head(store, tables, scorer, goals, Labels.of_rows(rows), kind)
 
 
 def embeddings(store: Store, camera: str = FRONT) -> np.ndarray:
@@ -152,6 +152,22 @@ def test_a_window_is_learned_as_it_is_scored(store: Store) -> None:
     assert second.tobytes() in {row.tobytes() for row in head.weights.rows}
 
 
+def test_ties_follow_a_family_that_gains() -> None:
+    """Five goals of a family gain, one sees no difference and one loses; another family is torn."""
+    gains = [0.3, 0.4, 0.2, 0.3, 0.25, 0.0, -0.01, 0.5, 0.0, -0.4, 0.02, 0.01]
+    families = ["place"] * 7 + ["find"] * 3 + ["lift", "alone"]
+    assert list(reasons(np.array(gains), families)) == [
+        *["goal"] * 5,
+        "family",
+        None,
+        "goal",
+        None,
+        None,
+        None,
+        None,
+    ]
+
+
 # --- few and odd labels -----------------------------------------------------------------------
 
 
@@ -217,10 +233,9 @@ def test_skipped_cameras_teach_nothing(store: Store) -> None:
     from dataclasses import replace
 
     tables = [embedding_name(SPEC, camera) for camera in (FRONT, WRIST)]
-    ids = [goal.id for goal in small.COLOURS.goals]
     labels = Labels.of_rows(first_steps(RED))
     with pytest.raises(LabelError, match="11 labels of frames without a score"):
-        fit_head(store, tables, replace(scorer, skip_missing=True), ids, labels)
+        fit_head(store, tables, replace(scorer, skip_missing=True), small.COLOURS, labels)
 
 
 def test_a_thousand_goals(store: Store) -> None:
