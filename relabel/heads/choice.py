@@ -49,7 +49,7 @@ class GoalLabels:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class TriedGoal:
     """What heads say of a goal's labels that they have not seen."""
 
     labels: GoalLabels
@@ -70,7 +70,7 @@ class Choice:
     reasons: tuple[Reason | None, ...]  # per tried goal, why it takes the head; None: it does not
 
 
-def tried(known: KnownFrames, labels: GoalLabels, kinds: Sequence[HeadKind]) -> Tried | None:
+def tried(known: KnownFrames, labels: GoalLabels, kinds: Sequence[HeadKind]) -> TriedGoal | None:
     """Every setting of some kinds, on one goal; None: it has too few labels."""
     found = folds_of(labels.label, labels.episode)
     if found is None:
@@ -88,7 +88,7 @@ def tried(known: KnownFrames, labels: GoalLabels, kinds: Sequence[HeadKind]) -> 
                 shares[kind, strength][camera, out] = values(
                     kind, strength, head, frames[labels.row[out]]
                 )
-    return Tried(labels, grouping, zero, average_precision(labels.label, zero), shares)
+    return TriedGoal(labels, grouping, zero, average_precision(labels.label, zero), shares)
 
 
 def training_frames(
@@ -101,14 +101,14 @@ def training_frames(
     return frames[there], label[there]
 
 
-def left_out_scores(known: KnownFrames, one: Tried, setting: Setting, blend: float) -> Floats:
+def left_out_scores(known: KnownFrames, one: TriedGoal, setting: Setting, blend: float) -> Floats:
     """(n,) scores of a goal's labels by heads that have not seen them."""
     zero = known.scores[:, one.labels.row, one.labels.goal]
     bounds = known.scorer.score_range
     return known.fused(blended(zero, one.shares[setting], np.float32(blend), bounds))
 
 
-def choose(known: KnownFrames, goals: Sequence[Tried], families: Sequence[str]) -> Choice:
+def choose(known: KnownFrames, goals: Sequence[TriedGoal], families: Sequence[str]) -> Choice:
     """The best setting for all goals together, and which of them take it.
 
     Args:
@@ -152,7 +152,7 @@ def _gains(gains: NDArray[np.float64]) -> bool:
 
 
 def _precisions(
-    known: KnownFrames, goals: Sequence[Tried], setting: Setting, blend: float
+    known: KnownFrames, goals: Sequence[TriedGoal], setting: Setting, blend: float
 ) -> list[float]:
     scores = (left_out_scores(known, goal, setting, blend) for goal in goals)
     return [average_precision(g.labels.label, s) for g, s in zip(goals, scores, strict=True)]

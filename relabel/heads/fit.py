@@ -12,7 +12,7 @@ import pyarrow as pa
 from relabel.heads.choice import (
     Choice,
     GoalLabels,
-    Tried,
+    TriedGoal,
     choose,
     left_out_scores,
     training_frames,
@@ -169,7 +169,7 @@ def _fitted(
     labels: Labels,
     known: KnownFrames,
     by_goal: Sequence[GoalLabels],
-    able: Sequence[Tried],
+    able: Sequence[TriedGoal],
     choice: Choice,
     notes: Sequence[str],
 ) -> FittedHead:
@@ -281,6 +281,6 @@ def _summary(goals: Sequence[GoalHead], choice: Choice) -> str:
     with_family = f" ({others} with their family)" if others else ""
     return (
         f"{told}{len(taken)} of {len(goals)} goals take it{with_family}, with average precision "
-        f"{before:.3f} → {after:.3f} on labels that it had not seen; {able - len(taken)} keep zero-shot, which is "
-        f"as good on theirs{few}"
+        f"{before:.3f} → {after:.3f} on labels that it had not seen; {able - len(taken)} keep "
+        f"zero-shot, which is as good on theirs{few}"
     )
