@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.profiles import count_profile
 from relabel.jobs.finish import FinishWork, finish_tables
-from relabel.jobs.work import BuildWork, Done, EmbedWork, ScoreWork, Stage
+from relabel.jobs.work import BuildWork, Done, EmbedWork, RescoreWork, ScoreWork, Stage
 from schemas.slices import Slice
 
 
@@ -38,9 +38,9 @@ class EmbedSlices(_Slices):
 
 
 class ScoreSlices(_Slices):
-    """Embeddings to rewards, some slices side by side."""
+    """Embeddings to rewards, some slices side by side; or scores to other rewards."""
 
-    def __init__(self, stage: ScoreWork) -> None:
+    def __init__(self, stage: ScoreWork | RescoreWork) -> None:
         super().__init__(stage)
 
 

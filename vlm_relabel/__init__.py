@@ -18,6 +18,7 @@ from vlm_relabel.rooms import pin
 if TYPE_CHECKING:
     from offline_rl.dataset import GoalDataset
     from vlm_relabel.agents import TrainReport, evaluate, export_agent, train
+    from vlm_relabel.calibration import calibrate
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.comparisons import compare
     from vlm_relabel.jobs import build_goals, embed, relabel, score
@@ -34,6 +35,7 @@ _ROOMS: Final = {  # where each name is
     "TrainReport": "vlm_relabel.agents",
     "VerifyReport": "vlm_relabel.checks",
     "build_goals": "vlm_relabel.jobs",
+    "calibrate": "vlm_relabel.calibration",
     "compare": "vlm_relabel.comparisons",
     "embed": "vlm_relabel.jobs",
     "evaluate": "vlm_relabel.agents",
@@ -59,6 +61,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "build_goals",
+    "calibrate",
     "compare",
     "embed",
     "evaluate",

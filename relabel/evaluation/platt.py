@@ -24,6 +24,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from relabel.rewards.curves import sigmoid
+
 Floats = NDArray[np.float64]
 
 _STEPS: Final = 100  # of Newton's method; some ten are needed
@@ -107,11 +109,6 @@ def fit_platt(
         problem = problem.without_slope()
         found = problem.solved()
     return Platt(max(float(found[0]), 0.0), problem.shifts(found))
-
-
-def sigmoid(x: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
 
 
 @dataclass(frozen=True, eq=False)

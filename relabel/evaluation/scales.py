@@ -10,18 +10,16 @@ cosines; both are what a slope and a shift per goal take back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relabel.rewards.base import PROBABILITIES, Range
+from relabel.rewards.curves import LIMIT, log_odds, sigmoid
 
 Floats = NDArray[np.float64]
 Kind = Literal["log-odds", "standard"]
-
-# Float32 holds no number between 1 - 2^-24 and 1, so that log-odds beyond are not told apart.
-LIMIT: Final = 24 * float(np.log(2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class Scale:
     def scores(self, z: Floats) -> NDArray[np.float32]:
         """(G,) the score that each goal's z (G,) stands for; infinite z is the end of the scale."""
         if self.is_of_probabilities:
-            ends = np.where(z >= LIMIT, 1.0, np.where(z <= -LIMIT, 0.0, _probability(z)))
+            ends = np.where(z >= LIMIT, 1.0, np.where(z <= -LIMIT, 0.0, sigmoid(z)))
             return ends.astype(np.float32)
         return (self.mean + self.sd * z).astype(np.float32)
 
@@ -70,13 +68,3 @@ class Scale:
 def is_probability(score_range: Range) -> bool:
     """Whether scores of a range are taken for probabilities."""
     return tuple(score_range) == PROBABILITIES
-
-
-def log_odds(p: NDArray[Any]) -> Floats:
-    """log(p / (1 - p)), within `LIMIT` of 0; NaN stays NaN."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -LIMIT, LIMIT))
-
-
-def _probability(z: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.clip(z, -LIMIT, LIMIT))))

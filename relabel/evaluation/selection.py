@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.evaluation.scales import log_odds
+from relabel.rewards.curves import log_odds
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]

@@ -83,28 +83,38 @@ class ScorePlan:
         tables = {GOALS: self.goals}
         if self.head is not None:
             tables |= {HEAD: self.head.weights.table(), HEAD_LABELS: self.head.label_table}
-        whole = self.goal_set.model_dump_json(indent=1).encode()
-        files = [
-            *(
-                self._write(store, name, _parquet(own), own.num_rows)
-                for name, own in tables.items()
-            ),
-            self._write(store, GOAL_SET, whole, self.goals.num_rows),
-        ]
-        return self.manifest.model_copy(update={"files": tuple(files)})
+        return write_goals(store, self.manifest, tables, self.goal_set)
 
-    def _write(self, store: Store, file: str, content: bytes, rows: int) -> TableFile:
-        table = self.manifest.table
-        store.folder.write(f"{table}/{file}", content)
+
+def write_goals(
+    store: Store, manifest: RewardManifest, tables: Mapping[str, pa.Table], goal_set: GoalSet
+) -> RewardManifest:
+    """Writes what lies beside the slices of a reward set; the manifest that lists it.
+
+    Args:
+        store: of the reward set.
+        manifest: of it.
+        tables: by file; its goals as resolved among them.
+        goal_set: as given.
+    """
+    whole = goal_set.model_dump_json(indent=1).encode()
+    contents = {name: (_parquet(own), own.num_rows) for name, own in tables.items()}
+    contents[GOAL_SET] = (whole, tables[GOALS].num_rows)
+    files = []
+    for file, (content, rows) in contents.items():
+        store.folder.write(f"{manifest.table}/{file}", content)
         sums = checksums_of(io.BytesIO(content))
-        return TableFile(
-            table=table,
-            file=file,
-            rows=rows,
-            bytes=len(content),
-            sha256=sums.sha256,
-            crc32c=sums.crc32c,
+        files.append(
+            TableFile(
+                table=manifest.table,
+                file=file,
+                rows=rows,
+                bytes=len(content),
+                sha256=sums.sha256,
+                crc32c=sums.crc32c,
+            )
         )
+    return manifest.model_copy(update={"files": tuple(files)})
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -28,7 +28,16 @@ from relabel.jobs.plans import (
 )
 from relabel.jobs.progress import Progress, Watch, watched
 from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text, report
-from relabel.jobs.work import BuildWork, EmbedWork, Engine, ScoreWork, Work, in_this_process
+from relabel.jobs.rescore_plan import RescorePlan
+from relabel.jobs.work import (
+    BuildWork,
+    EmbedWork,
+    Engine,
+    RescoreWork,
+    ScoreWork,
+    Work,
+    in_this_process,
+)
 from relabel.jobs.workers import SharedEncoder, limit_threads
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.errors import DeadLetterError, EncoderError
@@ -158,6 +167,16 @@ def _reported(done: JobReport, options: JobOptions, encoder: TextEncoder | None)
     return done
 
 
+def rescore(options: JobOptions, plan: RescorePlan, execute: Engine = in_this_process) -> JobReport:
+    """One reward set → another one of the same goals, of other scores or thresholds.
+
+    Raises:
+        RelabelError: as `embed`.
+    """
+    store = Store.open(options.store, trust=options.trust)
+    return _Run(options, execute, store, scoring=plan).execute()
+
+
 class _Run:
     """One pass over the slices of one store."""
 
@@ -169,7 +188,7 @@ class _Run:
         encoder: SharedEncoder | None = None,
         what: EmbedOptions | None = None,
         embedding: EmbedPlan | None = None,
-        scoring: ScorePlan | None = None,
+        scoring: ScorePlan | RescorePlan | None = None,
     ) -> None:
         self._options = options
         self._execute = execute
@@ -276,10 +295,13 @@ class _Run:
             threads=self._options.worker_threads,
         )
 
-    def _score_work(self, pending: set[str]) -> ScoreWork | None:
+    def _score_work(self, pending: set[str]) -> ScoreWork | RescoreWork | None:
         plan = self._scoring
         if plan is None or plan.manifest.table not in pending:
             return None
+        if isinstance(plan, RescorePlan):
+            own = (self._options.store, plan.manifest, plan.of, plan.rewarder)
+            return RescoreWork(*own, self._options.trust)
         # A slice writes while it scores, so that one more than half of the threads keeps all busy.
         # Behind an encoder there is nothing to gain.
         embeds = self._embed_work(pending) is not None

@@ -17,9 +17,10 @@ from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.jobs.finish import FinishWork, finish_tables
 from relabel.jobs.options import RunOptions
 from relabel.jobs.workers import SharedEncoder, limit_threads
-from relabel.rewards.scorer import Scorer
+from relabel.rewards.scorer import Rewarder, Scorer
 from relabel.slices.build_slice import build_slice
 from relabel.slices.profile import Profile
+from relabel.slices.rescore_slice import rescore_slice
 from relabel.slices.score_slice import score_slice
 from schemas.extras import missing_extra, named_extras
 from schemas.goal_datasets import GoalDatasetManifest
@@ -177,6 +178,37 @@ class ScoreWork:
 
 
 @dataclass(frozen=True)
+class RescoreWork:
+    """Scores to other scores and rewards: `rescore_slice`."""
+
+    counter: ClassVar[str] = "slices_scored"
+
+    store: str
+    rewards: RewardManifest
+    of: str  # reward set whose scores are taken
+    rewarder: Rewarder
+    trust: bool = False  # scores are not hashed when they are read
+
+    def open(self) -> Worker:
+        """Opens the store."""
+        store = Store.open(self.store, trust=self.trust)
+
+        def rescore(piece: Slice) -> Done:
+            profile = Profile()
+            done = rescore_slice(
+                piece,
+                store=store,
+                rewards=self.rewards,
+                of=self.of,
+                rewarder=self.rewarder,
+                profile=profile,
+            )
+            return done, profile
+
+        return _OneByOne(rescore)
+
+
+@dataclass(frozen=True)
 class BuildWork:
     """Rewards to goal datasets: `build_slice`."""
 
@@ -208,7 +240,7 @@ class Work:
     slices: tuple[Slice, ...]
     finish: FinishWork
     embed: EmbedWork | None = None
-    score: ScoreWork | None = None
+    score: ScoreWork | RescoreWork | None = None
     build: BuildWork | None = None
 
     @property

@@ -171,6 +171,10 @@ class RewardFunction(BaseModel, ABC):
         """
         return scores if thresholds is None else above(scores, thresholds)
 
+    def finished(self, scores: Floats) -> Floats:
+        """Scores (n, G) of frames as they are stored, from those that the cameras' fusion gave."""
+        return scores
+
     # --- of wrappers ---------------------------------------------------------------------
 
     @property

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, to_json
 
 from relabel.plugins import load_named
 from relabel.rewards.base import RewardFunction
+from relabel.rewards.calibrated import Calibrated
 from relabel.rewards.cosine import Cosine
 from relabel.rewards.goal_baseline import GoalBaseline
 from relabel.rewards.head import Head
@@ -38,6 +39,7 @@ _CLASSES: Final[tuple[type[RewardFunction], ...]] = (  # a new one is one more l
     Sigmoid,
     Head,
     WindowMean,
+    Calibrated,
     PotentialDifference,
 )
 REWARD_FUNCTIONS: Final[Mapping[str, type[RewardFunction]]] = {cls.name: cls for cls in _CLASSES}
@@ -166,12 +168,13 @@ def _check_structure(path: str, classes: Sequence[type[RewardFunction]]) -> None
             f"reward {path!r}: {names[-1]!r} wraps another reward function, got none; "
             f"write {path}/probability, for example"
         )
-    canonical = [cls.name for cls in (PotentialDifference, WindowMean) if cls.name in wrappers]
+    order = (PotentialDifference, Calibrated, WindowMean)
+    canonical = [cls.name for cls in order if cls.name in wrappers]
     if names[:-1] != canonical:
         suggestion = "/".join([*canonical, names[-1]])
         raise RewardError(
             f"reward {path!r}: expected each wrapper at most once, potential-difference before "
-            f"window-mean, then one base function; did you mean {suggestion!r}?"
+            f"calibrated before window-mean, then one base function; did you mean {suggestion!r}?"
         )
 
 

@@ -46,17 +46,13 @@ BLOCK_FRAMES: Final = 512  # a block's cosines with 100 prompts of a family stay
 
 
 @dataclass(frozen=True, eq=False)
-class Scorer:
-    """A reward function bound to a goal set and its embedded prompts: arithmetic only."""
+class Rewarder:
+    """The second half of a scorer: from scores to rewards."""
 
     function: RewardFunction  # with the numbers used in place of every None
     timing: Timing  # as effective: a potential difference looks ahead
-    fusion: Fusion
-    temperature: NDArray[np.float64] | None  # (G,) as used; None: the function has none
-    threshold: Floats | None  # (G,) as compared with the float32 scores; None: likewise
+    threshold: Floats | None  # (G,) as compared with the float32 scores; None: there are none
     goals: int  # G
-    formula: Formula
-    skip_missing: bool = False  # cameras that miss a frame do not count; else it has no score
 
     @property
     def binary(self) -> bool:
@@ -72,6 +68,40 @@ class Scorer:
     def reward_range(self) -> Range:
         """Closed interval that every reward lies in."""
         return self.function.reward_range
+
+    def rewards(self, scores: Floats, lengths: ArrayLike) -> Floats:
+        """Reward of every action for every goal.
+
+        Args:
+            scores: (T, G) float32 as `scores` gave and a reward table stores them.
+            lengths: (E,) frames of each episode, summing to T.
+
+        Returns:
+            (T, G) float32 within `reward_range`; NaN where the reward would look at a frame
+            that does not exist or has no score.
+
+        Raises:
+            RewardError: shapes that do not fit each other or the goal set.
+        """
+        ages = ages_of(lengths)
+        if scores.shape != (len(ages), self.goals):
+            raise RewardError(
+                f"scores: expected shape ({len(ages)}, {self.goals}) (sum of lengths, goals), "
+                f"got {scores.shape}"
+            )
+        looked_at = _next(scores, ages) if self.timing is Timing.NEXT_FRAME else scores
+        rewards = self.function.rewards(looked_at, scores, self.threshold)
+        return rewards.copy() if np.may_share_memory(rewards, scores) else rewards
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer(Rewarder):
+    """A reward function bound to a goal set and its embedded prompts: arithmetic only."""
+
+    fusion: Fusion
+    temperature: NDArray[np.float64] | None  # (G,) as used; None: the function has none
+    formula: Formula
+    skip_missing: bool = False  # cameras that miss a frame do not count; else it has no score
 
     def scores(self, cameras: Sequence[Embeddings], lengths: ArrayLike) -> Floats:
         """Score of every frame for every goal.
@@ -99,31 +129,8 @@ class Scorer:
         for start in range(0, len(ages), BLOCK_FRAMES):
             rows = slice(start, min(start + BLOCK_FRAMES, len(ages)))
             self._score_block(cameras, ages, rows, out[rows])
+            out[rows] = self.function.finished(out[rows])
         return out
-
-    def rewards(self, scores: Floats, lengths: ArrayLike) -> Floats:
-        """Reward of every action for every goal.
-
-        Args:
-            scores: (T, G) float32 as `scores` gave and a reward table stores them.
-            lengths: (E,) frames of each episode, summing to T.
-
-        Returns:
-            (T, G) float32 within `reward_range`; NaN where the reward would look at a frame
-            that does not exist or has no score.
-
-        Raises:
-            RewardError: shapes that do not fit each other or the goal set.
-        """
-        ages = ages_of(lengths)
-        if scores.shape != (len(ages), self.goals):
-            raise RewardError(
-                f"scores: expected shape ({len(ages)}, {self.goals}) (sum of lengths, goals), "
-                f"got {scores.shape}"
-            )
-        looked_at = _next(scores, ages) if self.timing is Timing.NEXT_FRAME else scores
-        rewards = self.function.rewards(looked_at, scores, self.threshold)
-        return rewards.copy() if np.may_share_memory(rewards, scores) else rewards
 
     def _check(self, cameras: Sequence[Embeddings], frames: int) -> None:
         expected = (frames, self.formula.prompts.shape[1])

@@ -60,6 +60,10 @@ class Wrapper(RewardFunction):
         """As inside."""
         return self.of.bind(binding)
 
+    def finished(self, scores: Floats) -> Floats:
+        """As inside."""
+        return self.of.finished(scores)
+
     def rewards(self, scores: Floats, before: Floats, thresholds: Floats | None) -> Floats:
         """As inside."""
         return self.of.rewards(scores, before, thresholds)

@@ -70,10 +70,19 @@ def _score(
     with profile.stage("read embeddings"):
         skip = rewards.skip_blank_cameras
         keys, cameras = slice_embeddings(store, piece, rewards.embeddings, skip_blank=skip)
+    return write_rewards(piece, store, rewards, _scored(keys, cameras, scorer, profile), profile)
+
+
+Block = tuple[pa.Table, Array, Array]  # keys, scores (n, G), rewards (n, G) of whole episodes
+
+
+def write_rewards(
+    piece: Slice, store: Store, rewards: RewardManifest, blocks: Iterator[Block], profile: Profile
+) -> Slice:
+    """Writes and counts the rewards of one slice, block after block, and commits them."""
     schema = reward_schema(rewards.goals, binary=rewards.binary, scores=rewards.scores)
     counts = RewardCounts.none(rewards.goals, dense=not rewards.binary)
-    blocks = _scored(keys, cameras, rewards, scorer, counts, profile)
-    scored = prefetch(blocks, _BLOCKS_AHEAD)
+    scored = prefetch(_columns(blocks, rewards, counts), _BLOCKS_AHEAD)
     with (
         closing(scored),
         store.writer(rewards.table, piece, schema, fingerprint=rewards.fingerprint) as writer,
@@ -87,29 +96,36 @@ def _score(
             return piece.with_files(file)
 
 
-def _scored(
-    keys: pa.Table,
-    cameras: Sequence[Array],
-    rewards: RewardManifest,
-    scorer: Scorer,
-    counts: RewardCounts,
-    profile: Profile,
+def _columns(
+    blocks: Iterator[Block], rewards: RewardManifest, counts: RewardCounts
 ) -> Iterator[list[pa.Array]]:
     """The columns of block after block, which are counted."""
     value = pa.uint8() if rewards.binary else pa.float32()
-    least, most = _BLOCK_ROWS
-    size = min(most, max(least, _BLOCK_SCORES // scorer.goals))
-    for start, lengths in episode_blocks(keys, size):
+    for keys, scores, reward in blocks:
+        counts.add(scores, reward)
+        named = [keys.column(key).combine_chunks() for key in keys.column_names]
+        columns = [vectors(scores, pa.float32())] if rewards.scores else []
+        yield [*named, *columns, vectors(reward, value)]
+
+
+def _scored(
+    keys: pa.Table,
+    cameras: Sequence[Array],
+    scorer: Scorer,
+    profile: Profile,
+) -> Iterator[Block]:
+    for start, lengths in episode_blocks(keys, block_rows(scorer.goals)):
         with profile.stage("score"):
             rows = slice(start, start + int(lengths.sum()))
             scores = scorer.scores([camera[rows] for camera in cameras], lengths)
             reward = scorer.rewards(scores, lengths)
-            counts.add(scores, reward)
-            columns = [vectors(scores, pa.float32())] if rewards.scores else []
-            columns.append(vectors(reward, value))
-            own = keys.slice(start, len(scores))
-            named = [own.column(key).combine_chunks() for key in own.column_names]
-        yield [*named, *columns]
+        yield keys.slice(start, len(scores)), scores, reward
+
+
+def block_rows(goals: int) -> int:
+    """Frames that are scored at once."""
+    least, most = _BLOCK_ROWS
+    return min(most, max(least, _BLOCK_SCORES // goals))
 
 
 def load_scorer(

@@ -11,7 +11,14 @@ import pytest
 
 import vlm_relabel
 from schemas.errors import RelabelError
-from vlm_relabel.cli import agent_commands, compare_command, goals_command, job_commands, main
+from vlm_relabel.cli import (
+    agent_commands,
+    calibrate_command,
+    compare_command,
+    goals_command,
+    job_commands,
+    main,
+)
 
 # Of Python alone: what the command line has after --, writes down, and shows.
 _OF_PYTHON = {"beam_args", "command", "show", "each", "begins", "say"}
@@ -21,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "embed": job_commands.embed,
     "score": job_commands.score,
     "build_goals": goals_command.build_goals,
+    "calibrate": calibrate_command.calibrate,
     "compare": compare_command.compare,
     "inspect": main.inspect,
     "verify": main.verify,

@@ -18,7 +18,7 @@ from schemas.repair import Damage, is_source_table
 from schemas.store import Store
 from vlm_relabel.cli import typed
 
-_MAKERS: Final = ("relabel", "embed", "score", "build-goals")
+_MAKERS: Final = ("relabel", "embed", "score", "build-goals", "calibrate")
 # Of a command that runs again:
 _LEFT_OUT: Final = ("overwrite", "retry_dead_letters", "trust", "dry_run", "profile", "json")
 _THREADS: Final = "threads"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from relabel.evaluation.platt import Platt, Prior, fit_platt, sigmoid
+from relabel.evaluation.platt import Platt, Prior, fit_platt
+from relabel.rewards.curves import sigmoid
 
 Floats = NDArray[np.float64]
 FLAT = Prior(slope=0, slope_sd=1, shift_sd=1e4, family_sd=1e-6, goal_sd=1e-6)

@@ -42,6 +42,17 @@ PATHS: dict[str, dict[str, Any]] = {
     "potential-difference/softmax-threshold": {},
     "potential-difference/window-mean/cosine": {"window": 3},
 }
+FOUR = {"slopes": [0.0, 0.5, 1.0, 3.0], "shifts": [0.0, -4.0, 1.0, 2.0]}
+CALIBRATED: dict[str, dict[str, Any]] = {  # numbers of four goals
+    "calibrated/probability": {"betas": [0.2, 0.3, 0.4, 0.5]},
+    "calibrated/cosine": {**FOUR, "x": "score", "provenance": {"method": "platt"}},
+    "calibrated/window-mean/sigmoid": {
+        **FOUR, "window": 2, "betas": [0.5] * 4,
+        "knots": [[], [], [[-3.0, 0.1], [4.0, 0.9]], []],
+    },
+    "potential-difference/calibrated/softmax-threshold": FOUR,
+}  # fmt: skip
+CONTRACT = {**PATHS, **CALIBRATED}
 
 
 def spec(dim: int = DIM, scale: float = SCALE, bias: float | None = BIAS) -> EncoderSpec:
@@ -574,15 +585,15 @@ def test_a_difference_looks_ahead_whatever_is_asked_for(path: str) -> None:
 
 
 def test_the_contract_covers_every_registered_function() -> None:
-    told = {name for path in PATHS for name in path.split("/")}
+    told = {name for path in CONTRACT for name in path.split("/")}
     assert told | {"head"} == set(REWARD_FUNCTIONS)  # test_head.py has that one
 
 
 @pytest.mark.parametrize("timing", Timing)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", CONTRACT)
 def test_contract(path: str, dtype: type, timing: Timing) -> None:
-    scorer = case(parse_reward(path, **PATHS[path]), simple_goals(4), timing=timing).scorer
+    scorer = case(parse_reward(path, **CONTRACT[path]), simple_goals(4), timing=timing).scorer
     frames = unit32(np.random.default_rng(11), 9, DIM).astype(dtype)
     frames[0] = 1.001 * scorer.formula.prompts[0]  # the ends of the range, and float16's slack
     frames[4] = -frames[0]  # alone in its episode: windows must not cancel
@@ -599,21 +610,22 @@ def test_contract(path: str, dtype: type, timing: Timing) -> None:
     assert np.flatnonzero(np.isnan(rewards).all(axis=1)).tolist() == last
     assert np.isnan(rewards).any(axis=1).sum() == len(last)
     assert not scorer.binary or set(rewards[~np.isnan(rewards)]) <= {0.0, 1.0}
-    assert scorer.binary == (path in ("softmax-threshold", "window-mean/softmax-threshold"))
+    binary = path in ("softmax-threshold", "window-mean/softmax-threshold")
+    assert scorer.binary == (binary or "betas" in CONTRACT[path])
 
 
 def _check_range(values: np.ndarray, closed: tuple[float, float]) -> None:
     assert closed[0] <= values.min() <= values.max() <= closed[1]
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", CONTRACT)
 def test_contract_missing_frames_spread_no_further_than_they_are_seen(path: str) -> None:
-    scorer = case(parse_reward(path, **PATHS[path]), simple_goals(4)).scorer
+    scorer = case(parse_reward(path, **CONTRACT[path]), simple_goals(4)).scorer
     frames = unit32(np.random.default_rng(12), 12, DIM)
     full = scorer.scores([frames], [12])
     frames[4, 2] = np.nan  # one value suffices
     scores = scorer.scores([frames], [12])
-    reach = PATHS[path].get("window", 1)
+    reach = CONTRACT[path].get("window", 1)
     lost = np.arange(4, 4 + reach)
     assert np.isnan(scores[lost]).all()
     np.testing.assert_array_equal(np.delete(scores, lost, 0), np.delete(full, lost, 0))
@@ -621,9 +633,9 @@ def test_contract_missing_frames_spread_no_further_than_they_are_seen(path: str)
     assert set(np.flatnonzero(np.isnan(scorer.rewards(scores, [12])[:, 0]))) == spoiled
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", CONTRACT)
 def test_contract_configurations_survive_a_round_trip_with_the_numbers_used(path: str) -> None:
-    function = parse_reward(path, **PATHS[path])
+    function = parse_reward(path, **CONTRACT[path])
     bound = case(function, simple_goals(4)).scorer.function
     for each in (function, bound):
         assert from_content(each.model_dump()) == each
@@ -636,9 +648,9 @@ def test_contract_configurations_survive_a_round_trip_with_the_numbers_used(path
             setattr(function, field, None)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", CONTRACT)
 def test_contract_no_frames_give_no_rows(path: str) -> None:
-    scorer = case(parse_reward(path, **PATHS[path]), simple_goals(4)).scorer
+    scorer = case(parse_reward(path, **CONTRACT[path]), simple_goals(4)).scorer
     scores = scorer.scores([np.empty((0, DIM), np.float16)], [])
     assert scores.shape == scorer.rewards(scores, []).shape == (0, 4)
 
@@ -649,7 +661,7 @@ def test_contract_no_frames_give_no_rows(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "parameters", "message"),
     [
-        ("softmax", {}, r"function 'softmax', the known ones are \['cosine', 'goal-b"),
+        ("softmax", {}, r"function 'softmax', the known ones are \['calibrated', 'cosine', 'g"),
         ("cosine", {"alpha": 0.1}, r"unknown parameter \['alpha'\], the known ones are \[\]"),
         ("probability", {"tau": 1}, r"parameter \['tau'\], the known ones are \['temperature'\]"),
         ("probability", {"temperature": 0}, "temperature: expected a finite number > 0, got 0$"),
