@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from relabel.evaluation.assessment import Assessment, Figures, Judge, Judged, Summary, assess
 from relabel.evaluation.distribution import Distribution, from_top
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.fits import UNLABELLED, Fit, Settings, fit, standing_for
+from relabel.evaluation.fits import UNLABELLED, Fitted, Settings, fit, standing_for
 from relabel.evaluation.folds import FITTED, Folds
 from relabel.evaluation.tally import Tallies, Tally
 
@@ -89,7 +89,7 @@ class Calibration(_Model):
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Asked:
     """A reward set that is to be calibrated."""
 
     evidence: Evidence
@@ -100,29 +100,29 @@ class Question:
     seed: int = 0
 
 
-def calibrate(question: Question, folds: Folds) -> tuple[Fit, Calibration]:
+def calibrate(asked: Asked, folds: Folds) -> tuple[Fitted, Calibration]:
     """Fits to all labels, and judges by fits that did not see what they are judged by.
 
     Args:
-        question: what is to be calibrated, and how.
+        asked: what is to be calibrated, and how.
         folds: which labels are kept apart.
     """
     evidence, distribution, settings = (
-        question.evidence,
-        question.distribution,
-        question.settings,
+        asked.evidence,
+        asked.distribution,
+        asked.settings,
     )
     tallies = Tallies.of(evidence, folds, distribution)
     whole = tallies.within(folds.final)
     made = fit(settings, whole, distribution, evidence.families)
-    after, before = _assessed(question, folds, tallies, made)
+    after, before = _assessed(asked, folds, tallies, made)
     told = Calibration(
         method=settings.method,
         precision=None if settings.method in ("best-f1", *UNLABELLED) else settings.precision,
         labels=int(whole.labels.sum()),
         positives=int(whole.positives.sum()),
         slope=None if made.platt is None else made.platt.slope,
-        goals=tuple(_goals(question, made, whole, after, before)),
+        goals=tuple(_goals(asked, made, whole, after, before)),
         verdict=_verdict(settings, folds, after, before),
         notes=(*evidence.notes, *_notes(settings, whole, made)),
     )
@@ -133,15 +133,15 @@ def calibrate(question: Question, folds: Folds) -> tuple[Fit, Calibration]:
 
 
 def _assessed(
-    question: Question, folds: Folds, tallies: Tallies, made: Fit
+    asked: Asked, folds: Folds, tallies: Tallies, made: Fitted
 ) -> tuple[Assessment | None, Assessment | None]:
     """After and before; of labels that nothing was fitted to."""
     if not folds.count:
         return None, None
     evidence, distribution, settings = (
-        question.evidence,
-        question.distribution,
-        question.settings,
+        asked.evidence,
+        asked.distribution,
+        asked.settings,
     )
     judged = tallies.within(range(folds.count))
     if settings.method in UNLABELLED:
@@ -151,9 +151,9 @@ def _assessed(
         fits = [fit(settings, part, distribution, evidence.families) for part in parts]
     standing = standing_for(settings, judged, distribution, evidence.families)
     weigh = _Weigher(distribution, standing)
-    old = None if question.betas is None else _old(folds, weigh, question.betas)
+    old = None if asked.betas is None else _old(folds, weigh, asked.betas)
     judges = [_new(folds, weigh, fits), old]
-    after, before = assess(evidence, judges, draws=question.draws, seed=question.seed)
+    after, before = assess(evidence, judges, draws=asked.draws, seed=asked.seed)
     return after, before
 
 
@@ -177,7 +177,7 @@ class _Weigher:
         return np.asarray(np.where(frames.label, yes[places], no[places]))
 
 
-def _new(folds: Folds, weigh: _Weigher, fits: Sequence[Fit]) -> Judge:
+def _new(folds: Folds, weigh: _Weigher, fits: Sequence[Fitted]) -> Judge:
     """Every frame is judged by the fit that did not see its fold."""
 
     def judge(frames: GoalFrames) -> Judged:
@@ -229,23 +229,23 @@ def _verdict(
 
 
 def _goals(
-    question: Question,
-    made: Fit,
+    asked: Asked,
+    made: Fitted,
     whole: Tally,
     after: Assessment | None,
     before: Assessment | None,
 ) -> list[GoalCalibration]:
-    shares = _shares(question, made)
+    shares = _shares(asked, made)
     betas, places = made.betas, np.arange(len(made.place))
     return [
         GoalCalibration(
-            goal_id=question.evidence.goal_ids[goal],
-            family=question.evidence.families[goal],
+            goal_id=asked.evidence.goal_ids[goal],
+            family=asked.evidence.families[goal],
             labels=int(whole.labels[goal]),
             positives=int(whole.positives[goal]),
             basis=made.basis[goal],
             beta=float(betas[goal]),
-            beta_before=None if question.betas is None else float(question.betas[goal]),
+            beta_before=None if asked.betas is None else float(asked.betas[goal]),
             silent=not shares["rewarded"][goal],
             reached=bool(made.reached[goal]),
             after=None if after is None else after.goals[goal],
@@ -256,17 +256,17 @@ def _goals(
     ]
 
 
-def _shares(question: Question, made: Fit) -> Mapping[str, Doubles]:
+def _shares(asked: Asked, made: Fitted) -> Mapping[str, Doubles]:
     """(G,) shares of the store's frames; NaN where there is none."""
-    distribution = question.distribution
+    distribution = asked.distribution
     above, rows = distribution.above(), np.arange(len(made.place))
     total = above[:, 0].astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = {"rewarded": np.nan_to_num(above[rows, made.place] / total)}
-        if question.betas is None:
+        if asked.betas is None:
             found["rewarded_before"] = np.full(len(rows), np.nan)
         else:
-            z = distribution.scale.z(question.betas, rows)
+            z = distribution.scale.z(asked.betas, rows)
             old = np.clip(np.searchsorted(distribution.edges, z), 0, above.shape[1] - 1)
             found["rewarded_before"] = np.nan_to_num(above[rows, old] / total)
         p = made.probabilities
@@ -284,7 +284,7 @@ def _number(value: Any) -> float | None:
 # --- notes --------------------------------------------------------------------------------------
 
 
-def _notes(settings: Settings, whole: Tally, made: Fit) -> list[str]:
+def _notes(settings: Settings, whole: Tally, made: Fitted) -> list[str]:
     """What a reader of the figures has to know."""
     notes = []
     labels, positives = int(whole.labels.sum()), int(whole.positives.sum())

@@ -49,7 +49,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fitted:
     """A threshold for every goal, and probabilities if the method has them."""
 
     distribution: Distribution
@@ -82,7 +82,7 @@ class Fit:
 
 def fit(
     settings: Settings, tally: Tally, distribution: Distribution, families: Sequence[str]
-) -> Fit:
+) -> Fitted:
     """Fits a method to labels.
 
     Args:
@@ -102,7 +102,7 @@ def fit(
         reached = np.ones(len(place), bool)
     else:
         place, reached = thresholds.by_precision(pooled, settings.precision)
-    return Fit(distribution, place, reached, basis)
+    return Fitted(distribution, place, reached, basis)
 
 
 def standing_for(
@@ -127,7 +127,7 @@ def standing_for(
 
 def _probable(
     settings: Settings, tally: Tally, distribution: Distribution, families: Sequence[str]
-) -> Fit:
+) -> Fitted:
     platt = _raw_platt(tally, distribution, families)
     if settings.sampled and settings.drawn == "by-answer":
         platt = natural(platt, tally, distribution)
@@ -139,7 +139,7 @@ def _probable(
         )
     found = _probabilities(platt, knots, distribution)
     place, reached = thresholds.by_expectation(found, distribution, settings.precision)
-    return Fit(distribution, place, reached, _basis_of_shifts(tally, families), platt, knots)
+    return Fitted(distribution, place, reached, _basis_of_shifts(tally, families), platt, knots)
 
 
 def _raw_platt(tally: Tally, distribution: Distribution, families: Sequence[str]) -> Platt:
@@ -252,11 +252,11 @@ def _shared(counts: Doubles, family: NDArray[np.intp], basis: NDArray[np.str_]) 
     return found
 
 
-def _unlabelled(settings: Settings, distribution: Distribution) -> Fit:
+def _unlabelled(settings: Settings, distribution: Distribution) -> Fitted:
     goals = len(distribution.frames)
     if settings.method == "quantile":
         rate = 0.0 if settings.success_rate is None else settings.success_rate
         place, reached = thresholds.by_success_rate(distribution, rate), np.ones(goals, bool)
     else:
         place, reached = thresholds.by_valley(distribution)
-    return Fit(distribution, place, reached, ("none",) * goals)
+    return Fitted(distribution, place, reached, ("none",) * goals)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.evaluation.calibration import Calibration, Question
+from relabel.evaluation.calibration import Asked, Calibration
 from relabel.evaluation.calibration import calibrate as fitted
 from relabel.evaluation.distribution import read_distribution
 from relabel.evaluation.evidence import Evidence, of_field, of_labels, scored
-from relabel.evaluation.fits import PROBABLE, UNLABELLED, Fit, Method, Settings
+from relabel.evaluation.fits import PROBABLE, UNLABELLED, Fitted, Method, Settings
 from relabel.evaluation.folds import Folds, dealt, set_aside
 from relabel.evaluation.tally import Drawn
 from relabel.jobs.options import JobOptions
@@ -87,7 +87,7 @@ def calibrate(
     manifest = scored(store, what.rewards)
     inside = _inside(manifest, what)
     evidence = _evidence(store, what)
-    question = Question(
+    asked = Asked(
         evidence=evidence,
         distribution=read_distribution(store, manifest, partial(what.each, "scores")),
         settings=_settings(what),
@@ -95,7 +95,7 @@ def calibrate(
         draws=what.draws,
         seed=what.seed,
     )
-    made, told = fitted(question, _folds(store, what, evidence))
+    made, told = fitted(asked, _folds(store, what, evidence))
     _check_evidence(store, what, told)
     function = _as_recorded(store, what, _function(inside, what, manifest, evidence, made))
     plan = plan_rescoring(
@@ -221,7 +221,7 @@ def _function(
     what: CalibrateOptions,
     manifest: RewardManifest,
     evidence: Evidence,
-    made: Fit,
+    made: Fitted,
 ) -> RewardFunction:
     """The reward function with what was fitted."""
     told = {
@@ -243,7 +243,7 @@ def _function(
     return _probable(inside, made, given)
 
 
-def _probable(of: RewardFunction, made: Fit, provenance: dict[str, Any]) -> Calibrated:
+def _probable(of: RewardFunction, made: Fitted, provenance: dict[str, Any]) -> Calibrated:
     """With probabilities, on the axis of the scores themselves unless these are probabilities."""
     if made.platt is None:
         raise ValueError("a fit without probabilities")
