@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relabel.rewards.base import PROBABILITIES, Range
-from relabel.rewards.curves import LIMIT, log_odds, sigmoid
+from relabel.rewards.curves import LIMIT, sigmoid
+from relabel.rewards.curves import log_odds as log_odds
 
 Floats = NDArray[np.float64]
 Kind = Literal["log-odds", "standard"]
