@@ -18,6 +18,7 @@ from vlm_relabel.rooms import pin
 if TYPE_CHECKING:
     from offline_rl.dataset import GoalDataset
     from vlm_relabel.agents import TrainReport, evaluate, export_agent, train
+    from vlm_relabel.audits import audit
     from vlm_relabel.calibration import calibrate
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.comparisons import compare
@@ -34,6 +35,7 @@ _ROOMS: Final = {  # where each name is
     "RewardModel": "vlm_relabel.reward_model",
     "TrainReport": "vlm_relabel.agents",
     "VerifyReport": "vlm_relabel.checks",
+    "audit": "vlm_relabel.audits",
     "build_goals": "vlm_relabel.jobs",
     "calibrate": "vlm_relabel.calibration",
     "compare": "vlm_relabel.comparisons",
@@ -60,6 +62,7 @@ __all__ = [
     "TrainReport",
     "VerifyReport",
     "__version__",
+    "audit",
     "build_goals",
     "calibrate",
     "compare",

@@ -46,11 +46,17 @@ class Bounds:
 class ClaimBlock:
     """Frames of e whole episodes, n in all, in the order of the store."""
 
-    first: int  # place in the store of the first of its episodes that has a frame
+    slice: int  # place of the slice that they are of
+    first: int  # place of its first episode among those of the store that have a frame
     row: int  # of its first frame among all frames
     lengths: Ints  # (e,) frames of each
-    known: Bools  # (n, G) frames that have a score
-    claimed: Bools  # (n, G) of these, those above the bound
+    values: Floats  # (n, G) scores, or what stands in their place; NaN: unknown
+    claimed: Bools  # (n, G) frames above the bound
+
+    @property
+    def known(self) -> Bools:
+        """(n, G) frames that have a score."""
+        return np.isfinite(self.values)
 
     @property
     def starts(self) -> Ints:
@@ -76,9 +82,9 @@ def bounds_of(store: Store, rewards: str, above: float | None = None) -> Bounds:
     if manifest.binary and thresholds is not None:
         return Bounds(thresholds, "scores above each goal's threshold")
     if manifest.binary or tuple(manifest.score_range) == PROBABILITIES:
-        how = "rewards of 1" if manifest.binary else f"probabilities above {HALF}"
+        how = "a reward of 1" if manifest.binary else f"probabilities above {HALF}"
         return Bounds(np.full(manifest.goals, HALF, np.float32), how)
-    how = f"each goal's {HIGHEST:.0%} of frames with the highest scores, as it has no threshold"
+    how = f"scores among each goal's highest {HIGHEST:.0%}, as it has no threshold"
     return Bounds(_highest(store, manifest), how)
 
 
@@ -125,10 +131,9 @@ def claim_blocks(
     first = row = 0
     for done, piece in enumerate(store.slices):
         for values, lengths in _values(store, manifest, piece):
-            known = np.isfinite(values)
             with np.errstate(invalid="ignore"):
                 claimed = values > bounds.above
-            yield ClaimBlock(first, row, lengths, known, claimed)
+            yield ClaimBlock(done, first, row, lengths, values, claimed)
             first, row = first + len(lengths), row + len(values)
         if tell is not None:
             tell(done + 1, len(store.slices))
@@ -145,7 +150,7 @@ def _values(store: Store, manifest: RewardManifest, piece: Slice) -> Iterator[tu
     keys = store.read_slices(manifest.table, [piece], [fields.EPISODE_ID, fields.STEP])
     column = fields.SCORE if manifest.scores else fields.REWARD
     size = max(1, _BLOCK_VALUES // manifest.goals)
-    rows = RowReader(store, manifest.table, piece, column, manifest.goals, size)
+    rows = RowReader(store, manifest.table, piece, column, size)
     for _, lengths in episode_blocks(keys, size):
         values = rows.take(int(lengths.sum()))
         yield values if manifest.scores else _of_frames(values, lengths, manifest), lengths
@@ -165,17 +170,14 @@ def _of_frames(values: Floats, lengths: Ints, manifest: RewardManifest) -> Float
 class RowReader:
     """A column of vectors of one slice, as many rows as are asked for at a time."""
 
-    def __init__(
-        self, store: Store, table: str, piece: Slice, column: str, width: int, rows: int
-    ) -> None:
+    def __init__(self, store: Store, table: str, piece: Slice, column: str, rows: int) -> None:
         self._batches = store.batches(table, piece, [column], rows=rows)
-        self._rest = np.zeros((0, width), np.float32)
+        self._rest: list[Floats] = []
 
     def take(self, count: int) -> Floats:
-        """The next `count` rows (count, width); a null is NaN."""
-        parts = [self._rest]
-        while sum(map(len, parts)) < count:
-            parts.append(matrix(next(self._batches).column(0)))
-        rows = np.concatenate(parts) if len(parts) > 1 else self._rest
-        self._rest = rows[count:]
+        """The next `count` rows, at least one, as (count, width); a null is NaN."""
+        while sum(map(len, self._rest)) < count:
+            self._rest.append(matrix(next(self._batches).column(0)))
+        rows = np.concatenate(self._rest)
+        self._rest = [rows[count:]]
         return rows[:count]

@@ -174,9 +174,10 @@ def _by_claims(store: Store, rewards: str, bounds: Bounds, tell: Tell | None) ->
     sets = _EpisodeSets.none(episodes, store.rewards(rewards).goals)
     for block in claim_blocks(store, rewards, bounds, tell):
         own = places[block.first : block.first + len(block.lengths)]
-        known = np.logical_or.reduceat(block.known, block.starts, axis=0)
+        at = block.known
+        known = np.logical_or.reduceat(at, block.starts, axis=0)
         claimed = np.logical_or.reduceat(block.claimed, block.starts, axis=0)
-        rising = claimed & ~_at_first(block.claimed, block.known, block.starts)
+        rising = claimed & ~_at_first(block.claimed, at, block.starts)
         for name, found in zip(
             ("positive", "known", "claimed", "rising"),
             (claimed, known, claimed, rising),

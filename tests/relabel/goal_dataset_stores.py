@@ -18,6 +18,7 @@ from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.goal_datasets import DatasetGoal, DatasetOptions, GoalDatasetManifest
+from schemas.goals import GoalSet
 from schemas.manifests import (
     AnyTableManifest,
     EpisodesManifest,
@@ -28,7 +29,7 @@ from schemas.manifests import (
     StoreManifest,
 )
 from schemas.slices import Slice, TableFile, plan_slices
-from schemas.store import GOALS, Store
+from schemas.store import GOAL_SET, GOALS, Store
 from schemas.tables import (
     FieldSpec,
     column,
@@ -122,7 +123,7 @@ def make_store(path: Path, episodes: Sequence[Told], how: How | None = None) -> 
     _write(store, EpisodesManifest(**own), episodes, _episodes, episodes_schema(()))
     rewards = reward_manifest(store, goals, how)
     schema = reward_schema(goals, binary=how.binary, scores=how.scores)
-    _write(store, rewards, episodes, _rewards, schema, (_write_goals(store, rewards, how),))
+    _write(store, rewards, episodes, _rewards, schema, _write_goals(store, rewards, how))
     return store
 
 
@@ -211,7 +212,7 @@ def _rewards(store: Store, piece: Slice, episodes: Sequence[Told], schema: pa.Sc
     return [*keys, *flat, vectors(rewards, value)]
 
 
-def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
+def _write_goals(store: Store, manifest: RewardManifest, how: How) -> tuple[TableFile, ...]:
     number = manifest.goals
     own = how.threshold
     thresholds = list(own) if isinstance(own, tuple) else [own] * number
@@ -228,10 +229,19 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> TableFile:
     )
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink)
-    name = f"{manifest.table}/{GOALS}"
-    store.folder.write(name, sink.getvalue().to_pybytes())
-    size, sums = store.folder.size(name), asdict(store.folder.checksums(name))
-    return TableFile(table=manifest.table, file=GOALS, rows=number, bytes=size, **sums)
+    given = [
+        {"id": f"g{i}", "texts": (TEXTS[i], f"goal {i}"), "family": "family"} for i in range(number)
+    ]
+    goal_set = GoalSet.from_mapping({"goals": given}).model_dump_json().encode()
+    contents = {GOALS: sink.getvalue().to_pybytes(), GOAL_SET: goal_set}
+    return tuple(_write_file(store, manifest, *content) for content in contents.items())
+
+
+def _write_file(store: Store, manifest: RewardManifest, file: str, content: bytes) -> TableFile:
+    name, table = f"{manifest.table}/{file}", manifest.table
+    store.folder.write(name, content)
+    sums = asdict(store.folder.checksums(name))
+    return TableFile(table=table, file=file, rows=manifest.goals, bytes=len(content), **sums)
 
 
 def dataset_manifest(

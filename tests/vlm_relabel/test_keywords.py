@@ -13,6 +13,7 @@ import vlm_relabel
 from schemas.errors import RelabelError
 from vlm_relabel.cli import (
     agent_commands,
+    audit_command,
     calibrate_command,
     compare_command,
     goals_command,
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "embed": job_commands.embed,
     "score": job_commands.score,
     "build_goals": goals_command.build_goals,
+    "audit": audit_command.audit,
     "calibrate": calibrate_command.calibrate,
     "compare": compare_command.compare,
     "inspect": main.inspect,

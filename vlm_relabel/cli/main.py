@@ -11,6 +11,7 @@ import typer
 import vlm_relabel
 from vlm_relabel.cli import (
     agent_commands,
+    audit_command,
     calibrate_command,
     compare_command,
     console,
@@ -120,6 +121,7 @@ def doctor(json: Json = False) -> None:
 
 app.command("repair", cls=Command)(repair_command.repair)
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
+app.command("audit", cls=Command)(audit_command.audit)
 app.command("calibrate", cls=Command, context_settings=PASS_THROUGH)(calibrate_command.calibrate)
 app.command("compare", cls=compare_command.CompareCommand)(compare_command.compare)
 app.command("train", cls=Command)(agent_commands.train)

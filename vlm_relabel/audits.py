@@ -1,0 +1,184 @@
+"""`audit`: where the rewards of a set fool themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from pydantic.dataclasses import dataclass
+
+from schemas.errors import RelabelError, StoreError
+from schemas.extras import named_extras
+from schemas.files import Folder
+from schemas.labels import Labels, read_labels
+from schemas.store import Store
+from vlm_relabel.keywords import STRICT, Location, takes
+
+if TYPE_CHECKING:
+    from relabel.evaluation.audit_report import AuditReport
+    from relabel.evaluation.counterfactual_counts import EncodeTexts
+    from relabel.evaluation.coverage import Reference
+    from relabel.evaluation.evidence import Evidence
+    from schemas.manifests import RewardManifest
+
+Show = Callable[[str, int, int], None]  # what is being done, how far, of how much
+
+JSON_FILE: Final = "audit.json"
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AuditArguments:
+    """What is audited, what is known of it, and where it is written."""
+
+    store: Location
+    rewards: str = "v1"
+    labels: Location | Labels | None = None  # label table
+    labels_field: str | None = None  # column of the steps table that tells what is true
+    where: str | None = None  # column of flags: frames whose truth counts
+    above: float | None = None  # what a goal claims a frame above; None: its threshold
+    encoder: str | None = None  # embeds counterfactual texts
+    device: str = "cpu"
+    precision: str = "auto"
+    reference: Location | None = None  # store, STORE:COLUMN or file of frames that it knows
+    save_reference: Location | None = None  # file to write what --reference is like to
+    out: Location | None = None  # folder or URL
+    trust: bool = False
+    show: Show = _silent  # called now and then
+
+
+@takes(AuditArguments)
+@named_extras("audit")
+def audit(arguments: AuditArguments) -> AuditReport:
+    """Audits a reward set: false positives by kind, confusion of goals, frames it cannot know.
+
+    Takes the options of `vlm-relabel audit`; `labels` may be `schemas.labels.Labels`.
+
+    Returns:
+        Every figure, the warnings, and what could not be told.
+
+    Raises:
+        RelabelError: no such reward set; labels, a column or a reference that does not fit.
+
+    Example:
+        >>> import vlm_relabel
+        >>> found = vlm_relabel.audit(store="my.store", rewards="v1")
+        >>> found.confusion.basis
+        'commands'
+    """
+    from relabel.evaluation.audits import Asked
+    from relabel.evaluation.audits import audit as audited
+
+    store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
+    manifest = store.rewards(arguments.rewards)
+    asked = Asked(
+        evidence=_evidence(store, manifest, arguments),
+        above=arguments.above,
+        references=_references(store, manifest, arguments),
+        encode_texts=_text_encoder(manifest, arguments),
+        notes=_notes(manifest, arguments),
+    )
+    found = audited(
+        store, arguments.rewards, asked, tell=lambda what: partial(arguments.show, what)
+    )
+    if arguments.out is not None:
+        from relabel.evaluation.audit_figures import confusion_files
+
+        folder = Folder.at(os.fspath(arguments.out))
+        folder.write(JSON_FILE, found.report.model_dump_json(indent=1).encode())
+        for name, content in confusion_files(found.confusion):
+            folder.write(name, content)
+    return found.report
+
+
+# --- what is true -----------------------------------------------------------------------------
+
+
+def _evidence(store: Store, manifest: RewardManifest, arguments: AuditArguments) -> Evidence | None:
+    from relabel.evaluation.evidence import of_field, of_labels
+
+    labels, field = arguments.labels, arguments.labels_field
+    if labels is not None and field is not None:
+        raise RelabelError("--labels and --labels-field exclude each other; give one of them")
+    if arguments.where is not None and field is None:
+        raise RelabelError("--where: expected --labels-field, whose frames it chooses")
+    if not manifest.scores:
+        return None
+    tell = partial(arguments.show, "reading what is true")
+    if field is not None:
+        return of_field(store, manifest.name, field, where=arguments.where, tell=tell)
+    if labels is None:
+        return None
+    told = labels if isinstance(labels, Labels) else read_labels(os.fspath(labels))
+    return of_labels(store, manifest.name, told, tell=tell)
+
+
+def _notes(manifest: RewardManifest, arguments: AuditArguments) -> tuple[str, ...]:
+    asked = arguments.labels is not None or arguments.labels_field is not None
+    if asked and not manifest.scores:
+        return ("what is true was not looked at, because the reward set has no scores",)
+    return ()
+
+
+# --- the encoder ------------------------------------------------------------------------------
+
+
+def _text_encoder(manifest: RewardManifest, arguments: AuditArguments) -> EncodeTexts | None:
+    """Of the encoder that made the rewards.
+
+    Raises:
+        StoreError: it is another one.
+    """
+    if arguments.encoder is None:
+        return None
+    from relabel.encoders.factory import FactoryLoader
+    from relabel.encoders.registry import encoder_loader
+
+    # Goals that are too long were cut, or they would not be in the store.
+    cut = not FactoryLoader.takes(arguments.encoder)
+    loader = encoder_loader(arguments.encoder, arguments.device, arguments.precision, cut)
+    encoder = loader.for_texts([manifest.encoder])
+    if differing := manifest.encoder.differences(encoder.spec):
+        raise StoreError(
+            f"--encoder {arguments.encoder}: the rewards {manifest.name} were made with another "
+            f"one, {manifest.encoder.name}: {'; '.join(differing)}"
+        )
+    return encoder.encode_texts
+
+
+# --- references -------------------------------------------------------------------------------
+
+
+def _references(
+    store: Store, manifest: RewardManifest, arguments: AuditArguments
+) -> dict[str, Reference]:
+    """What the frames of each embedding table are compared with, by table."""
+    from relabel.evaluation.coverage import write_reference
+    from relabel.evaluation.references import asked_reference, shipped_reference
+
+    tables = [table for table in store.embeddings() if _is_of(table.table, manifest)]
+    if arguments.reference is None:
+        if arguments.save_reference is not None:
+            raise RelabelError("--save-reference: expected --reference, whose frames it describes")
+        names = (arguments.encoder, manifest.encoder.name)
+        found = shipped_reference(manifest.encoder, [name for name in names if name])
+        return {} if found is None else {table.table: found for table in tables}
+    given = os.fspath(arguments.reference)
+    references = {table.table: asked_reference(given, table) for table in tables}
+    if arguments.save_reference is not None:
+        if len(references) != 1:
+            raise RelabelError(
+                f"--save-reference: expected rewards of one camera, got {len(references)}; audit a "
+                "reward set of one camera"
+            )
+        write_reference(next(iter(references.values())), os.fspath(arguments.save_reference))
+    return references
+
+
+def _is_of(table: str, manifest: RewardManifest) -> bool:
+    return table.partition("/")[2] in manifest.embeddings
