@@ -71,12 +71,12 @@ def audit(arguments: AuditArguments) -> AuditReport:
         >>> found.confusion.basis
         'commands'
     """
-    from relabel.evaluation.audits import Asked
+    from relabel.evaluation.audits import AuditMeans
     from relabel.evaluation.audits import audit as audited
 
     store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
     manifest = store.rewards(arguments.rewards)
-    asked = Asked(
+    asked = AuditMeans(
         evidence=_evidence(store, manifest, arguments),
         above=arguments.above,
         references=_references(store, manifest, arguments),

@@ -73,7 +73,7 @@ class Audit:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AuditMeans:
     """What an audit may look at, beside the reward set."""
 
     evidence: Evidence | None = None
@@ -90,7 +90,9 @@ def _silent(what: str) -> Tell:
     return lambda done, total: None
 
 
-def audit(store: Store, rewards: str, asked: Asked | None = None, tell: Telling = _silent) -> Audit:
+def audit(
+    store: Store, rewards: str, asked: AuditMeans | None = None, tell: Telling = _silent
+) -> Audit:
     """Audits a reward set.
 
     Args:
@@ -102,7 +104,7 @@ def audit(store: Store, rewards: str, asked: Asked | None = None, tell: Telling 
     Raises:
         StoreError: no such reward set, or it is unfinished or damaged.
     """
-    asked = Asked() if asked is None else asked
+    asked = AuditMeans() if asked is None else asked
     manifest, bounds = store.rewards(rewards), bounds_of(store, rewards, asked.above)
     found = _Pass.of(store, manifest, bounds, asked)
     for block in claim_blocks(store, rewards, bounds, tell("reading scores")):
@@ -175,7 +177,7 @@ class _Pass:
     piece: int = -1
 
     @classmethod
-    def of(cls, store: Store, manifest: RewardManifest, bounds: Bounds, asked: Asked) -> _Pass:
+    def of(cls, store: Store, manifest: RewardManifest, bounds: Bounds, asked: AuditMeans) -> _Pass:
         goals = store.goals(manifest.name)
         told = commanded_goals(store, manifest.name)
         cameras = _cameras(store, manifest, asked)
@@ -213,7 +215,7 @@ class _Pass:
             ]
 
 
-def _cameras(store: Store, manifest: RewardManifest, asked: Asked) -> list[_Camera]:
+def _cameras(store: Store, manifest: RewardManifest, asked: AuditMeans) -> list[_Camera]:
     """Those whose embeddings are there, with what they are compared with."""
     there = {table.table for table in store.embeddings()}
     tables = [f"embeddings/{name}" for name in manifest.embeddings]
@@ -240,7 +242,7 @@ def _prompts(
     return np.stack([mean_text([known[text] for text in texts]) for texts in prompts])
 
 
-def _texts(store: Store, manifest: RewardManifest, asked: Asked) -> EmbeddedTexts:
+def _texts(store: Store, manifest: RewardManifest, asked: AuditMeans) -> EmbeddedTexts:
     own = matrix(store.goals(manifest.name).column(fields.TEXT_EMBEDDING))
     items = [one for one in counterfactuals(store.goal_set(manifest.name)) if not one.may_hold]
     return embedded(items, own, stored_texts(store, manifest.encoder), asked.encode_texts)
@@ -254,7 +256,7 @@ class _Reporter:
     store: Store
     manifest: RewardManifest
     bounds: Bounds
-    asked: Asked
+    asked: AuditMeans
     found: _Pass
     confusion: Confusion
     wrong: FalsePositives | None

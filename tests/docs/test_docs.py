@@ -181,7 +181,12 @@ def test_every_option_is_documented() -> None:
 
 @pytest.mark.parametrize(
     ("command", "page"),
-    [("audit", "auditing.md"), ("build-goals", "goal_datasets.md"), ("train", "agents.md"), ("evaluate", "agents.md")],
+    [
+        ("audit", "auditing.md"),
+        ("build-goals", "goal_datasets.md"),
+        ("train", "agents.md"),
+        ("evaluate", "agents.md"),
+    ],
 )
 def test_every_option_of_a_command_is_on_its_page(command: str, page: str) -> None:
     text = (ROOT / "docs" / page).read_text("utf-8")
