@@ -64,7 +64,10 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)]),
-    package_data={name: ["py.typed"] for name in PACKAGES},
+    package_data={
+        **{name: ["py.typed"] for name in PACKAGES},
+        "vlm_relabel.labelling": ["*.html", "*.css", "*.js"],
+    },
     install_requires=BASE,
     extras_require={
         "embed": EMBED,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.comparisons import compare
     from vlm_relabel.jobs import build_goals, embed, relabel, score
+    from vlm_relabel.labelling.questions import LabelReport, label
     from vlm_relabel.reward_model import RewardModel
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _ROOMS: Final = {  # where each name is
     "EpisodeRewards": "vlm_relabel.stores",
     "GoalDataset": "offline_rl.dataset",
+    "LabelReport": "vlm_relabel.labelling.questions",
     "OpenedStore": "vlm_relabel.stores",
     "RewardModel": "vlm_relabel.reward_model",
     "TrainReport": "vlm_relabel.agents",
@@ -43,6 +45,7 @@ _ROOMS: Final = {  # where each name is
     "evaluate": "vlm_relabel.agents",
     "export_agent": "vlm_relabel.agents",
     "inspect": "vlm_relabel.checks",
+    "label": "vlm_relabel.labelling.questions",
     "open_store": "vlm_relabel.stores",
     "relabel": "vlm_relabel.jobs",
     "score": "vlm_relabel.jobs",
@@ -57,6 +60,7 @@ PROBLEM: Final = pin()  # why the packages beside this one cannot be had; None: 
 __all__ = [
     "EpisodeRewards",
     "GoalDataset",
+    "LabelReport",
     "OpenedStore",
     "RewardModel",
     "TrainReport",
@@ -70,6 +74,7 @@ __all__ = [
     "evaluate",
     "export_agent",
     "inspect",
+    "label",
     "open_store",
     "relabel",
     "score",

@@ -5,11 +5,11 @@ at random are nearly all far below that place. Frames are therefore laid out by 
 the goal's highest score (0) and its lowest (1), half by rank on a logarithmic scale and half by
 score:
 
-    depth        0 ─────┬──────┬───────────┬──────────┬─────────── 1
-    belief       where the threshold may lie; uniform before there are labels
-    stratum         0      1         2          3                      one question each
+    depth     0 ──────┬───────┬──────────┬────────── 1
+    stratum       0       1        2          3           one question each
 
-Every stratum has the same share of the belief, so each question is expected to tell equally much.
+Every stratum has the same share of the belief where the threshold lies, which is uniform before
+there are labels. In each, a depth is drawn, and a frame near it is asked about.
 Earlier labels change the belief: by what they say of the goal itself, and, for half of what was
 believed before, by what they say of all goals together. A fifth always stays uniform, so that the
 whole range is looked at and a wrong belief is found out.
@@ -34,6 +34,7 @@ _CELLS: Final = 100  # of the belief, from depth 0 to 1
 _UNIFORM: Final = 0.2  # share of the belief that no label changes
 _BORROWED: Final = 0.5  # share of what was believed before that comes from all goals
 _WIDTH: Final = 0.04  # depth over which answers turn from yes to no
+_AROUND: Final = 1 / 8  # of a stratum, to both sides of the depth that is drawn in it
 _SLIP: Final = 0.02  # answers that are wrong
 _CENTRES: Final[Doubles] = (np.arange(_CELLS) + 0.5) / _CELLS
 
@@ -89,8 +90,8 @@ def choose(
 ) -> list[Question]:
     """Questions that are expected to tell most, one per stratum of each goal.
 
-    Within a stratum, frames of an episode that the goal has not been asked about come first, then
-    frames that another goal is asked about already, then chance.
+    Among the frames near a depth, those of an episode that the goal was not asked about come first,
+    then those that another goal is asked about already, then chance.
 
     Args:
         pool_of: the frames of goal 0 … G - 1; called once or twice for each.
@@ -225,14 +226,9 @@ def _one_per_stratum(
     edges = np.interp(
         np.arange(budget + 1) / budget, cumulative / cumulative[-1], np.linspace(0, 1, _CELLS + 1)
     )
-    borders = np.searchsorted(depths, edges)
-    borders[-1] = len(depths)
     found: list[tuple[int, int]] = []
     for stratum in range(min(budget, int(free.sum()))):
-        inside = np.arange(borders[stratum], borders[stratum + 1])
-        inside = inside[free[inside]]
-        if not len(inside):
-            inside = _nearest(depths, free, (edges[stratum] + edges[stratum + 1]) / 2)
+        inside = _around(depths, free, edges[stratum], edges[stratum + 1], rng)
         place = _preferred(pool, rng.permutation(inside), seen, asked)
         found.append((place, stratum))
         free[place] = False
@@ -240,9 +236,19 @@ def _one_per_stratum(
     return found
 
 
-def _nearest(depths: Doubles, free: NDArray[np.bool_], at: float) -> Ints:
-    places = np.flatnonzero(free)
-    return places[[int(np.abs(depths[places] - at).argmin())]]
+def _around(
+    depths: Doubles, free: NDArray[np.bool_], low: float, high: float, rng: np.random.Generator
+) -> Ints:
+    """Places about a depth that is drawn between two, since by chance most frames lie deep."""
+    at, width = rng.uniform(low, high), _AROUND * (high - low)
+    ends = (max(low, at - width), min(high, at + width))
+    first, last = np.searchsorted(depths, ends[0]), np.searchsorted(depths, ends[1], "right")
+    places = np.arange(first, last)
+    places = places[free[places]]
+    if len(places):
+        return places
+    others = np.flatnonzero(free)
+    return others[[int(np.abs(depths[others] - at).argmin())]]
 
 
 def _preferred(pool: Pool, places: Ints, seen: Sequence[int], asked: Ints) -> int:

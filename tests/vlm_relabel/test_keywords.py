@@ -18,6 +18,7 @@ from vlm_relabel.cli import (
     compare_command,
     goals_command,
     job_commands,
+    label_command,
     main,
 )
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare_command.compare,
     "inspect": main.inspect,
     "verify": main.verify,
+    "label": label_command.label,
     "train": agent_commands.train,
     "evaluate": agent_commands.evaluate,
     "export_agent": agent_commands.export_agent,

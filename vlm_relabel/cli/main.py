@@ -18,6 +18,7 @@ from vlm_relabel.cli import (
     goals_command,
     interruption,
     job_commands,
+    label_command,
     redaction,
     repair_command,
 )
@@ -124,6 +125,7 @@ app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_com
 app.command("audit", cls=Command)(audit_command.audit)
 app.command("calibrate", cls=Command, context_settings=PASS_THROUGH)(calibrate_command.calibrate)
 app.command("compare", cls=compare_command.CompareCommand)(compare_command.compare)
+app.command("label", cls=Command)(label_command.label)
 app.command("train", cls=Command)(agent_commands.train)
 app.command("evaluate", cls=Command)(agent_commands.evaluate)
 app.command("export-agent", cls=Command)(agent_commands.export_agent)
