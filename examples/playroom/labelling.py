@@ -218,6 +218,7 @@ def picture(curves: Mapping[str, Mapping[str, Curve]], out: Path) -> None:
     """Draws the curves: a row of plots per encoder."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(
         len(curves), len(_PICTURED), figsize=(9, 3.2 * len(curves)), squeeze=False
@@ -229,13 +230,14 @@ def picture(curves: Mapping[str, Mapping[str, Curve]], out: Path) -> None:
                 plot.plot(list(own), mean, marker="o", markersize=3, label=way)
                 plot.fill_between(list(own), mean - half, mean + half, alpha=0.2)
             plot.set_xscale("log", base=2)
+            plot.xaxis.set_major_formatter(ticker.ScalarFormatter())
             plot.set_yscale("log" if metric == "calibration error" else "linear")
             plot.set_title(f"{encoder}: {metric}", fontsize=10)
             plot.set_xlabel("labels per goal")
             plot.grid(alpha=0.3)
     axes[0, 0].legend(title="frames")
     figure.tight_layout()
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=90)
     plt.close(figure)
 
 

@@ -29,7 +29,7 @@ from relabel.rewards.curves import log_odds
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
-TOGETHER: Final = 8  # goals that are asked about one frame, at most
+TOGETHER: Final = 8  # goals that are asked about one frame, if there are others as good
 _CELLS: Final = 100  # of the belief, from depth 0 to 1
 _UNIFORM: Final = 0.2  # share of the belief that no label changes
 _BORROWED: Final = 0.5  # share of what was believed before that comes from all goals
@@ -252,10 +252,10 @@ def _around(
 
 
 def _preferred(pool: Pool, places: Ints, seen: Sequence[int], asked: Ints) -> int:
-    """The first of the best places: of a new episode before a shared frame before others."""
+    """The first of the best places: not crowded, of a new episode, shared; in this order."""
     others = asked[pool.frame[places]]
-    shared = (others > 0) & (others < TOGETHER)
-    cost = 2 * np.isin(pool.episode[places], seen) - shared.astype(np.int64)
+    shared, crowded = others > 0, others >= TOGETHER
+    cost = 4 * crowded + 2 * np.isin(pool.episode[places], seen) - shared.astype(np.int64)
     return int(places[cost.argmin()])
 
 

@@ -220,8 +220,10 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> tuple[Tabl
         {
             fields.GOAL_ID: pa.array([f"g{i}" for i in range(number)]),
             fields.FAMILY: pa.array(["family"] * number),
-            fields.TEXTS: pa.array([[TEXTS[i], f"goal {i}"] for i in range(number)]),
-            fields.PHRASINGS: pa.array([[TEXTS[i], f"goal {i}"] for i in range(number)]),
+            fields.TEXTS: pa.array([[TEXTS[i % len(TEXTS)], f"goal {i}"] for i in range(number)]),
+            fields.PHRASINGS: pa.array(
+                [[TEXTS[i % len(TEXTS)], f"goal {i}"] for i in range(number)]
+            ),
             fields.SPOKEN: pa.array([[]] * number, pa.list_(pa.string())),
             fields.THRESHOLD: pa.array(thresholds, pa.float64()),
             fields.TEXT_EMBEDDING: vectors(np.eye(number, 4, dtype=np.float32), pa.float32()),
