@@ -23,6 +23,10 @@ SHARDS: Final = (12, 8)  # episodes of each
 INSTRUCTIONS: Final = ("open the drawer", "close the drawer", "put the pot on the stove")
 _SIDE: Final = 32  # pixels
 _MERGES: Final = 100  # of the BPE vocabulary that are kept
+COMMAND: Final = (  # as the store records it
+    "vlm-relabel relabel --source my_dataset/1.0.0 --camera image_0 "
+    "--encoder local-dir:my_encoder --goals goals.yaml --store my.store"
+)
 GOALS: Final = """\
 name: kitchen
 null_prompts: ["an empty kitchen"]
@@ -56,7 +60,7 @@ def make_store(directory: Path) -> None:
 
     encoder = encoder_loader("local-dir:my_encoder")
     relabel(
-        JobOptions(store=str(directory / "my.store"), threads=1),
+        JobOptions(store=str(directory / "my.store"), threads=1, command=COMMAND),
         EmbedOptions("my_dataset/1.0.0", "train", ("image_0",), encoder),
         ScoreOptions(encoder, "goals.yaml"),
     )

@@ -184,6 +184,7 @@ def test_every_option_is_documented() -> None:
     [
         ("audit", "auditing.md"),
         ("build-goals", "goal_datasets.md"),
+        ("label", "labels.md"),
         ("train", "agents.md"),
         ("evaluate", "agents.md"),
     ],
