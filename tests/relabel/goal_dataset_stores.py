@@ -43,6 +43,11 @@ from schemas.tables import (
 TEXTS = ("a red room", "a green room", "a blue room", "a grey room")
 
 
+def goal_texts(place: int) -> list[str]:
+    """Of the goal `g<place>`."""
+    return [TEXTS[place] if place < len(TEXTS) else f"room {place}", f"goal {place}"]
+
+
 @dataclass(frozen=True, eq=False)
 class Told:
     """One episode as a test tells it."""
@@ -220,10 +225,8 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> tuple[Tabl
         {
             fields.GOAL_ID: pa.array([f"g{i}" for i in range(number)]),
             fields.FAMILY: pa.array(["family"] * number),
-            fields.TEXTS: pa.array([[TEXTS[i % len(TEXTS)], f"goal {i}"] for i in range(number)]),
-            fields.PHRASINGS: pa.array(
-                [[TEXTS[i % len(TEXTS)], f"goal {i}"] for i in range(number)]
-            ),
+            fields.TEXTS: pa.array([goal_texts(i) for i in range(number)]),
+            fields.PHRASINGS: pa.array([goal_texts(i) for i in range(number)]),
             fields.SPOKEN: pa.array([[]] * number, pa.list_(pa.string())),
             fields.THRESHOLD: pa.array(thresholds, pa.float64()),
             fields.TEXT_EMBEDDING: vectors(np.eye(number, 4, dtype=np.float32), pa.float32()),
@@ -231,9 +234,7 @@ def _write_goals(store: Store, manifest: RewardManifest, how: How) -> tuple[Tabl
     )
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink)
-    given = [
-        {"id": f"g{i}", "texts": (TEXTS[i], f"goal {i}"), "family": "family"} for i in range(number)
-    ]
+    given = [{"id": f"g{i}", "texts": goal_texts(i), "family": "family"} for i in range(number)]
     goal_set = GoalSet.from_mapping({"goals": given}).model_dump_json().encode()
     contents = {GOALS: sink.getvalue().to_pybytes(), GOAL_SET: goal_set}
     return tuple(_write_file(store, manifest, *content) for content in contents.items())
