@@ -82,6 +82,7 @@ class How:
     truth_dtype: str = "uint8"
     action: tuple[str, tuple[int, ...]] = ("float32", (2,))  # dtype and shape
     columns: int = 0  # of text in the steps table
+    score_range: tuple[float, float] = (-1.0, 1.0)
 
 
 def specs(goals: int, how: How) -> tuple[FieldSpec, ...]:
@@ -147,7 +148,7 @@ def reward_manifest(store: Store, goals: int, how: How) -> RewardManifest:
         fusion=Fusion.MEAN,
         binary=how.binary,
         scores=how.scores,
-        score_range=(-1.0, 1.0),
+        score_range=how.score_range,
         reward_range=(-2.0, 2.0),
     )
 
