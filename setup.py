@@ -67,6 +67,7 @@ setup(
     package_data={
         **{name: ["py.typed"] for name in PACKAGES},
         "vlm_relabel.labelling": ["*.html", "*.css", "*.js"],
+        "vlm_relabel.pages": ["assets/*"],  # of the report; uPlot with its licence
     },
     install_requires=BASE,
     extras_require={

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vlm_relabel.comparisons import compare
     from vlm_relabel.jobs import build_goals, embed, relabel, score
     from vlm_relabel.labelling.questions import LabelReport, label
+    from vlm_relabel.reports import PageReport, report
     from vlm_relabel.reward_model import RewardModel
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
 
@@ -34,6 +35,7 @@ _ROOMS: Final = {  # where each name is
     "GoalDataset": "offline_rl.dataset",
     "LabelReport": "vlm_relabel.labelling.questions",
     "OpenedStore": "vlm_relabel.stores",
+    "PageReport": "vlm_relabel.reports",
     "RewardModel": "vlm_relabel.reward_model",
     "TrainReport": "vlm_relabel.agents",
     "VerifyReport": "vlm_relabel.checks",
@@ -48,6 +50,7 @@ _ROOMS: Final = {  # where each name is
     "label": "vlm_relabel.labelling.questions",
     "open_store": "vlm_relabel.stores",
     "relabel": "vlm_relabel.jobs",
+    "report": "vlm_relabel.reports",
     "score": "vlm_relabel.jobs",
     "train": "vlm_relabel.agents",
     "verify": "vlm_relabel.checks",
@@ -62,6 +65,7 @@ __all__ = [
     "GoalDataset",
     "LabelReport",
     "OpenedStore",
+    "PageReport",
     "RewardModel",
     "TrainReport",
     "VerifyReport",
@@ -77,6 +81,7 @@ __all__ = [
     "label",
     "open_store",
     "relabel",
+    "report",
     "score",
     "train",
     "verify",

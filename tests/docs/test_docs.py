@@ -188,6 +188,7 @@ def test_every_option_is_documented() -> None:
         ("train", "agents.md"),
         ("evaluate", "agents.md"),
         ("calibrate", "calibration.md"),
+        ("report", "report.md"),
     ],
 )
 def test_every_option_of_a_command_is_on_its_page(command: str, page: str) -> None:

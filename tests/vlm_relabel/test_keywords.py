@@ -20,6 +20,7 @@ from vlm_relabel.cli import (
     job_commands,
     label_command,
     main,
+    report_command,
 )
 
 # Of Python alone: what the command line has after --, writes down, and shows.
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "inspect": main.inspect,
     "verify": main.verify,
     "label": label_command.label,
+    "report": report_command.report,
     "train": agent_commands.train,
     "evaluate": agent_commands.evaluate,
     "export_agent": agent_commands.export_agent,

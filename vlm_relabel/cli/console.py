@@ -259,6 +259,23 @@ def counting(what: str, as_json: bool) -> Iterator[Callable[[int, int, dict[str,
     yield show
 
 
+@contextmanager
+def stages(as_json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """As `counting`, of work in stages: told what is counted, how much of it, and of how much."""
+    if as_json:
+        yield lambda what, done, total: None
+        return
+    tenths: dict[str, int] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth > tenths.get(what, 0):
+            tenths[what] = tenth
+            say(f"{done:,}/{total:,} {what}")
+
+    yield show
+
+
 def table_of(columns: Sequence[str], left: Sequence[str]) -> Table:
     """An empty plain table; columns not in `left` are numbers."""
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -21,6 +21,7 @@ from vlm_relabel.cli import (
     label_command,
     redaction,
     repair_command,
+    report_command,
 )
 from vlm_relabel.cli.arguments import PASS_THROUGH, Json
 from vlm_relabel.cli.guard import guarded
@@ -121,6 +122,7 @@ def doctor(json: Json = False) -> None:
 
 
 app.command("repair", cls=Command)(repair_command.repair)
+app.command("report", cls=Command)(report_command.report)
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)
 app.command("audit", cls=Command)(audit_command.audit)
 app.command("calibrate", cls=Command, context_settings=PASS_THROUGH)(calibrate_command.calibrate)

@@ -1,0 +1,125 @@
+"""What is known to be true of each goal of a reward set, beside its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relabel.evaluation.evidence import Evidence, GoalFrames
+from relabel.evaluation.metrics import (
+    DRAWS,
+    average_precision,
+    episode_weights,
+    interval,
+    resampled,
+)
+from vlm_relabel.pages.examples import Frames, known_examples
+from vlm_relabel.pages.grids import Grid
+
+Ints = NDArray[np.int64]
+
+_WORK: Final = 2 << 30  # frames times draws, beyond which no interval is computed
+
+
+@dataclass(frozen=True, eq=False)
+class GoalMeasure:
+    """One goal."""
+
+    known: int  # frames whose truth is known
+    true: int  # of these
+    precision: float  # average precision; NaN: no frame is true
+    interval: tuple[float, float]  # 95 % of it; NaN: not computed
+    true_above: Ints  # (K,) true frames above each threshold
+    false_above: Ints  # (K,)
+    own: tuple[int, int] | None  # true and false frames above the goal's own threshold
+    histogram: Ints  # (2, BINS) of frames that are not true, and that are
+    examples: dict[str, list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class SetMeasure:
+    """All goals of a reward set."""
+
+    goals: tuple[GoalMeasure, ...]
+    precision: float  # mean over the goals with a true frame
+    interval: tuple[float, float]
+    notes: tuple[str, ...]
+    source: dict[str, Any]  # where the truth comes from
+
+
+def measure(
+    evidence: Evidence, grid: Grid, thresholds: Sequence[float | None], most: int
+) -> SetMeasure:
+    """Holds the scores of a reward set against what is known.
+
+    Args:
+        evidence: of the set.
+        grid: thresholds to count at.
+        thresholds: G, of the goals; None: it has none.
+        most: examples of a kind.
+    """
+    weights = episode_weights(len(evidence.episode_ids))
+    per_episode = 1 + (most - 1) // max(1, len(evidence.episode_ids))
+    goals, draws, work = [], [], 0
+    for frames in evidence:
+        precision = average_precision(frames.label, frames.score)
+        work += len(frames) * DRAWS
+        drawn = np.full(DRAWS, np.nan)
+        if np.isfinite(precision) and work < _WORK:
+            drawn = resampled(average_precision, frames, weights)
+            draws.append(drawn)
+        threshold = thresholds[frames.goal]
+        goals.append(_goal(frames, grid, threshold, precision, interval(drawn), most, per_episode))
+    notes = evidence.notes
+    if work >= _WORK:
+        notes = (*notes, "Too many frames for intervals of every goal; compare has them.")
+    means = _means(draws)
+    known = [goal.precision for goal in goals if np.isfinite(goal.precision)]
+    mean = float(np.mean(known)) if known else float("nan")
+    whole = interval(means) if len(draws) == len(known) else (float("nan"), float("nan"))
+    return SetMeasure(tuple(goals), mean, whole, notes, evidence.source)
+
+
+def _means(draws: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(B,) mean over the goals that a draw has a true frame of; NaN where it has of none."""
+    if not draws:
+        return np.empty(0)
+    values = np.array(draws)
+    known = np.isfinite(values).sum(axis=0)
+    return np.asarray(np.where(known, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan))
+
+
+def _goal(
+    frames: GoalFrames,
+    grid: Grid,
+    threshold: float | None,
+    precision: float,
+    between: tuple[float, float],
+    most: int,
+    per_episode: int,
+) -> GoalMeasure:
+    tally = grid.tally(2)
+    for row, own in enumerate((~frames.label, frames.label)):
+        pair = np.full((int(own.sum()), 2), np.nan, np.float32)
+        pair[:, row] = frames.score[own]
+        tally.add(pair)
+    above = None
+    if threshold is not None:
+        claimed = frames.score > np.float32(threshold)
+        above = (int((claimed & frames.label).sum()), int((claimed & ~frames.label).sum()))
+    columns = (frames.episode, frames.step, frames.score, frames.label)
+    return GoalMeasure(
+        known=len(frames),
+        true=int(frames.label.sum()),
+        precision=precision,
+        interval=between,
+        true_above=tally.claimed[1],
+        false_above=tally.claimed[0],
+        own=above,
+        histogram=tally.histogram,
+        examples=known_examples(Frames(*columns), threshold, most, per_episode),
+    )
