@@ -144,7 +144,7 @@ def _speed(encoder: OpenClipEncoder, case: Case) -> Callable[[], float]:
 def _scorer(encoder: OpenClipEncoder, goals: GoalSet) -> Scorer:
     readings = Readings(goals, encoder.encode_texts)
     prompts = resolve_prompts(goals, readings.alike())
-    vectors, _ = readings.means(prompts.texts)
+    vectors, _ = readings.means(prompts.texts, prompts.examples)
     function = parse_reward("softmax-threshold")
     return bind(
         function, goals, prompts, vectors, encoder.spec,

@@ -43,6 +43,7 @@ NEGATIVES: Final = "negatives"  # every negative as resolved, its phrasings join
 TEMPERATURE: Final = "temperature"
 THRESHOLD: Final = "threshold"
 TEXT_EMBEDDING: Final = "text_embedding"  # unit-norm, float32 [D]
+EXAMPLES: Final = "examples"  # frames that a goal was given by, if one was; each episode and step
 # Of a reward set with a head besides:
 HEAD_BLEND: Final = "head_blend"  # share of the head in the score; 0: zero-shot
 HEAD_POSITIVES: Final = "head_positives"  # labelled frames that show the goal

@@ -35,14 +35,27 @@ _SHOWN: Final = 20  # problems in an error
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 GoalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=200)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+Frame = tuple[str, int]  # episode id and step
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Example(_Strict):
+    """A frame of the store that shows a goal."""
+
+    episode_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+    step: Annotated[int, Field(ge=0, strict=True)]
+
+    @property
+    def frame(self) -> Frame:
+        """Episode id and step."""
+        return self.episode_id, self.step
+
+
 class Goal(_Strict):
-    """One goal in words.
+    """One goal, in words, by frames that show it, or by both.
 
     `negatives` is "auto" (the other goals of the same family, plus null prompts) or the
     texts themselves. `temperature` and `threshold` left out mean those of the reward
@@ -50,13 +63,31 @@ class Goal(_Strict):
     """
 
     id: GoalId
-    texts: Texts  # phrasings; their embeddings are averaged
+    texts: tuple[Text, ...] = ()  # phrasings; their embeddings are averaged
     family: Text = "goal"
     negatives: Literal["auto"] | Texts = "auto"
     baseline: Text | None = None  # neutral description, for the goal-baseline reward
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     threshold: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     spoken: tuple[Text, ...] = ()  # instructions of the source that name it, beside its phrasings
+    examples: tuple[Example, ...] = ()  # frames of the store; their embeddings are averaged too
+
+    @model_validator(mode="after")
+    def _is_told(self) -> Goal:
+        if not self.texts and not self.examples:
+            raise ValueError(
+                "expected texts, or examples: frames of the store such as "
+                "{episode_id: train/0/3, step: 17}; got neither"
+            )
+        if repeated := [e.frame for e, n in Counter(self.examples).items() if n > 1]:
+            episode_id, step = repeated[0]
+            raise ValueError(f"the example {brief(episode_id)} step {step} is there twice")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What people call it: its first text, or its id."""
+        return self.texts[0] if self.texts else self.id
 
 
 class Family(_Strict):
@@ -117,8 +148,9 @@ class GoalSet(_Strict):
             if sharing["negatives"] is None:
                 del sharing["negatives"]  # as in goal sets written before it could be given
         for goal in content["goals"]:
-            if not goal["spoken"]:
-                del goal["spoken"]  # likewise
+            for name in ("spoken", "examples"):
+                if not goal[name]:
+                    del goal[name]  # likewise
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def family_templates(self, family: str) -> tuple[str, ...]:
@@ -295,7 +327,8 @@ def _explain(error: ValidationError) -> str:
 def _cure(problem: Mapping[str, Any]) -> str:
     place, kind = problem["loc"], problem["type"]
     if kind == "extra_forbidden":
-        model = Goal if place[0] == "goals" else Family if place[0] == "families" else GoalSet
+        models = {"goals": Example if "examples" in place else Goal, "families": Family}
+        model = models.get(str(place[0]), GoalSet)
         return f"unknown key; the known ones are {', '.join(model.model_fields)}"
     if kind == "string_too_short":
         return "the text is empty; write what the camera would see when the goal is reached"

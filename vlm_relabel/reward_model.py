@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -14,13 +15,15 @@ from relabel.goals.files import FIELD_PREFIX, given_goals
 from relabel.goals.readings import check_lengths, read_prompts
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import bind
+from relabel.slices.score_slice import load_scorer
 from schemas.enums import Timing
 from schemas.errors import FrameError, GoalError, RewardError
 from schemas.extras import named_extras
 from schemas.goals import GoalSet
+from schemas.store import Store
 from vlm_relabel.arguments import EncoderArguments
 from vlm_relabel.goal_words import Goals, read_goals
-from vlm_relabel.keywords import STRICT, Count, Words, checked, several
+from vlm_relabel.keywords import STRICT, Count, Location, Words, checked, several
 
 Floats = NDArray[np.float32]
 
@@ -106,6 +109,55 @@ class RewardModel:
         told = (function, self.goals, prompts, vectors, self.encoder.spec)
         self.scorer = bind(*told, timing=how.timing, norms=norms)
         self._batch_size, self._dtype = how.batch_size, np.dtype(how.dtype)
+
+    @classmethod
+    def of_store(
+        cls,
+        location: Location,
+        rewards: str,
+        encoder: str | LoadEncoder | Encoder | StagedEncoder,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        preprocess: str | None = None,
+        truncate_texts: bool = False,
+        batch_size: int = 64,
+    ) -> RewardModel:
+        """The model that made a reward set, with its head and its goals' example frames.
+
+        Args:
+            location: of the store.
+            rewards: name of the reward set, of one camera.
+            encoder: that made it, as of `RewardModel`; likewise all others.
+
+        Raises:
+            RelabelError: no such reward set, one of several cameras, or another encoder.
+        """
+        store = Store.open(os.fspath(location))
+        manifest = store.rewards(rewards)
+        if len(manifest.embeddings) != 1:
+            raise RewardError(
+                f"{store.location}/{manifest.table}: expected a reward set of one camera, got one "
+                f"of {len(manifest.embeddings)}; relabel.slices.score_slice.load_scorer scores "
+                "embeddings of several"
+            )
+        table = store.table_manifest(f"embeddings/{manifest.embeddings[0]}")
+        how = checked(
+            ModelArguments,
+            device=device,
+            precision=precision,
+            preprocess=preprocess,
+            truncate_texts=truncate_texts,
+            batch_size=batch_size,
+            dtype=getattr(table, "dtype", "float16"),
+        )
+        model = cls.__new__(cls)
+        model.encoder = _loaded(encoder, how)
+        model.goals = store.goal_set(rewards)
+        told = model.encoder.encode_texts, model.encoder.spec
+        model.scorer = load_scorer(store, rewards, *told)
+        model._batch_size, model._dtype = how.batch_size, np.dtype(how.dtype)
+        return model
 
     @property
     def goal_ids(self) -> list[str]:

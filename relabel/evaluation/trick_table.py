@@ -24,7 +24,7 @@ from relabel.evaluation.tricks import (
     shares_of_rank,
 )
 from relabel.goals.readings import read_prompts
-from relabel.slices.stored_frames import stored_episodes
+from relabel.slices.stored_frames import example_frames, stored_episodes
 from schemas.errors import EncoderError, GoalError, RewardError
 from schemas.manifests import RewardManifest
 from schemas.store import Store
@@ -228,7 +228,8 @@ def _embedded(
 ) -> Embedded:
     lookup = TextLookup(manifest.encoder, stored_texts(store, manifest.encoder), store.location)
     goals = store.goal_set(manifest.name)
-    prompts, texts, norms = read_prompts(goals, lookup.encode_texts)
+    frames = example_frames(store, manifest.embeddings, goals)
+    prompts, texts, norms = read_prompts(goals, lookup.encode_texts, frames)
     others = (
         table.table.removeprefix("embeddings/")
         for table in store.embeddings()

@@ -17,6 +17,7 @@ from schemas.object_stores import read_text
 from schemas.tables import Array
 
 FIELD_PREFIX: Final = "field:"
+_FRAMES: Final = pa.list_(pa.struct([(fields.EPISODE_ID, pa.string()), (fields.STEP, pa.int32())]))
 
 
 def given_goals(
@@ -77,7 +78,7 @@ def goals_table(
         threshold: (G,) likewise.
     """
     # As dictionary indices: a thousand goals have a million negatives of a thousand texts.
-    captions = pa.array([" | ".join(texts) for texts in prompts.texts], pa.string())
+    captions = pa.array(map(prompts.title, range(len(prompts.texts))), pa.string())
     indices = np.concatenate([*prompts.negatives, np.zeros(0, np.int64)]).astype(np.int32)
     counts = np.array([len(own) for own in prompts.negatives])
     negatives = pa.ListArray.from_arrays(
@@ -86,11 +87,11 @@ def goals_table(
     )
     own = embeddings[prompts.goal].astype("float32")
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(own.reshape(-1)), own.shape[1])
-    return pa.table(
+    table = pa.table(
         {
             fields.GOAL_ID: pa.array([g.id for g in goals.goals], pa.string()),
             fields.FAMILY: pa.array([g.family for g in goals.goals], pa.string()),
-            fields.TEXTS: pa.array([list(prompts.texts[p]) for p in prompts.goal]),
+            fields.TEXTS: pa.array([prompts.texts[p] for p in prompts.goal], pa.list_(pa.string())),
             fields.PHRASINGS: pa.array([g.texts for g in goals.goals], pa.list_(pa.string())),
             fields.SPOKEN: pa.array([g.spoken for g in goals.goals], pa.list_(pa.string())),
             fields.NEGATIVES: negatives,
@@ -99,6 +100,10 @@ def goals_table(
             fields.TEXT_EMBEDDING: vectors,
         }
     )
+    if any(goal.examples for goal in goals.goals):
+        frames = [[example.model_dump() for example in goal.examples] for goal in goals.goals]
+        table = table.append_column(fields.EXAMPLES, pa.array(frames, _FRAMES))
+    return table
 
 
 def _numbers(values: Array | None, count: int) -> pa.Array:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.goals import Goal, GoalSet
+from schemas.goals import Frame, Goal, GoalSet
 from schemas.texts import brief, normalised
 
 _NOTES: Final = 10  # of a kind
@@ -26,10 +26,11 @@ _LISTED: Final = 5  # goals in a note
 
 @dataclass(frozen=True)
 class Prompt:
-    """Phrasings and the templates that each of them is put into."""
+    """Phrasings, the templates that each of them is put into, and frames."""
 
     phrasings: tuple[str, ...]
     templates: tuple[str, ...]
+    examples: tuple[Frame, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -42,7 +43,12 @@ class Prompt:
     @property
     def said(self) -> Hashable:
         """Equal for prompts that say the same to people."""
-        return tuple(map(normalised, self.phrasings)), self.templates
+        return tuple(map(normalised, self.phrasings)), self.templates, self.examples
+
+    @property
+    def title(self) -> str:
+        """For people: a phrasing, or a frame."""
+        return self.phrasings[0] if self.phrasings else frame_text(self.examples[0])
 
 
 Alike = Mapping[Prompt, Hashable]  # equal values: prompts that the encoder cannot tell apart
@@ -61,20 +67,36 @@ class Prompts:
     negatives: tuple[NDArray[np.int64], ...]  # per goal: sorted prompts, never the goal's own
     baseline: NDArray[np.int64] | None  # (G,) prompt of each goal's baseline; None: one lacks it
     notes: tuple[str, ...] = ()  # what was left out because texts are alike, for people
+    examples: tuple[tuple[Frame, ...], ...] = ()  # P: frames averaged with the texts; (): none has
+
+    @property
+    def frames(self) -> tuple[tuple[Frame, ...], ...]:
+        """P, of each prompt."""
+        return self.examples or ((),) * len(self.texts)
+
+    def title(self, prompt: int) -> str:
+        """What a prompt says, for people and to be compared: strings and frames, by " | "."""
+        return " | ".join([*self.texts[prompt], *map(frame_text, self.frames[prompt])])
 
 
 class _Book:
     """Numbers distinct prompts in order of first use."""
 
     def __init__(self) -> None:
-        self._index: dict[tuple[str, ...], int] = {}
+        self._index: dict[tuple[tuple[str, ...], tuple[Frame, ...]], int] = {}
 
     def add(self, prompt: Prompt) -> int:
-        return self._index.setdefault(prompt.texts, len(self._index))
+        return self._index.setdefault((prompt.texts, prompt.examples), len(self._index))
 
     @property
     def texts(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(self._index)
+        return tuple(texts for texts, _ in self._index)
+
+    @property
+    def examples(self) -> tuple[tuple[Frame, ...], ...]:
+        """Empty if no prompt has any."""
+        found = tuple(examples for _, examples in self._index)
+        return found if any(found) else ()
 
 
 def resolve_prompts(goals: GoalSet, alike: Alike | None = None) -> Prompts:
@@ -111,7 +133,12 @@ def resolve_prompts(goals: GoalSet, alike: Alike | None = None) -> Prompts:
     negatives = tuple(np.sort(rivals.of(goal)) for goal in goals.goals)
     baseline = _baselines(goals, book)
     goal = np.array([own[g.id] for g in goals.goals], dtype=np.int64)
-    return Prompts(book.texts, goal, negatives, baseline, rivals.notes())
+    return Prompts(book.texts, goal, negatives, baseline, rivals.notes(), book.examples)
+
+
+def frame_text(frame: Frame) -> str:
+    """A frame, for people."""
+    return f"{frame[0]} step {frame[1]}"
 
 
 def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
@@ -136,7 +163,8 @@ def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
 
 
 def _whole(goals: GoalSet, goal: Goal) -> Prompt:
-    return Prompt(goal.texts, goals.family_templates(goal.family))
+    frames = tuple(example.frame for example in goal.examples)
+    return Prompt(goal.texts, goals.family_templates(goal.family), frames)
 
 
 def _phrasings(goals: GoalSet, goal: Goal) -> list[Prompt]:
@@ -280,12 +308,12 @@ class _Rivals:
 def _sayings(goals: GoalSet, goal: Goal, alike: Alike) -> dict[Hashable, str]:
     """What a goal says as a whole and by each phrasing, with a text of it."""
     phrasings = {alike[p]: p.phrasings[0] for p in _phrasings(goals, goal)}
-    return {alike[_whole(goals, goal)]: goal.texts[0], **phrasings}
+    return {alike[_whole(goals, goal)]: goal.title, **phrasings}
 
 
 def negatives_of(prompts: Prompts, goal: int) -> list[str]:
-    """Negatives of the goal at a place, each with its strings joined by " | "."""
-    return [" | ".join(prompts.texts[n]) for n in prompts.negatives[goal]]
+    """Negatives of the goal at a place, each with its strings and frames joined by " | "."""
+    return [prompts.title(n) for n in prompts.negatives[goal]]
 
 
 def _capped(notes: Sequence[str]) -> Sequence[str]:

@@ -7,15 +7,22 @@ the encoder to say. Two prompts are alike if their embeddings are no further apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.goals.prompts import Alike, Prompt, Prompts, goal_prompts, resolve_prompts
+from relabel.goals.prompts import (
+    Alike,
+    Prompt,
+    Prompts,
+    frame_text,
+    goal_prompts,
+    resolve_prompts,
+)
 from schemas.errors import EncoderError, GoalError
-from schemas.goals import GoalSet
+from schemas.goals import Frame, GoalSet
 from schemas.texts import brief
 
 # Between unit vectors. The same tokens come out within 1e-6 in float32, whatever the batch. A
@@ -27,6 +34,7 @@ _PAIRS: Final = 4096  # measured exactly at a time
 _LONG_SHOWN: Final = 100  # texts in an error
 
 EncodeTexts = Callable[[Sequence[str]], NDArray[np.floating]]
+FrameVectors = Mapping[Frame, NDArray[np.floating]]
 LongTexts = Callable[[Sequence[str]], dict[int, str]]
 
 
@@ -37,15 +45,21 @@ class Readings:
         goals: a checked goal set.
         encode_texts: text tower of the encoder, n strings -> (n, D), any norm. Called once,
             with each distinct string once.
+        frames: (D,) of each example frame, of unit norm, by the same encoder.
 
     Raises:
         EncoderError: the encoder gave another shape, or an embedding without a direction.
+        GoalError: an example whose frame is not given.
     """
 
-    def __init__(self, goals: GoalSet, encode_texts: EncodeTexts) -> None:
+    def __init__(
+        self, goals: GoalSet, encode_texts: EncodeTexts, frames: FrameVectors | None = None
+    ) -> None:
         self._prompts = list(goal_prompts(goals))
+        self._frames = {} if frames is None else frames
+        _check_frames(goals, self._frames)
         strings = list(dict.fromkeys(t for prompt in self._prompts for t in prompt.texts))
-        given = encode_texts(strings)
+        given = encode_texts(strings) if strings else np.zeros((0, 0), np.float32)
         embedded = np.asarray(given, dtype=np.float64)
         if embedded.ndim != 2 or len(embedded) != len(strings):
             raise EncoderError(
@@ -58,14 +72,17 @@ class Readings:
         self._single = _unit(embedded, strings)[0]
 
     def means(
-        self, prompts: Sequence[Sequence[str]]
+        self, prompts: Sequence[Sequence[str]], examples: Sequence[Sequence[Frame]] = ()
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings of prompts: strings embedded, normalised, averaged, normalised again.
 
-        The ensembling of Radford et al. 2021 (arXiv 2103.00020, section 3.1.4).
+        The ensembling of Radford et al. 2021 (arXiv 2103.00020, section 3.1.4). Frames are averaged
+        likewise. Of a prompt with both, strings together weigh as much as frames together, however
+        many there are: its average is that of the two normalised averages.
 
         Args:
             prompts: P of them, each its strings.
+            examples: P, of each its frames; (): none has any.
 
         Returns:
             (P, D) float32 of unit norm, and (P,) float32, the norms of the averages.
@@ -73,14 +90,30 @@ class Readings:
         Raises:
             EncoderError: an average without a direction.
         """
-        places = [[self._index[text] for text in texts] for texts in prompts]
-        means = np.stack([self._single[own].mean(axis=0) for own in places])
-        unit, norms = _unit(means, [" + ".join(texts) for texts in prompts])
+        frames = examples or ((),) * len(prompts)
+        pairs = list(zip(prompts, frames, strict=True))
+        means = np.stack([self._mean(texts, own) for texts, own in pairs])
+        names = [" + ".join([*texts, *map(frame_text, own)]) for texts, own in pairs]
+        unit, norms = _unit(means, names)
         return unit.astype(np.float32), norms.astype(np.float32)
+
+    def _mean(self, texts: Sequence[str], frames: Sequence[Frame]) -> NDArray[np.float64]:
+        """(D,) of one prompt, of any norm."""
+        parts = []
+        if texts:
+            parts.append(self._single[[self._index[text] for text in texts]].mean(axis=0))
+        if frames:
+            vectors = np.stack([self._frames[frame] for frame in frames]).astype(np.float64)
+            names = [frame_text(frame) for frame in frames]
+            parts.append(_unit(vectors, names)[0].mean(axis=0))
+        if len(parts) == 1:
+            return np.asarray(parts[0])
+        return np.asarray(_unit(np.stack(parts), ["its texts", "its examples"])[0].mean(axis=0))
 
     def alike(self) -> Alike:
         """Which prompts of the goal set are alike: a number for each, equal for those that are."""
-        unit, _ = self.means([prompt.texts for prompt in self._prompts])
+        texts = [prompt.texts for prompt in self._prompts]
+        unit, _ = self.means(texts, [prompt.examples for prompt in self._prompts])
         return same_groups(self._prompts, unit)
 
 
@@ -137,14 +170,33 @@ def close_pairs(unit: NDArray[np.floating]) -> Iterator[NDArray[np.int64]]:
             yield np.stack([first[one[close]], first[other[close]]], axis=1)
 
 
+def _check_frames(goals: GoalSet, frames: FrameVectors) -> None:
+    """Refuses examples of which nothing is known."""
+    missing = [
+        (goal.id, example.frame)
+        for goal in goals.goals
+        for example in goal.examples
+        if example.frame not in frames
+    ]
+    if missing:
+        goal_id, frame = missing[0]
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise GoalError(
+            f"goal {goal_id}: its example {frame_text(frame)} is a frame of a store, and there "
+            f"is no embedding of it here{more}; goals with examples are scored in the store that "
+            "has their frames, and RewardModel.of_store takes them from there"
+        )
+
+
 def read_prompts(
-    goals: GoalSet, encode_texts: EncodeTexts
+    goals: GoalSet, encode_texts: EncodeTexts, frames: FrameVectors | None = None
 ) -> tuple[Prompts, NDArray[np.float32], NDArray[np.float32]]:
     """A goal set's prompts as an encoder reads them.
 
     Args:
         goals: a checked goal set.
         encode_texts: as `Readings` takes it.
+        frames: likewise.
 
     Returns:
         The prompts, their (P, D) unit-norm embeddings and the (P,) norms of the averages that
@@ -152,10 +204,11 @@ def read_prompts(
 
     Raises:
         EncoderError: as `Readings`.
+        GoalError: likewise.
     """
-    readings = Readings(goals, encode_texts)
+    readings = Readings(goals, encode_texts, frames)
     prompts = resolve_prompts(goals, readings.alike())
-    return prompts, *readings.means(prompts.texts)
+    return prompts, *readings.means(prompts.texts, prompts.examples)
 
 
 def check_lengths(goals: GoalSet, long_texts: LongTexts) -> None:

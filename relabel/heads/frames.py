@@ -10,8 +10,9 @@ import numpy as np
 from relabel.rewards.base import Floats
 from relabel.rewards.scorer import Scorer, ages_of
 from relabel.rewards.window_mean import windowed
-from relabel.slices.stored_frames import Frame, StoredEpisodes, stored_episodes
+from relabel.slices.stored_frames import StoredEpisodes, stored_episodes
 from schemas.enums import Fusion
+from schemas.goals import Frame
 from schemas.store import Store
 
 

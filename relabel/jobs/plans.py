@@ -19,9 +19,10 @@ from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
 from relabel.heads.fit import FittedHead, fit_head
-from relabel.jobs.options import EmbedOptions, HeadOptions, JobOptions, ScoreOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
+from relabel.slices.stored_frames import example_frames
 from schemas.checksums import checksums_of
 from schemas.encoders import EncoderSpec
 from schemas.enums import CameraForm
@@ -229,18 +230,21 @@ def plan_scoring(
     goals = given.goals if isinstance(given, MinedGoals) else given
     if isinstance(encoder, LimitsTexts):
         check_lengths(goals, encoder.long_texts)
-    readings = Readings(goals, encoder.encode_texts)
+    tables = [embedding_name(e.encoder, e.camera) for e in embeddings]
+    readings = Readings(goals, encoder.encode_texts, example_frames(store, tables, goals))
     alike = readings.alike()
     notes: tuple[str, ...] = ()
     if isinstance(given, MinedGoals):
         given = given.merged(alike)
         goals, notes = given.goals, given.notes
     prompts = resolve_prompts(goals, alike)
-    vectors, norms = readings.means(prompts.texts)
+    vectors, norms = readings.means(prompts.texts, prompts.examples)
     how: dict[str, Any] = {"timing": what.timing, "fusion": what.fusion, "norms": norms}
     told = (goals, prompts, vectors, encoder.spec)
     scorer = replace(bind(function, *told, **how), skip_missing=what.skip_blank_cameras)
-    head = None if what.head is None else _head(what.head, store, goals, scorer, embeddings)
+    head = None
+    if what.head is not None:
+        head = fit_head(store, tables, scorer, goals, what.head.labels, what.head.kind)
     if head is not None:
         learned = bind(head.around(function), *told, **how, head=head.weights)
         scorer = replace(scorer, function=learned.function, formula=learned.formula)
@@ -255,17 +259,6 @@ def plan_scoring(
     texts = None if cut else TextEmbeddings(encoder.spec, readings.strings, readings.embeddings)
     notes = (*notes, *prompts.notes, *(head.notes if head is not None else ()))
     return ScorePlan(manifest, scorer, table, goals, notes, texts, head)
-
-
-def _head(
-    what: HeadOptions,
-    store: Store,
-    goals: GoalSet,
-    scorer: Scorer,
-    embeddings: Sequence[EmbeddingManifest],
-) -> FittedHead:
-    tables = [embedding_name(e.encoder, e.camera) for e in embeddings]
-    return fit_head(store, tables, scorer, goals, what.labels, what.kind)
 
 
 def reward_manifest(
@@ -305,6 +298,17 @@ def reward_manifest(
         score_range=scorer.score_range,
         reward_range=scorer.reward_range,
     )
+
+
+def needs_frames(what: ScoreOptions) -> bool:
+    """Whether nothing can be planned before all frames are read and embedded.
+
+    Goals mined from the source are known only then, and so is what a head or an example is made of.
+    """
+    mined = isinstance(what.goals, str) and what.goals.startswith(FIELD_PREFIX)
+    if mined or what.head is not None:
+        return True
+    return any(goal.examples for goal in given_goals(what.goals, what.null_prompts).goals)
 
 
 def check_goals(what: ScoreOptions, manifest: StoreManifest) -> None:

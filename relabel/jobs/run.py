@@ -12,7 +12,6 @@ from dataclasses import replace
 from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
-from relabel.goals.files import FIELD_PREFIX
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
 from relabel.jobs.dataset_report import GoalJobReport, dataset_report
 from relabel.jobs.finish import FinishWork
@@ -23,6 +22,7 @@ from relabel.jobs.plans import (
     ScorePlan,
     check_goals,
     encoder_for_texts,
+    needs_frames,
     plan_embedding,
     plan_scoring,
 )
@@ -94,7 +94,7 @@ def relabel(
     """`embed` and `score` in one pass: a slice is scored as soon as it is embedded.
 
     Goals mined from the source (`field:…`) are known only when every slice has been read, and a
-    head is made of frames that are embedded, so both take two passes.
+    head or a goal's examples are made of embedded frames: these take two passes.
 
     Raises:
         RelabelError: as `embed`.
@@ -108,8 +108,7 @@ def relabel(
     plan = plan_embedding(options, embedding, loaded.spec)
     check_goals(scoring, plan.store.manifest)
     scoring = replace(scoring, cameras=plan.cameras)
-    mined = isinstance(scoring.goals, str) and scoring.goals.startswith(FIELD_PREFIX)
-    if not mined and scoring.head is None:
+    if not needs_frames(scoring):
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
         return _reported(run.execute(), options, loaded)

@@ -17,6 +17,7 @@ from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.registry import from_content
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.profile import Profile
+from relabel.slices.stored_frames import example_frames, slice_embeddings
 from relabel.slices.streams import prefetch
 from schemas import fields
 from schemas.encoders import EncoderSpec
@@ -25,8 +26,8 @@ from schemas.goals import GoalSet
 from schemas.manifests import RewardManifest
 from schemas.reward_counts import RewardCounts
 from schemas.slices import Slice
-from schemas.store import HEAD, Store, check_same_rows
-from schemas.tables import Array, matrix, numpy_dtype, reward_schema, vectors
+from schemas.store import HEAD, Store
+from schemas.tables import Array, reward_schema, vectors
 from schemas.texts import brief
 
 _BLOCK_ROWS = (512, 4096)  # least and most frames scored at once, rounded to whole episodes
@@ -152,7 +153,8 @@ def load_scorer(
         )
     goals = store.goal_set(name)
     function = from_content(manifest.function, here=False)  # a store's word runs no file here
-    prompts, vectors, norms = read_prompts(goals, encode_texts)
+    frames = example_frames(store, manifest.embeddings, goals)
+    prompts, vectors, norms = read_prompts(goals, encode_texts, frames)
     _check_negatives(store, name, goals, prompts)
     head = read_head(store, name) if has_head(function) else None
     how: dict[str, Any] = {"timing": manifest.timing, "fusion": manifest.fusion, "norms": norms}
@@ -182,36 +184,6 @@ def _check_negatives(store: Store, name: str, goals: GoalSet, prompts: Prompts) 
                 f"rewards/{name}: goal {goal.id} was scored against {brief(then)}, and would now "
                 f"be against {brief(now)}; score again with --overwrite"
             )
-
-
-def slice_embeddings(
-    store: Store, piece: Slice, names: Sequence[str], *, skip_blank: bool = False
-) -> tuple[pa.Table, list[Array]]:
-    """Keys and (T, D) embeddings of one slice, one array per embedding table.
-
-    Args:
-        store: holds them.
-        piece: the slice.
-        names: of the tables.
-        skip_blank: frames of one colour are missing.
-
-    Raises:
-        StoreError: embeddings are missing, or two tables do not have the same rows.
-    """
-    tables = [store.read_slices(f"embeddings/{name}", [piece]) for name in names]
-    keys = tables[0].select([fields.EPISODE_ID, fields.STEP])
-    for name, table in zip(names[1:], tables[1:], strict=True):
-        check_same_rows(keys, table, f"embeddings {names[0]} and {name}, {piece.name}")
-    cameras = [_as_stored(table.column(fields.EMBEDDING)) for table in tables]
-    if skip_blank:
-        for camera, table in zip(cameras, tables, strict=True):
-            camera[table.column(fields.BLANK).fill_null(False).to_numpy()] = np.nan
-    return keys, cameras
-
-
-def _as_stored(column: pa.ChunkedArray) -> Array:
-    """(T, D) in the stored type: the scorer widens what it is about to multiply."""
-    return matrix(column, numpy_dtype(column.type.value_type).name)
 
 
 def episode_blocks(keys: pa.Table, rows: int) -> Iterator[tuple[int, Array]]:

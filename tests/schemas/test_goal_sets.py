@@ -73,7 +73,21 @@ RULES: list[tuple[dict[str, Any], str]] = [
     (one_goal(texts=["ok", "  "]), r"goals\.0\.texts\.1: the text is empty"),
     (one_goal(negatives=[" "]), r"goals\.0\.negatives\..*0: the text is empty"),
     (one_goal(top_null_prompts=[""]), r"null_prompts\.0: the text is empty"),
-    (one_goal(texts=[]), r"goals\.0\.texts: .*at least 1"),
+    (one_goal(texts=[]), r"goals\.0: expected texts, or examples: frames of the store such as"),
+    ({"goals": [{"id": "a"}]}, r"goals\.0: expected texts, or examples: .* got neither"),
+    (
+        one_goal(examples=[{"episode_id": "train/0/0", "step": -1}]),
+        r"goals\.0\.examples\.0\.step: .*greater than or equal to 0",
+    ),
+    (one_goal(examples=[{"episode_id": "train/0/0"}]), r"goals\.0\.examples\.0\.step: .*required"),
+    (
+        one_goal(examples=[{"episode": "train/0/0", "step": 1}]),
+        r"episode: unknown key; the known ones are episode_id, step",
+    ),
+    (
+        one_goal(examples=[{"episode_id": "train/0/0", "step": 1}] * 2),
+        r"goals\.0: the example train/0/0 step 1 is there twice",
+    ),
     (one_goal(texts="lift it"), r"expected a list of texts, got one text; write \['lift it'\]"),
     (one_goal(negatives="lift"), r"expected a list of texts, got one text; write \['lift'\]"),
     (one_goal(negatives=["a", "lift the cup"]), r"'a' has its own text as a negative"),
@@ -191,7 +205,7 @@ def test_hash_is_the_sha256_of_the_content_in_any_process() -> None:
     del content["name"]
     for sharing in (content, *content["families"].values()):
         assert sharing.pop("negatives") is None  # left out of the hash when not given
-    assert all(goal.pop("spoken") == [] for goal in content["goals"])
+    assert all(goal.pop("spoken") == goal.pop("examples") == [] for goal in content["goals"])
     text = json.dumps(content, sort_keys=True)
     assert goals.content_hash == hashlib.sha256(text.encode()).hexdigest()
     code = f"from schemas.goals import GoalSet; print(GoalSet.from_yaml({FILE!r}).content_hash)"
