@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from relabel.rewards.calibrated import Calibrated
+from relabel.rewards.registry import from_content
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.goal_basis import TRUE_ABOVE, truth_column, truth_values
@@ -241,8 +243,9 @@ def _unseen(
     """
     if not any(file.file == HEAD_LABELS for file in manifest.files):
         return ()
-    rows = store.beside_rewards(manifest.name, HEAD_LABELS).to_pylist()
-    unseen = {(r[GOAL], r[fields.EPISODE_ID], r[fields.STEP]): r[fields.LEFT_OUT] for r in rows}
+    rows = store.beside_rewards(manifest.name, HEAD_LABELS)
+    keys = (rows.column(name).to_pylist() for name in (GOAL, fields.EPISODE_ID, fields.STEP))
+    unseen = dict(zip(zip(*keys, strict=True), _as_scored(manifest, rows), strict=True))
     frames = zip(goal.tolist(), labels.episode_id.tolist(), labels.step.tolist(), strict=True)
     found = [unseen.get(frame) for frame in frames]
     known = [row for row, value in enumerate(found) if value is not None]
@@ -252,6 +255,21 @@ def _unseen(
     return (
         f"{len(known)} labels taught the head: their scores are by heads that had not seen them",
     )
+
+
+def _as_scored(manifest: RewardManifest, rows: pa.Table) -> list[float]:
+    """The scores of labels by heads that had not seen them, as the reward set has its scores."""
+    goal, left_out = (rows.column(name).to_numpy() for name in (GOAL, fields.LEFT_OUT))
+    inside: Any = manifest.function
+    while inside is not None and inside["name"] != Calibrated.name:
+        inside = inside.get("of")
+    if inside is None:
+        return list(left_out.tolist())
+    scores = np.full((len(goal), manifest.goals), np.nan, np.float32)
+    at = np.arange(len(goal)), goal
+    scores[at] = left_out
+    finished = from_content(inside, here=False).finished(scores)
+    return list(finished[at].tolist())
 
 
 def _keyed(

@@ -241,3 +241,36 @@ def test_labels_that_taught_the_head_are_scored_as_if_unseen(
         next(iter(of_labels(store, "v1", Labels.of_rows(rows())))).score.tolist()
         != red.score.tolist()
     )
+
+
+@pytest.mark.parametrize("output", ["thresholds", "probabilities"])
+def test_a_head_is_calibrated_on_the_same_labels(
+    run: Run, words: dict[str, Any], made: Path, labels: Path, output: str
+) -> None:
+    assert run(*scoring(words, labels)).exit_code == 0
+    line = ["calibrate", made, "--rewards", "v2", "--labels", labels, "--name", "v3"]
+    done = run(*line, "--output", output, "--draws", 0)
+    assert done.exit_code == 0, done.output
+    assert run("verify", made).exit_code == 0
+    store, encoder = Store.open(str(made)), PixelMeanEncoder()
+    scorer = load_scorer(store, "v3", encoder.encode_texts, encoder.spec)
+    assert scorer.function.path == "calibrated/head/softmax-threshold"
+    frames = matrix(store.read(store.embeddings()[0].table, [fields.EMBEDDING]).column(0))
+    stored = matrix(store.read("rewards/v3", [fields.SCORE]).column(0))
+    np.testing.assert_allclose(scorer.scores([frames], list(LENGTHS.values())), stored, atol=1e-5)
+    before, after = (
+        next(iter(of_labels(store, name, Labels.of_rows(rows())))).score for name in ("v2", "v3")
+    )
+    if output == "thresholds":
+        np.testing.assert_array_equal(before, after)
+    else:  # the same curve as that of the stored scores
+        old, new = (
+            matrix(store.read(f"rewards/{name}", [fields.SCORE]).column(0))[:, 0]
+            for name in ("v2", "v3")
+        )
+        order = np.argsort(old)
+        expected = np.interp(before, old[order], new[order])
+        assert (before != after).any()
+        assert (np.diff(after[np.argsort(before)]) >= 0).all()
+        inside = (before >= old.min()) & (before <= old.max())
+        np.testing.assert_allclose(after[inside], expected[inside], atol=0.2)
