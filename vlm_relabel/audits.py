@@ -67,9 +67,9 @@ def audit(arguments: AuditArguments) -> AuditReport:
 
     Example:
         >>> import vlm_relabel
-        >>> found = vlm_relabel.audit(store="my.store", rewards="v1")
-        >>> found.confusion.basis
-        'commands'
+        >>> found = vlm_relabel.audit(store="my.store", rewards="v1", labels_field="truth")
+        >>> [kind.kind for kind in found.kinds]
+        ['absent', 'before', 'after']
     """
     from relabel.evaluation.audits import AuditMeans
     from relabel.evaluation.audits import audit as audited

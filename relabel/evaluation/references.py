@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from relabel.evaluation.audit_report import CoverageAudit
+from relabel.evaluation.conclusions import coverage_warning
 from relabel.evaluation.coverage import (
+    EXPECTED,
     REFERENCE,
     Reference,
     identity,
     read_reference,
     reference_of_table,
 )
+from schemas import fields
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
-from schemas.manifests import EmbeddingManifest
+from schemas.manifests import EmbeddingManifest, RewardManifest
 from schemas.store import Store
+from schemas.tables import matrix
 
 _LOCAL_DIR: Final = "local-dir:"
+_SLICES, _FRAMES = 16, 128  # looked at after a job: so many slices, frames of each
 
 
 def shipped_reference(spec: EncoderSpec, names: Sequence[str]) -> Reference | None:
@@ -68,3 +77,47 @@ def _parted(given: str) -> tuple[str, str | None]:
     if colon and "/" not in column and "\\" not in column and not Store.exists(given):
         return location, column
     return given, None
+
+
+# --- after a job ------------------------------------------------------------------------------
+
+
+def coverage_notes(store: Store, rewards: RewardManifest) -> tuple[str, ...]:
+    """A sentence per camera whose frames the encoder does not know; () without a reference.
+
+    Looks at some frames of some slices alone, so that it costs next to nothing.
+
+    Args:
+        store: holds the reward set and its embeddings.
+        rewards: the reward set.
+    """
+    reference = shipped_reference(rewards.encoder, [rewards.encoder.name])
+    if reference is None:
+        return ()
+    tables = [table for table in store.embeddings() if _name(table) in rewards.embeddings]
+    found = (coverage_warning(_sampled(store, table, reference)) for table in tables)
+    return tuple(note for note in found if note is not None)
+
+
+def _sampled(store: Store, table: EmbeddingManifest, reference: Reference) -> CoverageAudit:
+    """Coverage of the first frames of slices at equal distances."""
+    pieces = store.slices[:: -(-len(store.slices) // _SLICES)]
+    frames = outside = 0
+    for piece in pieces:
+        rows = store.batches(table.table, piece, [fields.EMBEDDING], rows=_FRAMES)
+        for batch in itertools.islice(rows, 1):
+            embeddings = matrix(batch.column(0))
+            there = embeddings[np.isfinite(embeddings).all(axis=1)]
+            frames += len(there)
+            outside += int((reference.distances(there) > reference.bound).sum())
+    return CoverageAudit(
+        embeddings=_name(table),
+        frames=frames,
+        reference=reference.origin,
+        outside=outside / frames if frames else None,
+        expected=EXPECTED,
+    )
+
+
+def _name(table: EmbeddingManifest) -> str:
+    return table.table.partition("/")[2]

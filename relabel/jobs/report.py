@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from relabel.encoders.protocol import TextEncoder
+from relabel.evaluation.references import coverage_notes
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
 from schemas import fields
@@ -218,7 +219,7 @@ def report(
         tables=tuple(_table_report(store, table) for table in tables),
         goals=goals,
         profile=profile,
-        notes=_notes(store, tables) if progress is not None else (),
+        notes=(*_notes(store, tables), *_coverage(store, tables)) if progress is not None else (),
     )
 
 
@@ -234,6 +235,12 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
     embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
     blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))
     return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
+
+
+def _coverage(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
+    """Of reward sets: frames that the encoder does not know, if it comes with a reference."""
+    rewards = [t for t in tables if isinstance(t, RewardManifest) and store.is_complete(t.table)]
+    return tuple(note for manifest in rewards for note in coverage_notes(store, manifest))
 
 
 def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
