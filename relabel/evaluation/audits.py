@@ -1,4 +1,4 @@
-"""An audit: where the rewards of a set fool themselves. One pass over what is stored."""
+"""An audit: where the rewards of a set fool themselves. One pass over scores and embeddings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from relabel.evaluation.claims import (
     places_with_frames,
 )
 from relabel.evaluation.commanded import commanded_goals
-from relabel.evaluation.confusions import Confusion, confusion
+from relabel.evaluation.confusions import ClaimsConfusion, Confusion, TruthConfusion
 from relabel.evaluation.counterfactual_counts import (
     EmbeddedTexts,
     EncodeTexts,
@@ -47,8 +47,7 @@ from relabel.evaluation.false_positives import (
     KINDS,
     FalsePositives,
     NearMisses,
-    false_positives,
-    near_misses,
+    TruthBits,
 )
 from relabel.evaluation.instructed import BestScores, Instructed
 from relabel.goals.prompts import goal_prompts
@@ -109,21 +108,31 @@ def audit(
     found = _Pass.of(store, manifest, bounds, asked)
     for block in claim_blocks(store, rewards, bounds, tell("reading scores")):
         found.add(block)
-    pairs = confusion(
-        store, rewards, asked.evidence, above=asked.above, tell=tell("confusing goals")
-    )
-    wrong = near = None
-    if asked.evidence is not None:
-        wrong = false_positives(asked.evidence, bounds)
-        near = _near(store, rewards, asked.evidence, bounds)
-    report = _Reporter(store, manifest, bounds, asked, found, pairs, wrong, near).report()
+    known = None if asked.evidence is None else _Known.of(store, rewards, asked.evidence, bounds)
+    pairs = found.confusion.result() if known is None else known.confusion.result()
+    report = _Reporter(store, manifest, bounds, asked, found, pairs, known).report()
     return Audit(report, pairs)
 
 
-def _near(store: Store, rewards: str, evidence: Evidence, bounds: Bounds) -> NearMisses:
-    apart = neighbours(store.goal_set(rewards))
-    lengths = store.read("episodes", [fields.LENGTH]).column(fields.LENGTH).to_numpy()
-    return near_misses(evidence, bounds, [apart[kind] for kind in SWAPS], lengths.astype(np.int64))
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What the truth tells: evidence is gone through once."""
+
+    wrong: FalsePositives
+    near: NearMisses
+    confusion: TruthConfusion
+
+    @classmethod
+    def of(cls, store: Store, rewards: str, evidence: Evidence, bounds: Bounds) -> _Known:
+        lengths = store.read("episodes", [fields.LENGTH]).column(fields.LENGTH).to_numpy()
+        wrong, confused = FalsePositives(bounds), TruthConfusion(evidence, bounds)
+        bits = TruthBits(bounds, lengths.astype(np.int64))
+        for frames in evidence:
+            wrong.add(frames)
+            bits.add(frames)
+            confused.add(frames)
+        apart = neighbours(store.goal_set(rewards))
+        return cls(wrong, bits.near_misses([apart[kind] for kind in SWAPS]), confused)
 
 
 # --- one pass ---------------------------------------------------------------------------------
@@ -170,6 +179,7 @@ class _Pass:
     store: Store
     counts: ClaimCounts
     best: BestScores
+    confusion: ClaimsConfusion
     texts: EmbeddedTexts | None
     preferences: Preferences | None
     cameras: list[_Camera]
@@ -188,6 +198,7 @@ class _Pass:
             store,
             ClaimCounts(exclusive_goals(goals)),
             BestScores(told, places_with_frames(store)),
+            ClaimsConfusion(store, manifest.name, bounds, told),
             texts,
             None if texts is None or not texts.items else Preferences(texts, stride),
             cameras,
@@ -197,6 +208,7 @@ class _Pass:
         """Looks at the frames of a block."""
         self.counts.add(block)
         self.best.add(block)
+        self.confusion.add(block)
         if self.cameras:
             self._open(block)
             embeddings = [reader.take(len(block.claimed)) for reader in self.readers]
@@ -259,8 +271,7 @@ class _Reporter:
     asked: AuditMeans
     found: _Pass
     confusion: Confusion
-    wrong: FalsePositives | None
-    near: NearMisses | None
+    known: _Known | None
 
     def report(self) -> AuditReport:
         """All of it."""
@@ -297,11 +308,12 @@ class _Reporter:
             "" if share is None or 0 < share < ALWAYS else "never on" if not share else "always on"
         )
         more: dict[str, Any] = {}
-        if self.wrong is not None:
-            false = self.wrong.claimed[goal]
-            hits, positives = int(self.wrong.hits[goal]), int(self.wrong.positives[goal])
+        if self.known is not None:
+            wrong = self.known.wrong
+            false = wrong.claimed[goal]
+            hits, positives = int(wrong.hits[goal]), int(wrong.positives[goal])
             more = {
-                "known": int(self.wrong.known[goal]),
+                "known": int(wrong.known[goal]),
                 "precision": _share(hits, hits + int(false.sum())),
                 "recall": _share(hits, positives),
                 "false_positives": dict(zip(KINDS, false.tolist(), strict=True)),
@@ -333,9 +345,9 @@ class _Reporter:
         )
 
     def _kinds(self) -> tuple[KindAudit, ...]:
-        wrong = self.wrong
-        if wrong is None:
+        if self.known is None:
             return ()
+        wrong = self.known.wrong
         tables = (wrong.frames, wrong.claimed, wrong.episodes, wrong.fooled)
         sums = np.stack([table.sum(axis=0) for table in tables]).T.tolist()
         return tuple(
@@ -358,7 +370,7 @@ class _Reporter:
         )
 
     def _swap(self, place: int, kind: str) -> SwapAudit:
-        preferences, near = self.found.preferences, self.near
+        preferences = self.found.preferences
         texts = alike = frames = preferred = 0
         if preferences is not None:
             own = [one.kind == kind for one in preferences.texts.items]
@@ -366,7 +378,8 @@ class _Reporter:
             frames = int(preferences.looked_at[place].sum())
             preferred = int(preferences.preferred[place].sum())
         more: dict[str, Any] = {}
-        if near is not None:
+        if self.known is not None:
+            near = self.known.near
             shown, claimed = int(near.frames[place]), int(near.claimed[place])
             more = {"shown": shown, "claimed": claimed, "false_rate": _share(claimed, shown)}
         return SwapAudit(
@@ -384,7 +397,8 @@ class _Reporter:
         return {} if texts is None else dict(texts.sources)
 
     def _elsewhere(self) -> float | None:
-        return None if self.near is None else _share(self.near.others_claimed, self.near.others)
+        near = None if self.known is None else self.known.near
+        return None if near is None else _share(near.others_claimed, near.others)
 
     def _confusion(self) -> ConfusionAudit:
         found, ids = self.confusion, self.confusion.goal_ids

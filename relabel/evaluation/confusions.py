@@ -14,7 +14,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.evaluation.claims import Bounds, bounds_of, claim_blocks, places_with_frames
+from relabel.evaluation.claims import (
+    Bounds,
+    ClaimBlock,
+    bounds_of,
+    claim_blocks,
+    places_with_frames,
+)
 from relabel.evaluation.commanded import commanded_goals
 from relabel.evaluation.evidence import Bools, Evidence, Floats, GoalFrames, Ints, Tell, axes
 from schemas.store import Store
@@ -87,21 +93,15 @@ def confusion(
         StoreError: no such reward set, or it is unfinished or damaged.
     """
     bounds = bounds_of(store, rewards, above)
-    ids = axes(store, store.rewards(rewards))
     if evidence is not None:
-        sets, hits, rising = _by_truth(evidence, bounds)
-        counted = _counted(sets, "truth", ids, bounds)
-        for matrix, own in ((counted.share, hits), (counted.rise, rising)):
-            np.fill_diagonal(matrix, own)
-        np.fill_diagonal(counted.episodes, sets.counts("positive"))
-        return counted
-    sets = _by_claims(store, rewards, bounds, tell)
-    pairs = commanded_goals(store, rewards)
-    if len(pairs[0]):
-        sets.positive[:] = 0
-        sets.put("positive", *pairs)
-        return _counted(sets, "commands", ids, bounds)
-    return _counted(sets, "claims", ids, bounds)
+        of_truth = TruthConfusion(evidence, bounds)
+        for frames in evidence:
+            of_truth.add(frames)
+        return of_truth.result()
+    of_claims = ClaimsConfusion(store, rewards, bounds, commanded_goals(store, rewards))
+    for block in claim_blocks(store, rewards, bounds, tell):
+        of_claims.add(block)
+    return of_claims.result()
 
 
 @dataclass(eq=False)
@@ -138,22 +138,40 @@ class _EpisodeSets:
         return sum((self.rows(name, s).sum(axis=0).astype(np.int64) for s in starts), none)
 
 
-def _by_truth(evidence: Evidence, bounds: Bounds) -> tuple[_EpisodeSets, Floats, Floats]:
-    """Sets of episodes; (G,) share of each goal's in which it was seen, and seen to rise."""
-    goals = len(evidence.goal_ids)
-    sets = _EpisodeSets.none(len(evidence.episode_ids), goals)
-    shares = np.full((2, goals), np.nan, np.float32)
-    for frames in evidence:
-        claimed = frames.score > bounds.above[frames.goal]
+class TruthConfusion:
+    """A confusion matrix that is made while evidence is gone through.
+
+    Args:
+        evidence: whose frames are added; it is not gone through here.
+        bounds: what a goal claims a frame above.
+    """
+
+    def __init__(self, evidence: Evidence, bounds: Bounds) -> None:
+        goals = len(evidence.goal_ids)
+        self._bounds = bounds
+        self._ids = evidence.goal_ids, evidence.families
+        self._sets = _EpisodeSets.none(len(evidence.episode_ids), goals)
+        self._own = np.full((2, goals), np.nan, np.float32)  # share and rise of the diagonal
+
+    def add(self, frames: GoalFrames) -> None:
+        """Looks at the frames of a goal."""
+        goal, claimed = frames.goal, frames.score > self._bounds.above[frames.goal]
         wrong, right = (
             _episodes(frames, claimed, frames.label == label) for label in (False, True)
         )
         for name, own in zip(("known", "claimed", "rising"), wrong, strict=True):
-            sets.put(name, own, np.full(len(own), frames.goal))
-        sets.put("positive", right[0], np.full(len(right[0]), frames.goal))
+            self._sets.put(name, own, np.full(len(own), goal))
+        self._sets.put("positive", right[0], np.full(len(right[0]), goal))
         if len(right[0]):
-            shares[:, frames.goal] = [len(own) / len(right[0]) for own in right[1:]]
-    return sets, shares[0], shares[1]
+            self._own[:, goal] = [len(own) / len(right[0]) for own in right[1:]]
+
+    def result(self) -> Confusion:
+        """Of the frames that were added."""
+        counted = _counted(self._sets, "truth", self._ids, self._bounds)
+        for matrix, own in zip((counted.share, counted.rise), self._own, strict=True):
+            np.fill_diagonal(matrix, own)
+        np.fill_diagonal(counted.episodes, self._sets.counts("positive"))
+        return counted
 
 
 def _episodes(frames: GoalFrames, claimed: Bools, rows: Bools) -> tuple[Ints, Ints, Ints]:
@@ -167,24 +185,41 @@ def _episodes(frames: GoalFrames, claimed: Bools, rows: Bools) -> tuple[Ints, In
     return known, known[reached], known[reached & ~own[first]]
 
 
-def _by_claims(store: Store, rewards: str, bounds: Bounds, tell: Tell | None) -> _EpisodeSets:
-    """Sets of episodes, where the episodes of a goal are those that it claims a frame of."""
-    places = places_with_frames(store)
-    episodes = store.read("episodes", ["episode_id"]).num_rows
-    sets = _EpisodeSets.none(episodes, store.rewards(rewards).goals)
-    for block in claim_blocks(store, rewards, bounds, tell):
-        own = places[block.first : block.first + len(block.lengths)]
+class ClaimsConfusion:
+    """A confusion matrix that is made while a reward set is read, without truth.
+
+    Args:
+        store: holds the reward set.
+        rewards: its name.
+        bounds: what a goal claims a frame above.
+        told: of `commanded_goals`; the episodes of a goal are those, if there are any.
+    """
+
+    def __init__(self, store: Store, rewards: str, bounds: Bounds, told: tuple[Ints, Ints]) -> None:
+        self._bounds, self._told = bounds, told
+        episode_ids, *self._ids = axes(store, store.rewards(rewards))
+        self._places = places_with_frames(store)
+        self._sets = _EpisodeSets.none(len(episode_ids), len(self._ids[0]))
+
+    def add(self, block: ClaimBlock) -> None:
+        """Looks at the frames of a block."""
+        own = self._places[block.first : block.first + len(block.lengths)]
         at = block.known
         known = np.logical_or.reduceat(at, block.starts, axis=0)
         claimed = np.logical_or.reduceat(block.claimed, block.starts, axis=0)
         rising = claimed & ~_at_first(block.claimed, at, block.starts)
-        for name, found in zip(
-            ("positive", "known", "claimed", "rising"),
-            (claimed, known, claimed, rising),
-            strict=True,
-        ):
-            getattr(sets, name)[own] = np.packbits(found, axis=1)
-    return sets
+        self._sets.positive[own] = self._sets.claimed[own] = np.packbits(claimed, axis=1)
+        self._sets.known[own] = np.packbits(known, axis=1)
+        self._sets.rising[own] = np.packbits(rising, axis=1)
+
+    def result(self) -> Confusion:
+        """Of the frames that were added."""
+        basis: Basis = "commands" if len(self._told[0]) else "claims"
+        if basis == "commands":
+            self._sets.positive[:] = 0
+            self._sets.put("positive", *self._told)
+        ids, families = self._ids
+        return _counted(self._sets, basis, (ids, families), self._bounds)
 
 
 def _at_first(claimed: Bools, known: Bools, starts: Ints) -> Bools:
@@ -197,7 +232,7 @@ def _at_first(claimed: Bools, known: Bools, starts: Ints) -> Bools:
 def _counted(
     sets: _EpisodeSets,
     basis: Basis,
-    ids: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+    ids: tuple[tuple[str, ...], tuple[str, ...]],
     bounds: Bounds,
 ) -> Confusion:
     """Pairs of goals, from sets of episodes."""
@@ -209,4 +244,4 @@ def _counted(
     known, claimed, rising = counts
     with np.errstate(invalid="ignore", divide="ignore"):
         share, rise = ((of / known).astype(np.float32) for of in (claimed, rising))
-    return Confusion(basis, ids[1], ids[2], known.astype(np.int64), share, rise, bounds)
+    return Confusion(basis, ids[0], ids[1], known.astype(np.int64), share, rise, bounds)

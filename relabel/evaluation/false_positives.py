@@ -17,50 +17,55 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from relabel.evaluation.claims import Bounds
-from relabel.evaluation.evidence import Bools, Evidence, GoalFrames, Ints
+from relabel.evaluation.evidence import Bools, GoalFrames, Ints
 
 KINDS: Final = ("absent", "before", "after")
 
 
-@dataclass(frozen=True, eq=False)
 class FalsePositives:
-    """Of G goals and three kinds, in the order of `KINDS`."""
+    """Of G goals and three kinds, in the order of `KINDS`, of the frames that were added.
 
-    frames: Ints  # (G, 3) at which the goal does not hold
-    claimed: Ints  # (G, 3) of these, claimed: false positives
-    episodes: Ints  # (G, 3) episodes that have such a frame
-    fooled: Ints  # (G, 3) of these, those with a false positive
-    positives: Ints  # (G,) frames at which the goal holds
-    hits: Ints  # (G,) of these, claimed
+    Attributes:
+        frames: (G, 3) at which the goal does not hold.
+        claimed: (G, 3) of these, claimed: false positives.
+        episodes: (G, 3) episodes that have such a frame.
+        fooled: (G, 3) of these, those with a false positive.
+        positives: (G,) frames at which the goal holds.
+        hits: (G,) of these, claimed.
+
+    Args:
+        bounds: what a goal claims a frame above.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        goals = len(bounds.above)
+        shape = (4, goals, len(KINDS))
+        self.frames, self.claimed, self.episodes, self.fooled = np.zeros(shape, np.int64)
+        self.positives, self.hits = np.zeros((2, goals), np.int64)
+
+    def add(self, frames: GoalFrames) -> None:
+        """Looks at the frames of a goal."""
+        goal = frames.goal
+        claimed = frames.score > self._bounds.above[goal]
+        kinds = _kinds(frames)
+        for kind in range(len(KINDS)):
+            rows = kinds == kind
+            wrong = frames.episode[rows & claimed]
+            self.frames[goal, kind] = rows.sum()
+            self.claimed[goal, kind] = len(wrong)
+            self.episodes[goal, kind] = _distinct(frames.episode[rows])
+            self.fooled[goal, kind] = _distinct(wrong)
+        self.positives[goal] = frames.label.sum()
+        self.hits[goal] = (frames.label & claimed).sum()
 
     @property
     def known(self) -> Ints:
         """(G,) frames of which the truth is known."""
         return np.asarray(self.frames.sum(axis=1) + self.positives)
-
-
-def false_positives(evidence: Evidence, bounds: Bounds) -> FalsePositives:
-    """Counts them, goal by goal.
-
-    Args:
-        evidence: what is known.
-        bounds: what a goal claims a frame above.
-    """
-    goals = len(evidence.goal_ids)
-    counts = np.zeros((4, goals, len(KINDS)), np.int64)
-    right = np.zeros((2, goals), np.int64)
-    for frames in evidence:
-        claimed = frames.score > bounds.above[frames.goal]
-        kinds = _kinds(frames)
-        for kind in range(len(KINDS)):
-            rows = kinds == kind
-            wrong = frames.episode[rows & claimed]
-            figures = (rows.sum(), len(wrong), _distinct(frames.episode[rows]), _distinct(wrong))
-            counts[:, frames.goal, kind] = figures
-        right[:, frames.goal] = frames.label.sum(), (frames.label & claimed).sum()
-    return FalsePositives(*counts, *right)
 
 
 def _kinds(frames: GoalFrames) -> Ints:
@@ -91,37 +96,51 @@ class NearMisses:
     others_claimed: int
 
 
-def near_misses(
-    evidence: Evidence, bounds: Bounds, neighbours: Sequence[Bools], lengths: Ints
-) -> NearMisses:
-    """Whether a goal claims frames that show its neighbour.
-
-    Memory: one bit per frame and goal.
+class TruthBits:
+    """What is known of every frame, as bits: three for each frame and goal.
 
     Args:
-        evidence: what is known.
         bounds: what a goal claims a frame above.
-        neighbours: N times (G, G): j is one swap of that kind away from i.
         lengths: (E,) frames of each episode.
     """
-    start = np.cumsum(lengths) - lengths
-    goals = len(evidence.goal_ids)
-    holds = np.zeros((-(-goals // 8), int(lengths.sum())), np.uint8)
-    for frames in evidence:
-        rows = start[frames.episode] + frames.step
-        holds[frames.goal >> 3, rows[frames.label]] |= np.uint8(128 >> (frames.goal & 7))
-    masks = [np.packbits(pairs, axis=1) for pairs in neighbours]  # (G, G / 8)
-    counts, others = np.zeros((2, len(masks)), np.int64), np.zeros(2, np.int64)
-    for frames in evidence:
-        rows = (start[frames.episode] + frames.step)[~frames.label]
-        claimed = frames.score[~frames.label] > bounds.above[frames.goal]
-        near = np.zeros(len(rows), bool)
-        for kind, mask in enumerate(masks):
-            own = np.zeros(len(rows), bool)
-            for byte in np.flatnonzero(mask[frames.goal]):
-                own |= (holds[byte, rows] & mask[frames.goal, byte]) > 0
-            counts[:, kind] += own.sum(), (own & claimed).sum()
-            near |= own
-        if any(mask[frames.goal].any() for mask in masks):
-            others += (~near).sum(), (~near & claimed).sum()
-    return NearMisses(counts[0], counts[1], int(others[0]), int(others[1]))
+
+    def __init__(self, bounds: Bounds, lengths: Ints) -> None:
+        self._bounds = bounds
+        self._start = np.cumsum(lengths) - lengths
+        self._frames = int(lengths.sum())
+        shape = (3, len(bounds.above), -(-self._frames // 8))
+        self._holds, self._fails, self._claims = np.zeros(shape, np.uint8)
+
+    def add(self, frames: GoalFrames) -> None:
+        """Looks at the frames of a goal."""
+        rows, goal = self._start[frames.episode] + frames.step, frames.goal
+        claimed = frames.score > self._bounds.above[goal]
+        self._holds[goal] = self._bits(rows[frames.label])
+        self._fails[goal] = self._bits(rows[~frames.label])
+        self._claims[goal] = self._bits(rows[claimed])
+
+    def _bits(self, rows: Ints) -> NDArray[np.uint8]:
+        mask = np.zeros(self._frames, bool)
+        mask[rows] = True
+        return np.packbits(mask)
+
+    def near_misses(self, neighbours: Sequence[Bools]) -> NearMisses:
+        """Whether goals claim frames that show their neighbours.
+
+        Args:
+            neighbours: N times (G, G): j is one swap of that kind away from i.
+        """
+        counts, others = np.zeros((2, len(neighbours)), np.int64), np.zeros(2, np.int64)
+        for goal in np.flatnonzero(np.any([pairs.any(axis=1) for pairs in neighbours], axis=0)):
+            fails, claims = self._fails[goal], self._claims[goal]
+            near = np.zeros_like(fails)
+            for kind, pairs in enumerate(neighbours):
+                own = np.bitwise_or.reduce(self._holds[pairs[goal]], axis=0, initial=0) & fails
+                counts[:, kind] += _count(own), _count(own & claims)
+                near |= own
+            others += _count(fails & ~near), _count(fails & ~near & claims)
+        return NearMisses(counts[0], counts[1], int(others[0]), int(others[1]))
+
+
+def _count(bits: NDArray[np.uint8]) -> int:
+    return int(np.bitwise_count(bits).sum(dtype=np.int64))

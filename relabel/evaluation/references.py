@@ -91,7 +91,10 @@ def coverage_notes(store: Store, rewards: RewardManifest) -> tuple[str, ...]:
         store: holds the reward set and its embeddings.
         rewards: the reward set.
     """
-    reference = shipped_reference(rewards.encoder, [rewards.encoder.name])
+    try:
+        reference = shipped_reference(rewards.encoder, [rewards.encoder.name])
+    except StoreError as error:  # the job is done: this is no reason to call it failed
+        return (str(error),)
     if reference is None:
         return ()
     tables = [table for table in store.embeddings() if _name(table) in rewards.embeddings]

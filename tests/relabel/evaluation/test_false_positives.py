@@ -13,7 +13,7 @@ from relabel.evaluation import claims
 from relabel.evaluation.claims import bounds_of, claim_blocks
 from relabel.evaluation.evidence import of_field
 from relabel.evaluation.exclusive import ClaimCounts, exclusive_goals
-from relabel.evaluation.false_positives import KINDS, false_positives, near_misses
+from relabel.evaluation.false_positives import KINDS, FalsePositives, TruthBits
 from schemas.store import Store
 from tests.relabel.goal_dataset_stores import Told, make_store
 
@@ -57,9 +57,11 @@ def test_every_frame_at_which_a_goal_does_not_hold_is_of_one_kind(
     made: tuple[Store, list[Told]],
 ) -> None:
     store, episodes = made
-    found = false_positives(of_field(store, "v1", "truth"), bounds_of(store, "v1"))
+    found = FalsePositives(bounds_of(store, "v1"))
+    for frames in of_field(store, "v1", "truth"):
+        found.add(frames)
     for goal in range(GOALS):
-        frames, claimed, of, fooled = (dict.fromkeys(KINDS, 0) for _ in range(4))
+        wrong, claimed, of, fooled = (dict.fromkeys(KINDS, 0) for _ in range(4))
         positives = hits = 0
         for episode in frames_of(episodes, goal):
             seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
@@ -72,14 +74,14 @@ def test_every_frame_at_which_a_goal_does_not_hold_is_of_one_kind(
                     came = any(true for _, true in episode[:at])
                     seen["after" if came else "before"].append(score > 0.5)
             for kind, own in seen.items():
-                frames[kind] += len(own)
+                wrong[kind] += len(own)
                 claimed[kind] += sum(own)
                 of[kind] += bool(own)
                 fooled[kind] += any(own)
         assert (positives, hits) == (found.positives[goal], found.hits[goal])
         for table, wanted in zip(
             (found.frames, found.claimed, found.episodes, found.fooled),
-            (frames, claimed, of, fooled),
+            (wrong, claimed, of, fooled),
             strict=True,
         ):
             assert table[goal].tolist() == list(wanted.values())
@@ -91,9 +93,10 @@ def test_near_misses(made: tuple[Store, list[Told]]) -> None:
     near = np.zeros((2, GOALS, GOALS), bool)
     near[0, 0, 1] = near[0, 1, 0] = True
     near[1, 0, 2] = near[1, 2, 0] = True
-    lengths = np.array(LENGTHS)
-    evidence = of_field(store, "v1", "truth")
-    found = near_misses(evidence, bounds_of(store, "v1"), list(near), lengths)
+    bits = TruthBits(bounds_of(store, "v1"), np.array(LENGTHS))
+    for frames in of_field(store, "v1", "truth"):
+        bits.add(frames)
+    found = bits.near_misses(list(near))
     counts, others = np.zeros((2, 2), int), np.zeros(2, int)
     for one, goal in itertools.product(episodes, range(GOALS)):
         for scores, holds in zip(one.scores, one.truth, strict=True):  # type: ignore[arg-type]
