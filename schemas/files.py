@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from schemas.processes import host_mark, pid_runs
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
 _WRITER: Final = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-")  # whose it is: machine, process
 _FOREIGN_S: Final = 3600.0  # a file of another machine is left over if unchanged for so long
+_AT_ONCE: Final = 32  # calls to an object store that wait side by side
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EXDEV)
 
 
@@ -102,7 +103,7 @@ class Folder:
             return FileState()
         if Path(path).is_dir():
             return FileState(is_folder=True)
-        return FileState(True, False, found.st_size, str(found.st_mtime_ns))
+        return _file_state(found)
 
     def _remote_info(self, path: str) -> FileState:
         with self.reaching(path):
@@ -114,8 +115,7 @@ class Folder:
                 return FileState()
         if found["type"] != "file":
             return FileState(is_folder=True)
-        version = found.get("ETag", found.get("etag"))
-        return FileState(True, False, int(found["size"]), version)
+        return _object_state(found)
 
     def exists(self, name: str) -> bool:
         """Whether a committed file has this name."""
@@ -124,11 +124,42 @@ class Folder:
     def names(self, folder: str, *, recursive: bool = False) -> list[str]:
         """Sorted names of the files below `folder`, relative to it; [] if there is none."""
         base = self.join(folder) if folder else self.path
+        if self.is_local and not recursive:  # a fifth of the time that Arrow takes
+            return self._local_names(base)
         selector = fs.FileSelector(base, recursive=recursive, allow_not_found=True)
         with self.reaching(base):
             infos = self.filesystem.get_file_info(selector)
         files = (info.path for info in infos if info.type == fs.FileType.File)
         return sorted(_below(base, path) for path in files)
+
+    def _local_names(self, base: str) -> list[str]:
+        with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file())
+        return []
+
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders in `folder`; [] if there is none."""
+        base = self.join(folder) if folder else self.path
+        with self.reaching(base), suppress(FileNotFoundError):
+            if self.remote is None:
+                with os.scandir(base) as entries:
+                    return sorted(entry.name for entry in entries if entry.is_dir())
+            found = self.remote.ls(base, detail=True, refresh=True)
+            names = (_below(base, e["name"]) for e in found if e["type"] == "directory")
+            return sorted(filter(None, names))
+        return []
+
+    def states(self, folder: str) -> dict[str, FileState]:
+        """What `info` tells of every file in `folder`, by its name there, of one listing."""
+        base = self.join(folder)
+        with self.reaching(base), suppress(FileNotFoundError):
+            if self.remote is None:
+                with os.scandir(base) as entries:
+                    return {e.name: _file_state(e.stat()) for e in entries if e.is_file()}
+            found = self.remote.ls(base, detail=True, refresh=True)
+            files = (entry for entry in found if entry["type"] == "file")
+            return {_below(base, entry["name"]): _object_state(entry) for entry in files}
+        return {}
 
     def read(self, name: str) -> bytes:
         """Whole content of a file.
@@ -143,6 +174,13 @@ class Folder:
                     return bytes(stream.read())
             except FileNotFoundError as error:
                 raise StoreError(f"{path}: no such file") from error
+
+    def read_if_there(self, name: str) -> bytes | None:
+        """Whole content of a small file, by one call; None if there is no such file."""
+        path = self.join(name)
+        with self.reaching(path), suppress(FileNotFoundError, NotADirectoryError):
+            return Path(path).read_bytes() if self.remote is None else self.remote.cat_file(path)
+        return None
 
     def sha256(self, name: str) -> str:
         """Hash of a file's content."""
@@ -161,6 +199,11 @@ class Folder:
         path = self.join(name)
         with self.reaching(path), self.filesystem.open_input_file(path) as stream:
             return checksums_of(stream)
+
+    @property
+    def at_once(self) -> int:
+        """How many small files it pays to read side by side: those of a disk do not wait."""
+        return 1 if self.is_local else _AT_ONCE
 
     def size(self, name: str) -> int:
         """Length of a file in bytes."""
@@ -184,7 +227,7 @@ class Folder:
     def leftovers(self, folder: str = "", *, recursive: bool = True) -> list[str]:
         """Files of writers that were killed before they committed; not those of one at work."""
         names = self.names(folder, recursive=recursive)
-        temporary = (name for name in names if Path(name).name.startswith(_TEMPORARY))
+        temporary = (n for n in names if n.rpartition("/")[2].startswith(_TEMPORARY))
         below = f"{folder}/" if folder else ""
         return [n for n in temporary if not (self.is_local and _is_at_work(self.join(below + n)))]
 
@@ -356,6 +399,14 @@ def _is_at_work(file: str | Path) -> bool:
 def _sync(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _file_state(found: os.stat_result) -> FileState:
+    return FileState(True, False, found.st_size, str(found.st_mtime_ns))
+
+
+def _object_state(found: Mapping[str, Any]) -> FileState:
+    return FileState(True, False, int(found["size"]), found.get("ETag", found.get("etag")))
 
 
 def _below(base: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures in the footers of slices, which are read as strictly as any other file of a store."""
+"""Figures in footers and manifests, which are read as strictly as any other file of a store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from schemas.errors import DamagedError
 from schemas.json_text import validation_problems
 from schemas.slices import Slice
 from schemas.store import Store
+from schemas.table_manifest import TableManifest
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 
@@ -42,4 +43,26 @@ def read_figures(
             f"{store.folder.join(f'{table}/{piece.file}')}: its footer holds other figures under "
             f"{key.decode()} than this package writes: {validation_problems(error)}; run the "
             f"command that made {table} again with --overwrite"
+        ) from error
+
+
+def read_summary(store: Store, table: TableManifest, model: type[_M], context: object = None) -> _M:
+    """What the manifest of a complete table holds as the figures of all its slices.
+
+    Args:
+        store: of the table.
+        table: its manifest, with figures.
+        model: of these.
+        context: for the validators of the model.
+
+    Raises:
+        DamagedError: what is there is nothing that this package writes.
+    """
+    try:
+        return model.model_validate(table.figures, context=context)
+    except ValidationError as error:
+        raise DamagedError(
+            f"{store.location}/{table.table}: its manifest holds other figures than this package "
+            f"writes: {validation_problems(error)}; run the command that made it again with "
+            "--overwrite"
         ) from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from schemas import fields
-from schemas.footers import Count, read_figures
+from schemas.footers import Count, read_figures, read_summary
 from schemas.goal_datasets import DatasetOptions
 from schemas.manifests import RewardManifest
 from schemas.slices import Slice
@@ -119,8 +119,19 @@ class RewardCounts:
         self.total += other.total
         self.lowest = np.minimum(self.lowest, other.lowest)
 
+    @classmethod
+    def of_text(cls, manifest: RewardManifest, text: str) -> RewardCounts | None:
+        """What a writer told of a slice, as JSON; None if it does not hold all of the figures."""
+        context = {"goals": manifest.goals, "rows": 2**53}
+        stored = _Stored.model_validate_json(text, context=context)
+        return cls._of(stored, dense=not manifest.binary)
+
     def metadata(self) -> dict[bytes, bytes]:
         """As a footer holds it."""
+        return {fields.COUNTS: json.dumps(self.content(), separators=(",", ":")).encode()}
+
+    def content(self) -> dict[str, Any]:
+        """As JSON holds it."""
         content: dict[str, Any] = {
             "transitions": self.transitions,
             "rewarded": self.rewarded.tolist(),
@@ -131,7 +142,7 @@ class RewardCounts:
             content["above"] = self.above.tolist()
             content["total"] = self.total.tolist()
             content["lowest"] = _finite(self.lowest)
-        return {fields.COUNTS: json.dumps(content, separators=(",", ":")).encode()}
+        return content
 
     @classmethod
     def _of(cls, stored: _Stored, *, dense: bool) -> RewardCounts | None:
@@ -171,18 +182,24 @@ def _array(values: list[float | None], missing: float) -> NDArray[np.float32]:
 
 
 def read_counts(store: Store, manifest: RewardManifest) -> RewardCounts:
-    """Figures of a whole reward set, from its footers alone where they hold them.
+    """Figures of a whole reward set, from its manifest, or from its footers where they hold them.
 
     Raises:
         StoreError: a slice is missing or damaged.
     """
+    if manifest.figures is not None:
+        context = {"goals": manifest.goals, "rows": manifest.rows}
+        stored = read_summary(store, manifest, _Stored, context)
+        if (found := RewardCounts._of(stored, dense=not manifest.binary)) is not None:
+            return found
     total = RewardCounts.none(manifest.goals, dense=not manifest.binary)
     for piece in store.slices:
-        total.merge(_counts_of(store, manifest, piece))
+        total.merge(slice_counts(store, manifest, piece))
     return total
 
 
-def _counts_of(store: Store, manifest: RewardManifest, piece: Slice) -> RewardCounts:
+def slice_counts(store: Store, manifest: RewardManifest, piece: Slice) -> RewardCounts:
+    """Figures of one committed slice, from its footer, or counted where that holds none."""
     found = RewardCounts.of_footer(store, manifest, piece)
     if found is not None:
         return found

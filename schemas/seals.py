@@ -36,11 +36,17 @@ def check_file(folder: Folder, file: TableFile, *, trust: bool) -> None:
         )
 
 
-def note_whole(folder: Folder, file: TableFile) -> None:
-    """Remembers a file that this process has just committed; it need not be checked."""
+def note_whole(folder: Folder, file: TableFile) -> str | None:
+    """Remembers a file that this process has just committed; it need not be checked.
+
+    Returns:
+        Its version; None if its place tells none, or something else is there already.
+    """
     info = folder.info(f"{file.table}/{file.file}")
-    if info.is_file and info.size == file.bytes and info.version is not None:
-        _WHOLE.update(_keys(folder, file, info, _recorded(file)))
+    if not info.is_file or info.size != file.bytes or info.version is None:
+        return None
+    _WHOLE.update(_keys(folder, file, info, _recorded(file)))
+    return info.version
 
 
 def file_problem(

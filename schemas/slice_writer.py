@@ -19,6 +19,8 @@ ROW_GROUP_ROWS: Final = 4096
 _ROW_GROUP_VALUES: Final = 1 << 20  # of vectors; wide rows come in fewer, so memory is bounded
 _BATCH_VALUES: Final = 1 << 16  # encoded at a time; Arrow's 1,024 take a fifth to a third longer
 
+_MOST_FIGURES: Final = 1024  # bytes of figures that travel with each of maybe 100,000 slices
+
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
     """How columns are written: the fastest that is not larger (benchmarks/table_size.py)."""
@@ -92,12 +94,17 @@ class SliceWriter:
         self._pending = table.slice(rows).to_batches()
         self._pending_rows -= rows
 
-    def commit(self, metadata: Mapping[bytes, bytes] | None = None) -> TableFile:
+    def commit(
+        self, metadata: Mapping[bytes, bytes] | None = None, figures: bytes | str | None = None
+    ) -> TableFile:
         """Gives the file its final name; nothing can be written afterwards.
 
         Args:
             metadata: for the footer, beside the fingerprint.
+            figures: what it tells of the table, as JSON; left out if that is long.
         """
+        text = figures.decode() if isinstance(figures, bytes) else figures
+        short = text if text is not None and len(text) <= _MOST_FIGURES else None
         if self._pending_rows:
             self._flush(self._pending_rows)
         if metadata:
@@ -115,6 +122,7 @@ class SliceWriter:
             bytes=size,
             sha256=sums.sha256,
             crc32c=sums.crc32c,
+            figures=short,
         )
 
     def __exit__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field, StrictInt, StrictStr
@@ -27,6 +27,8 @@ class TableFile:
     sha256: StrictStr
     # None: not recorded, as it was before.
     crc32c: Annotated[StrictInt | None, Field(ge=0, lt=1 << 32)] = None
+    # What it tells of the table, as JSON, until the table has its manifest. None: ask the file.
+    figures: Annotated[StrictStr | None, Field(exclude=True)] = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, order=True)

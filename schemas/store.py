@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from schemas import fields, slice_writer
 from schemas.errors import DamagedError, StoreError
-from schemas.files import Folder
+from schemas.files import FileState, Folder
 from schemas.goals import GoalSet
 from schemas.json_text import parse_json
 from schemas.manifests import (
@@ -23,7 +23,7 @@ from schemas.manifests import (
     parse_manifest,
     parse_store_manifest,
 )
-from schemas.receipts import FOLDER, read_receipt, write_receipt
+from schemas.receipts import FOLDER, Receipt, read_receipt, write_receipt
 from schemas.seals import check_file, file_problem, note_whole
 from schemas.slice_writer import SliceWriter
 from schemas.slices import Slice, TableFile
@@ -41,6 +41,7 @@ HEAD: Final = f"{META}/head.parquet"  # of a reward set with a head: what frames
 HEAD_LABELS: Final = f"{META}/head_labels.parquet"  # likewise: the labels that it was made of
 
 
+_BESIDE: Final = "beside"  # receipt of the files that are no slices
 _Stamp = tuple[int, str | None]  # of a manifest: whether to parse it again
 
 
@@ -279,14 +280,15 @@ class Store:
         return place
 
     def _with(self, file: str) -> list[str]:
-        tables = set()
-        for name in self.folder.names("", recursive=True):
-            table, _, rest = name.partition(f"/{META}/")
-            if f"{META}/{rest}" == file:
-                tables.add(table)
-            elif self._is_of_first_format and name.endswith(f"/{_first_format(file)}"):
-                tables.add(name.removesuffix(f"/{_first_format(file)}"))
-        return sorted(tables)
+        return sorted(table for table in self._folders() if self._place(table, file))
+
+    def _folders(self) -> Iterator[str]:
+        """Folders that may be tables. Those that are any are not looked into: that takes long."""
+        for first in self.folder.folders(""):
+            if any(self._place(first, file) for file in (MANIFEST, PLAN)):
+                yield first
+            else:
+                yield from (f"{first}/{name}" for name in self.folder.folders(first))
 
     def _place(self, table: str, file: str) -> str | None:
         """Path of a file of a table that is no slice; None if there is none."""
@@ -335,10 +337,11 @@ class Store:
         owner = _owner(table)
         if place := self._place(owner, MANIFEST):
             return self._listed_in(place, table).get(file)
-        files = self._receipt(owner, file) or ()
+        told = self._receipt(owner, file)
+        files = () if told is None else told.files
         return next((f for f in files if (f.table, f.file) == (table, file)), None)
 
-    def _receipt(self, owner: str, file: str) -> tuple[TableFile, ...] | None:
+    def _receipt(self, owner: str, file: str) -> Receipt | None:
         """What is recorded of a slice of an unfinished table; None: nothing is.
 
         A table that was complete before lists in its plan what is to be kept.
@@ -352,7 +355,8 @@ class Store:
             return None
         tables = manifest.folders[1:] + manifest.folders[:1]  # its own file is the last
         found = (self._listed_in(place, table).get(file) for table in tables)
-        return tuple(known for known in found if known is not None) or None
+        files = tuple(known for known in found if known is not None)
+        return Receipt(files=files) if files else None
 
     def _listed_in(self, place: str, table: str) -> dict[str, TableFile]:
         """What a manifest or plan lists of one folder, by file name."""
@@ -369,12 +373,15 @@ class Store:
         """Whether the slice is committed."""
         return self.folder.exists(f"{table}/{piece.file}")
 
-    def committed(self, manifest: AnyTableManifest, piece: Slice) -> tuple[TableFile, ...]:
+    def committed(
+        self, manifest: AnyTableManifest, piece: Slice, state: FileState | None = None
+    ) -> tuple[TableFile, ...]:
         """What the manifest will list of a slice that is there already, its own file last.
 
         Args:
             manifest: of a table that is unfinished.
             piece: the slice.
+            state: of its own file, if that is known already.
 
         Returns:
             Its files; () if it is not there, or no longer what was committed: it is to be made
@@ -384,18 +391,28 @@ class Store:
             StoreError: the file belongs to another table.
         """
         table = manifest.table
-        if not self.has(table, piece):
+        if state is None:
+            state = self.folder.info(f"{table}/{piece.file}")
+        if not state.is_file:
             return ()
         told = self._receipt(table, piece.file)
         if told is not None:
-            # Every checksum, since the manifest gets them as they are.
-            problems = (file_problem(self.folder, f, trust=self.trust, every=True) for f in told)
-            return () if any(problems) else told
+            return told.files if self._is_as_told(told, state) else ()
         tables = [t for t in manifest.folders[1:] if self.has(t, piece)]
         try:
             return tuple(self._described(t, piece, manifest.fingerprint) for t in (*tables, table))
         except DamagedError:
             return ()
+
+    def _is_as_told(self, told: Receipt, state: FileState) -> bool:
+        """Whether a slice's files are those of its receipt; its own is not read if none touched it.
+
+        Of a file that is read, every checksum is compared: the manifest gets them as they are.
+        """
+        *others, own = told.files
+        touched = told.version is None or (own.bytes, told.version) != (state.size, state.version)
+        files = told.files if touched else others
+        return not any(file_problem(self.folder, f, trust=self.trust, every=True) for f in files)
 
     def _described(self, table: str, piece: Slice, fingerprint: str) -> TableFile:
         """What there is to say of a file that has no receipt."""
@@ -425,10 +442,28 @@ class Store:
             piece: the slice.
             files: everything that was committed of it, its own file last.
         """
-        for file in files:
-            note_whole(self.folder, file)
+        versions = [note_whole(self.folder, file) for file in files]
         if not self.is_complete(table):  # another process may have finished it
-            write_receipt(self.folder, f"{table}/{RECEIPTS}", piece.file, files)
+            write_receipt(
+                self.folder, f"{table}/{RECEIPTS}", piece.file, files, version=versions[-1]
+            )
+
+    def record_beside(self, table: str, files: Sequence[TableFile]) -> None:
+        """Writes down which files of a table that is unfinished are no slices: its goals."""
+        write_receipt(self.folder, f"{table}/{RECEIPTS}", _BESIDE, files)
+
+    def beside(self, manifest: AnyTableManifest) -> tuple[TableFile, ...] | None:
+        """What the manifest of an unfinished table will list beside its slices.
+
+        Returns:
+            The files; None if one is missing or has changed.
+        """
+        told = read_receipt(self.folder, f"{manifest.table}/{RECEIPTS}", _BESIDE)
+        if told is None:
+            return None if isinstance(manifest, RewardManifest) else ()
+        if any(file_problem(self.folder, file, every=True) for file in told.files):
+            return None
+        return told.files
 
     def discard(self, table: str, piece: Slice) -> None:
         """Removes a slice's file of a table; it may be gone already."""

@@ -28,7 +28,7 @@ class TableManifest(BaseModel):
 
     # Fields that tell how a run went, not what its table is.
     _CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset(
-        {"made_by", "command", "files", "dead_letters"}
+        {"made_by", "command", "files", "dead_letters", "figures"}
     )
 
     format_version: str = FORMAT_VERSION
@@ -38,6 +38,7 @@ class TableManifest(BaseModel):
     command: Annotated[str, AfterValidator(redacted)] | None = None
     files: tuple[TableFile, ...] = ()
     dead_letters: int = 0  # records this table misses
+    figures: dict[str, Any] | None = None  # of its slices, added up; None: ask them
 
     @property
     def table(self) -> str:

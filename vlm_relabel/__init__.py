@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vlm_relabel.calibration import calibrate
     from vlm_relabel.checks import VerifyReport, inspect, verify
     from vlm_relabel.comparisons import compare
-    from vlm_relabel.jobs import build_goals, embed, relabel, score
+    from vlm_relabel.jobs import build_goals, embed, finish, relabel, score
     from vlm_relabel.labelling.questions import LabelReport, label
     from vlm_relabel.reports import PageReport, report
     from vlm_relabel.reward_model import RewardModel
@@ -46,6 +46,7 @@ _ROOMS: Final = {  # where each name is
     "embed": "vlm_relabel.jobs",
     "evaluate": "vlm_relabel.agents",
     "export_agent": "vlm_relabel.agents",
+    "finish": "vlm_relabel.jobs",
     "inspect": "vlm_relabel.checks",
     "label": "vlm_relabel.labelling.questions",
     "open_store": "vlm_relabel.stores",
@@ -77,6 +78,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export_agent",
+    "finish",
     "inspect",
     "label",
     "open_store",

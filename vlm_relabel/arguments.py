@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.registry import encoder_loader
 from relabel.encoders.stored_texts import StoredTexts
+from relabel.jobs.finishing import FinishOptions
 from relabel.jobs.options import (
     EmbedOptions,
     GoalDatasetOptions,
@@ -26,6 +27,7 @@ from relabel.jobs.options import (
     ScoreOptions,
     runner_arguments,
 )
+from relabel.jobs.parts import OPTION, Part, whole_command
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, Kind, LastStep, Timing
 from schemas.errors import RelabelError
@@ -76,6 +78,31 @@ class JobArguments:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SlicesArguments(JobArguments):
+    """Of a job that can be given a part of the slices."""
+
+    slices: str | None = None  # I/N: the I-th of N parts of them; None: all
+
+    @property
+    def job(self) -> JobOptions:
+        """As a job takes it.
+
+        Raises:
+            RelabelError: a part, and what only the whole job can do.
+        """
+        job = super().job
+        if self.slices is None:
+            return job
+        part = Part.parse(self.slices)
+        if self.overwrite:
+            raise RelabelError(
+                f"--overwrite and {OPTION} exclude each other: one part would delete what another "
+                "has made; choose another name, or run the job once without parts"
+            )
+        return replace(job, part=part, command=whole_command(job.command))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class EncoderArguments:
     """How an encoder is loaded."""
 
@@ -91,7 +118,7 @@ class EncoderArguments:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FrameArguments(JobArguments, EncoderArguments):
+class FrameArguments(SlicesArguments, EncoderArguments):
     """What is read of a source, and how its frames are embedded."""
 
     source: Location
@@ -116,6 +143,11 @@ class FrameArguments(JobArguments, EncoderArguments):
 
     def embedding_of(self, cameras: tuple[str, ...], encoder: LoadEncoder | None) -> EmbedOptions:
         """What is to be embedded, as a job takes it; without an encoder, no frame is."""
+        if self.retry_dead_letters and self.slices is not None:
+            raise RelabelError(
+                f"--retry-dead-letters and {OPTION} exclude each other: every part would make the "
+                "same slices again; run it once without parts"
+            )
         return EmbedOptions(
             source=os.fspath(self.source),
             split=self.split,
@@ -267,7 +299,7 @@ class EmbedArguments(FrameArguments):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ScoreArguments(JobArguments, RewardArguments):
+class ScoreArguments(SlicesArguments, RewardArguments):
     """Of `score`."""
 
     camera: Words = None  # embedded ones; None: all
@@ -314,7 +346,29 @@ _OPTIONS: Final = {"kinds": "kind", "goals": "goal", "episodes": "episode"}  # b
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BuildGoalsArguments(JobArguments):
+class FinishArguments:
+    """Of `finish`."""
+
+    store: Location
+    max_dead_ratio: Share = 0.0
+    skip_blank_cameras: bool = False  # empty images do not count as lost
+    trust: bool = False  # of stored files, compare the sizes only
+    command: str | None = None  # who holds the tables meanwhile
+
+    @property
+    def finishing(self) -> FinishOptions:
+        """As it is done."""
+        return FinishOptions(
+            store=os.fspath(self.store),
+            max_dead_ratio=self.max_dead_ratio,
+            accept_empty=self.skip_blank_cameras,
+            trust=self.trust,
+            command=self.command,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BuildGoalsArguments(SlicesArguments):
     """Of `build_goals`."""
 
     rewards: str | None = None  # reward set; None: v1

@@ -6,12 +6,13 @@ RelabelError.
 
 from __future__ import annotations
 
-from relabel.jobs import run
+from relabel.jobs import finishing, run
 from relabel.jobs.dataset_report import GoalJobReport
 from relabel.jobs.report import JobReport
 from vlm_relabel.arguments import (
     BuildGoalsArguments,
     EmbedArguments,
+    FinishArguments,
     RelabelArguments,
     ScoreArguments,
 )
@@ -78,3 +79,15 @@ def build_goals(arguments: BuildGoalsArguments) -> GoalJobReport:
     """
     job = arguments.job
     return run.build_goals(job, arguments.dataset, engine_for(job.run))
+
+
+@takes(FinishArguments)
+def finish(arguments: FinishArguments) -> JobReport:
+    """Completes the tables whose slices are all there, after jobs with `slices`.
+
+    Takes the options of `vlm-relabel finish`; raises as `relabel`, also for missing slices.
+
+    Returns:
+        The report on the tables that were unfinished; on all, if none was.
+    """
+    return finishing.finish(arguments.finishing)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
 from relabel.frames.camera_frames import frame_of, is_one_colour, newest
 from schemas import fields
 from schemas.enums import CameraForm
 from schemas.errors import FrameError
+from schemas.footers import Count, read_summary
 from schemas.manifests import EmbeddingManifest
+from schemas.slices import Slice
 from schemas.store import Store
 from schemas.tables import Array
 
@@ -21,13 +23,28 @@ _LOOKED_AT: Final = 5  # frames of a sampled episode
 _CURE: Final = "--skip-blank-cameras scores a frame by its other cameras"
 
 
-@dataclass
-class _Blanks:
+class Blanks(BaseModel):
     """How many episodes a camera shows nothing in."""
 
-    episodes: int = 0
-    one_colour: int = 0
-    empty: int = 0
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    episodes: Count = 0  # that have any frame
+    one_colour: Count = 0
+    empty: Count = 0
+
+    @classmethod
+    def of(cls, content: pa.Table) -> Blanks:
+        """Of some whole episodes of an embedding table: its columns `step` and `blank`."""
+        found = cls()
+        for blank, missing in _episodes(content):
+            found.add(bool(np.all(blank)), bool(np.all(missing)))
+        return found
+
+    def merge(self, other: Blanks) -> None:
+        """Counts other episodes too."""
+        self.episodes += other.episodes
+        self.one_colour += other.one_colour
+        self.empty += other.empty
 
     def add(self, one_colour: bool, empty: bool) -> None:
         """Counts one episode."""
@@ -53,7 +70,7 @@ def sampled_blank_notes(
         forms: the cameras.
         episodes: per episode the values of T steps by camera.
     """
-    found = {camera: _Blanks() for camera in forms}
+    found = {camera: Blanks() for camera in forms}
     for steps in episodes:
         for camera, form in forms.items():
             found[camera].add(*_shows_nothing(steps[camera], form))
@@ -79,12 +96,17 @@ def blank_notes(store: Store, table: EmbeddingManifest) -> list[str]:
     """What a finished embedding table tells of its camera; nothing of an older one."""
     if table.is_of_first_format:  # without the column
         return []
-    found = _Blanks()
+    if table.figures is not None:
+        return list(read_summary(store, table, Blanks).notes(table.camera))
+    found = Blanks()
     for piece in store.slices:
-        content = store.read_slices(table.table, [piece], [fields.STEP, fields.BLANK])
-        for blank, missing in _episodes(content):
-            found.add(bool(np.all(blank)), bool(np.all(missing)))
+        found.merge(slice_blanks(store, table, piece))
     return list(found.notes(table.camera))
+
+
+def slice_blanks(store: Store, table: EmbeddingManifest, piece: Slice) -> Blanks:
+    """Of one committed slice."""
+    return Blanks.of(store.read_slices(table.table, [piece], [fields.STEP, fields.BLANK]))
 
 
 def _episodes(content: pa.Table) -> Iterator[tuple[Array, Array]]:

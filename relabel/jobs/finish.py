@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relabel.goal_datasets.statistics import with_statistics
+from relabel.jobs.figures import with_figures
+from schemas.commits import commits
 from schemas.dead_letters import dead_ratio
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest, RewardManifest
@@ -31,14 +33,14 @@ def finish_tables(work: FinishWork, files: Sequence[TableFile]) -> Iterator[str]
 
     Args:
         work: the tables.
-        files: of all their slices, in any order.
+        files: of their slices, in any order; receipts tell those of the others.
 
     Yields:
         The names of the tables that are now complete.
     """
     store = Store.open(work.store, trust=work.trust)
     for table in work.tables:
-        whole = with_files(table, files)
+        whole = with_files(table, _with_earlier(store, table, files))
         own = whole.files[len(table.files) :]
         accepted = work.max_dead_ratio
         if whole.dead_letters and dead_ratio(store, table.table, own, work.accepted) > accepted:
@@ -47,6 +49,17 @@ def finish_tables(work: FinishWork, files: Sequence[TableFile]) -> Iterator[str]
             continue
         store.finish(_with_content(store, whole))
         yield table.table
+
+
+def _with_earlier(
+    store: Store, table: AnyTableManifest, files: Iterable[TableFile]
+) -> list[TableFile]:
+    """The files of all slices of a table: those given, and those that were committed before."""
+    own = _files_of(table, files)
+    known = {file.file for file in own if file.table == table.table}
+    others = [piece for piece in store.slices if piece.file not in known]
+    earlier = commits(store, table, others) if others else ()
+    return [*own, *(file for slice_files in earlier for file in slice_files)]
 
 
 def with_files(table: AnyTableManifest, files: Iterable[TableFile]) -> AnyTableManifest:
@@ -58,10 +71,10 @@ def with_files(table: AnyTableManifest, files: Iterable[TableFile]) -> AnyTableM
 
 
 def _with_content(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
-    """The manifest with what only the whole table tells: counts and statistics of a dataset."""
+    """The manifest with what only the whole table tells: counts, statistics of a dataset."""
     if isinstance(manifest, GoalDatasetManifest):
         return with_statistics(store, manifest)
-    return manifest
+    return with_figures(store, manifest)
 
 
 def _is_made_of_complete(table: AnyTableManifest, store: Store) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.stored_texts import StoredTexts
 from relabel.heads.fit import AskedKind
+from relabel.jobs.parts import Part
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, LastStep, Timing
 from schemas.errors import RelabelError
@@ -57,6 +58,7 @@ class JobOptions:
     threads: int | None = None  # native threads per worker; None: cores / workers
     max_dead_ratio: float = 0.0  # share of records that may be dead letters
     overwrite: bool = False
+    part: Part | None = None  # of the slices; None: all, and the tables are finished
     dry_run: bool = False
     trust: bool = False  # of complete tables, compare the sizes of files only
     profile: bool = False  # report where the time went, and keep it in the store

@@ -9,12 +9,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.commits import slice_rows
 from schemas.errors import StoreError
+from schemas.slices import Slice
 from schemas.store import Store
 
 _POLL_S: Final = 0.5  # between two looks, at least
 _LOOKS: Final = 0.05  # share of the time that looking may take
 _FEW: Final = 8  # slices that are looked up one by one, without a listing
+_READ: Final = 64  # footers that a look reads at most
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Progress:
     slices: int  # in the plan
     slices_done: int  # committed in every table that the job writes
     slices_new: int  # of these, by this run
-    frames: int  # in the slices that this run has done
+    frames: int  # in the slices that this run has done; estimated while many appear at once
     elapsed_s: float
 
     @property
@@ -47,36 +50,64 @@ class Watch:
         store: where they appear.
         tables: of the job, in the order in which a slice's files are committed.
         clock: seconds; injected in tests.
+        slices: of the job; None: all of the store.
     """
 
     def __init__(
-        self, store: Store, tables: Sequence[str], clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        tables: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+        slices: Sequence[Slice] | None = None,
     ) -> None:
         self._store = store
         self._tables = tables
         self._clock = clock
-        planned = {piece.file for piece in store.slices}
-        there = planned.intersection(*(set(store.folder.names(table)) for table in tables))
+        planned = {piece.file for piece in (store.slices if slices is None else slices)}
+        there = planned.intersection(*(store.folder.names(table) for table in tables))
+        self._slices = len(planned)
         self._earlier = len(there)
         self._awaited = planned - there  # file names of the slices that are not done
+        self._unread: list[str] = []  # of those that are done, without their rows
         self._new = 0
-        self._frames = 0
+        self._frames = 0  # of those that were read
         self._began = clock()
 
     def look(self) -> Progress:
         """The state of the store now.
 
-        Costs a listing of the first table, and a little for every slice that is new since.
+        Costs a listing of each table where many slices are awaited, and the footers of some that
+        are new since; of the others the frames are estimated until a later look.
         """
-        for name in self._appeared():
-            self._frames += self._store.rows(self._tables[-1], name)
-            self._new += 1
-            self._awaited.remove(name)
+        self._notice()
+        self._read(_READ)
+        return self._progress()
+
+    def end(self) -> Progress:
+        """As `look`, with the frames of every slice."""
+        self._notice()
+        self._read(len(self._unread))
+        return self._progress()
+
+    def _notice(self) -> None:
+        appeared = self._appeared()
+        self._unread += sorted(appeared)
+        self._new += len(appeared)
+        self._awaited -= appeared
+
+    def _read(self, most: int) -> None:
+        names, self._unread = self._unread[:most], self._unread[most:]
+        if names:
+            rows = slice_rows(self._store, self._tables[-1], names)
+            self._frames += sum(rows[name] for name in names)
+
+    def _progress(self) -> Progress:
+        read = self._new - len(self._unread)
         return Progress(
-            slices=len(self._store.slices),
+            slices=self._slices,
             slices_done=self._earlier + self._new,
             slices_new=self._new,
-            frames=self._frames,
+            frames=round(self._frames * self._new / read) if read else 0,
             elapsed_s=self._clock() - self._began,
         )
 

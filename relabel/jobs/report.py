@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,10 +12,14 @@ from pydantic import BaseModel, ConfigDict
 
 from relabel.encoders.protocol import TextEncoder
 from relabel.evaluation.references import coverage_notes
+from relabel.jobs.parts import Part
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
+from relabel.slices.short_episodes import ShortEpisodes, slice_short_episodes
 from schemas import fields
-from schemas.dead_letters import read_dead_letters
+from schemas.commits import at_once, slice_rows
+from schemas.errors import DeadLetterError
+from schemas.footers import read_summary
 from schemas.goal_datasets import is_difference
 from schemas.manifests import (
     AnyTableManifest,
@@ -23,7 +28,6 @@ from schemas.manifests import (
     StepsManifest,
 )
 from schemas.reward_counts import SUCCESS_ABOVE, RewardCounts, read_counts
-from schemas.slices import TableFile
 from schemas.store import Store
 
 PROFILE: Final = "profile.json"  # in the store: the report of the last job run with --profile
@@ -126,6 +130,7 @@ class JobReport(_Model):
     source: str
     dry_run: bool
     slices: int  # in the plan
+    part: str | None = None  # "2/3": of the slices, that this run was given; None: all
     episodes: int  # records of the source; those that hold several episodes count as these
     episodes_empty: int | None  # kept in the episodes table with length 0
     episodes_of_one_step: int | None  # kept; they have no transition
@@ -196,19 +201,21 @@ def report(
     begun: Sequence[str] = (),
     profile: ProfileReport | None = None,
     engine: str | None = None,
+    part: Part | None = None,
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
-    empty, single, parts = (None, None, 0) if progress is None else _short_episodes(store)
+    short = None if progress is None else _short_episodes(store)
     goals = _goal_reports(store, tables) if progress is not None else ()
     return JobReport(
         store=store.location,
         source=f"{source.name} {source.version} {source.instruction}",
         dry_run=progress is None,
         slices=len(store.slices),
-        episodes=store.manifest.episodes + parts,
-        episodes_empty=empty,
-        episodes_of_one_step=single,
+        part=None if part is None else str(part),
+        episodes=store.manifest.episodes + (short.later_parts if short else 0),
+        episodes_empty=short.empty if short else None,
+        episodes_of_one_step=short.single if short else None,
         slices_new=progress.slices_new if progress else 0,
         tables_new=tuple(table for table in begun if store.is_complete(table)),
         frames_new=progress.frames if progress else 0,
@@ -233,7 +240,9 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
 
     columns = {spec.name for spec in store.manifest.fields}
     embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]
-    blank = (note for t in embedded if store.is_complete(t.table) for note in blank_notes(store, t))
+    stored = (store.table_manifest(t.table) for t in embedded if store.is_complete(t.table))
+    whole = [t for t in stored if isinstance(t, EmbeddingManifest)]
+    blank = (note for table in whole for note in blank_notes(store, table))
     return (*flag_notes(columns), *read_oddities(store).notes(), *blank)
 
 
@@ -244,27 +253,33 @@ def _coverage(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ..
 
 
 def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
-    done = [piece for piece in store.slices if store.has(table.table, piece)]
-    letters = _dead_letters(store, table.table)
+    states = store.folder.states(table.table)
+    done = [piece.file for piece in store.slices if piece.file in states]
+    rows = slice_rows(store, table.table, done)
+    letters, examples = _dead_letters(store, table.table)
     return TableReport(
         table=table.table,
         complete=store.is_complete(table.table) and len(done) == len(store.slices),
         slices_done=len(done),
-        rows=sum(store.rows(table.table, piece.file) for piece in done),
-        bytes=sum(store.folder.size(f"{table.table}/{piece.file}") for piece in done),
-        dead_letters=len(letters),
-        examples=tuple(letters[:_EXAMPLES]),
+        rows=sum(rows[file] for file in done),
+        bytes=sum(states[file].size for file in done),
+        dead_letters=letters,
+        examples=tuple(examples),
     )
 
 
-def _dead_letters(store: Store, table: str) -> list[str]:
-    name = f"dead_letters/{table}"
-    files = [
-        TableFile(table=name, file=file, rows=0, bytes=0, sha256="")
-        for file in store.folder.names(name)
-    ]
-    rows = read_dead_letters(store, table, files).to_pylist()
-    return [_letter_text(row) for row in rows]
+def _dead_letters(store: Store, table: str) -> tuple[int, list[str]]:
+    """How many a table has, and some of them."""
+    folder = f"dead_letters/{table}"
+    known = {piece.file: piece for piece in store.slices}
+    files = [file for file in store.folder.names(folder) if file in known]
+    count = sum(at_once(store.folder, partial(store.rows, folder), files))
+    examples: list[str] = []
+    for file in files:
+        if len(examples) < _EXAMPLES:
+            rows = store.read_slices(folder, [known[file]]).slice(0, _EXAMPLES).to_pylist()
+            examples += [_letter_text(row) for row in rows]
+    return count, examples[:_EXAMPLES]
 
 
 def _letter_text(row: dict[str, object]) -> str:
@@ -275,21 +290,25 @@ def _letter_text(row: dict[str, object]) -> str:
     )
 
 
-def _short_episodes(store: Store) -> tuple[int | None, int | None, int]:
-    """Episodes without a step, with one, and how many more there are than records."""
-    if not all(store.has("episodes", piece) for piece in store.slices):
-        return None, None, 0
-    names = [fields.EPISODE_ID, fields.LENGTH]
-    episodes = store.read_slices("episodes", store.slices, names)
-    lengths = episodes.column(fields.LENGTH).to_numpy()
-    ids = [i.rpartition("/")[2] for i in episodes.column(fields.EPISODE_ID).to_pylist()]
-    later_parts = sum("." in own and not own.endswith(".0") for own in ids)
-    return int((lengths == 0).sum()), int((lengths == 1).sum()), later_parts
+def _short_episodes(store: Store) -> ShortEpisodes | None:
+    """Of all episodes; None if some are not there yet."""
+    if store.is_complete("episodes"):
+        manifest = store.table_manifest("episodes")
+        if manifest.figures is not None:
+            return read_summary(store, manifest, ShortEpisodes)
+    there = store.folder.states("episodes")
+    if any(piece.file not in there for piece in store.slices):
+        return None
+    total = ShortEpisodes()
+    for found in at_once(store.folder, partial(slice_short_episodes, store), store.slices):
+        total.merge(found)
+    return total
 
 
 def _goal_reports(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[GoalReport, ...]:
     rewards = [t for t in tables if isinstance(t, RewardManifest) and store.is_complete(t.table)]
-    return tuple(report for manifest in rewards for report in _goals_of(store, manifest))
+    stored = [store.rewards(manifest.name) for manifest in rewards]
+    return tuple(report for manifest in stored for report in _goals_of(store, manifest))
 
 
 def _goals_of(store: Store, manifest: RewardManifest) -> list[GoalReport]:
@@ -322,3 +341,29 @@ def _measures(counts: RewardCounts, difference: bool) -> dict[str, list[float]]:
         found["above_bound"] = (counts.above / counts.frames).tolist()
         found["success_bound"] = [SUCCESS_ABOVE] * len(counts.above)
     return found
+
+
+def refuse_dead_letters(done: JobReport, accepted: float) -> None:
+    """Refuses a job that has left tables unfinished for what they miss.
+
+    Raises:
+        DeadLetterError: says how much, with examples.
+    """
+    unfinished = done.unfinished
+    if not unfinished:
+        return
+    lines = [
+        f"{table.table}: {table.dead_letters} dead letter{'s' * (table.dead_letters != 1)} "
+        f"beside {table.rows} rows"
+        for table in unfinished
+        if table.dead_letters  # the others wait for these
+    ]
+    examples = dict.fromkeys(example for table in unfinished for example in table.examples)
+    raise DeadLetterError(
+        "more records could not be processed than --max-dead-ratio "
+        f"{accepted:g} accepts:\n  "
+        + "\n  ".join([*lines, "such as", *list(examples)[:3]])
+        + f"\nall of them are in {done.store}/dead_letters; once the source is mended, the "
+        "same command reads them again; to accept them, run it with a higher --max-dead-ratio: "
+        "nothing is computed twice"
+    )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
+from relabel.jobs.carry import carry, check_passes, slices_of
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
 from relabel.jobs.dataset_report import GoalJobReport, dataset_report
 from relabel.jobs.finish import FinishWork
@@ -27,7 +28,14 @@ from relabel.jobs.plans import (
     plan_scoring,
 )
 from relabel.jobs.progress import Progress, Watch, watched
-from relabel.jobs.report import PROFILE, JobReport, ProfileReport, encoder_text, report
+from relabel.jobs.report import (
+    PROFILE,
+    JobReport,
+    ProfileReport,
+    encoder_text,
+    refuse_dead_letters,
+    report,
+)
 from relabel.jobs.rescore_plan import RescorePlan
 from relabel.jobs.work import (
     BuildWork,
@@ -40,7 +48,7 @@ from relabel.jobs.work import (
 )
 from relabel.jobs.workers import SharedEncoder, limit_threads
 from schemas.dead_letters import EMPTY_IMAGE
-from schemas.errors import DeadLetterError, EncoderError
+from schemas.errors import EncoderError
 from schemas.extras import named_extras
 from schemas.files import Folder
 from schemas.goal_datasets import GoalDatasetManifest
@@ -108,7 +116,9 @@ def relabel(
     plan = plan_embedding(options, embedding, loaded.spec)
     check_goals(scoring, plan.store.manifest)
     scoring = replace(scoring, cameras=plan.cameras)
-    if not needs_frames(scoring):
+    whole = needs_frames(scoring)
+    check_passes(options.part, whole)
+    if not whole:
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
         return _reported(run.execute(), options, loaded)
@@ -139,19 +149,20 @@ def build_goals(
         return dataset_report(store, done, datasets, warnings)
     with leased(store.folder, touched(store, datasets), options.command):
         pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
-        watch = Watch(store, [*(dataset.table for dataset in pending), "steps"])
+        tables = [*(dataset.table for dataset in pending), "steps"]
+        watch = Watch(store, tables, slices=slices_of(store, options))
         if pending:
             with watched(watch, options.show):
-                execute(_build_work(options, store, pending), options.run)
+                carry(_build_work(options, store, pending), store, pending, options, execute)
     begun = [dataset.table for dataset in pending]
-    done = report(store, datasets, watch.look(), begun, engine=execute.name)
+    done = report(store, datasets, watch.end(), begun, engine=execute.name, part=options.part)
     return dataset_report(store, done, datasets, warnings)
 
 
 def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDatasetManifest]) -> Work:
     own = tuple(pending)
     return Work(
-        slices=tuple(store.slices),
+        slices=slices_of(store, options),
         build=BuildWork(options.store, own, options.worker_threads, options.trust),
         finish=FinishWork(options.store, own, options.max_dead_ratio, trust=options.trust),
     )
@@ -207,17 +218,22 @@ class _Run:
         self._create()
         with leased(self._store.folder, self._touched(tables), self._options.command):
             pending = self._begin(tables)
-            watch = Watch(self._store, [table.table for table in pending])
+            slices = slices_of(self._store, self._options)
+            watch = Watch(self._store, [table.table for table in pending], slices=slices)
             seconds: Mapping[str, float] = {}
             if pending:
                 with watched(watch, self._options.show):
-                    seconds = self._execute(self._work(pending), self._options.run)
-        progress = watch.look()
+                    seconds = carry(
+                        self._work(pending), self._store, pending, self._options, self._execute
+                    )
+        progress = watch.end()
         profile = self._profile(seconds, progress) if self._options.profile else None
         begun = [table.table for table in pending]
         engine = self._execute.name
-        done = self._noted(report(self._store, tables, progress, begun, profile, engine))
-        _refuse_dead_letters(done, self._options)
+        part = self._options.part
+        done = self._noted(report(self._store, tables, progress, begun, profile, engine, part))
+        if part is None:  # else it is told when the tables are finished
+            refuse_dead_letters(done, self._options.max_dead_ratio)
         return done
 
     def _profile(self, seconds: Mapping[str, float], progress: Progress) -> ProfileReport:
@@ -259,13 +275,15 @@ class _Run:
         scoring = self._scoring
         if scoring is None or scoring.manifest not in pending:
             return pending
-        return [*pending[:-1], scoring.write_goals(self._store)]
+        whole = scoring.write_goals(self._store)
+        self._store.record_beside(whole.table, whole.files)
+        return [*pending[:-1], whole]
 
     def _work(self, pending: Sequence[AnyTableManifest]) -> Work:
         own = {table.table for table in pending}
         options = self._options
         return Work(
-            slices=tuple(self._store.slices),
+            slices=slices_of(self._store, options),
             embed=self._embed_work(own),
             score=self._score_work(own),
             finish=FinishWork(
@@ -307,24 +325,3 @@ class _Run:
         side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
         trust = self._options.trust
         return ScoreWork(self._options.store, plan.manifest, plan.scorer, side_by_side, trust)
-
-
-def _refuse_dead_letters(done: JobReport, options: JobOptions) -> None:
-    unfinished = done.unfinished
-    if not unfinished:
-        return
-    lines = [
-        f"{table.table}: {table.dead_letters} dead letter{'s' * (table.dead_letters != 1)} "
-        f"beside {table.rows} rows"
-        for table in unfinished
-        if table.dead_letters  # the others wait for these
-    ]
-    examples = dict.fromkeys(example for table in unfinished for example in table.examples)
-    raise DeadLetterError(
-        "more records could not be processed than --max-dead-ratio "
-        f"{options.max_dead_ratio:g} accepts:\n  "
-        + "\n  ".join([*lines, "such as", *list(examples)[:3]])
-        + f"\nall of them are in {options.store}/dead_letters; once the source is mended, the "
-        "same command reads them again; to accept them, run it with a higher --max-dead-ratio: "
-        "nothing is computed twice"
-    )

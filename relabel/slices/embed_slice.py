@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from relabel.encoders.protocol import StagedEncoder
+from relabel.frames.blank_cameras import Blanks
 from relabel.frames.camera_frames import kept_files
 from relabel.slices.frame_batches import (
     Chunk,
@@ -31,6 +32,7 @@ from relabel.slices.frame_batches import (
     rebatched,
 )
 from relabel.slices.profile import Profile
+from relabel.slices.short_episodes import ShortEpisodes
 from relabel.slices.streams import ordered_map, prefetch
 from relabel.source.notes import Oddities
 from relabel.source.reasons import told
@@ -133,6 +135,7 @@ class _SliceJob:
         self._missing = missing
         self._embeddings = [t for t in missing if isinstance(t, EmbeddingManifest)]
         self._letters: dict[str, list[DeadLetter]] = {t.table: [] for t in missing}
+        self._blanks: dict[str, list[pa.Array]] = {t.table: [] for t in self._embeddings}
         self._ids: list[str] = []  # of the episodes seen
         self._lengths: list[int] = []
         self._oddities = Oddities()
@@ -252,7 +255,9 @@ class _SliceJob:
             with self._profile.stage("write embeddings"):
                 writer = self._writers[table.table]
                 value_type = writer.schema.field(fields.EMBEDDING).type.value_type
-                writer.write([*keys, vectors(embeddings, value_type), blanks(parts)])
+                self._blanks[table.table].append(blanks(parts))
+                seen = self._blanks[table.table][-1]
+                writer.write([*keys, vectors(embeddings, value_type), seen])
 
     def commit(self) -> list[TableFile]:
         """Commits every table of the slice, its dead letters before the table itself."""
@@ -264,10 +269,20 @@ class _SliceJob:
                 self._store, self._piece, name, self._letters[name], table.fingerprint
             )
             footer = self._oddities.metadata() if name == "steps" else None
-            own.append(self._writers[name].commit(footer))
+            own.append(self._writers[name].commit(footer, figures=self._figures(table)))
             self._store.record(name, self._piece, own)
             files += own
         return files
+
+    def _figures(self, table: SourceTable) -> str:
+        """What the slice tells of a table."""
+        if isinstance(table, EmbeddingManifest):
+            seen = pa.chunked_array(self._blanks[table.table], pa.bool_())
+            steps = key_columns(self._ids, self._lengths)[1]
+            return Blanks.of(pa.table([steps, seen], [fields.STEP, fields.BLANK])).model_dump_json()
+        if isinstance(table, StepsManifest):
+            return self._oddities.model_dump_json()
+        return ShortEpisodes.of(self._ids, self._lengths).model_dump_json()
 
     def _check_rows(self) -> None:
         """New tables beside an older steps table must have its rows."""

@@ -92,7 +92,8 @@ def write_rewards(
             with profile.stage("write rewards"):
                 writer.write(columns)
         with profile.stage("commit"):
-            file = writer.commit(counts.metadata())
+            told = counts.metadata()
+            file = writer.commit(told, figures=told[fields.COUNTS])
             store.record(rewards.table, piece, [file])
             return piece.with_files(file)
 

@@ -15,7 +15,8 @@ from relabel.source.flags import episode_bounds
 from relabel.source.texts import language_rank
 from schemas import fields
 from schemas.dead_letters import DeadLetter
-from schemas.footers import Count, read_figures
+from schemas.footers import Count, read_figures, read_summary
+from schemas.slices import Slice
 from schemas.store import Store
 from schemas.texts import brief
 
@@ -185,12 +186,21 @@ def read_oddities(store: Store) -> Oddities:
     Raises:
         StoreError: a footer holds something else in their place.
     """
+    if store.is_complete("steps"):
+        manifest = store.table_manifest("steps")
+        if manifest.figures is not None:
+            return read_summary(store, manifest, Oddities)
     total = Oddities()
     for piece in store.slices:
         if store.has("steps", piece):
-            found = read_figures(store, "steps", piece, fields.ODDITIES, Oddities)
-            total.merge(Oddities() if found is None else found)
+            total.merge(slice_oddities(store, piece))
     return total
+
+
+def slice_oddities(store: Store, piece: Slice) -> Oddities:
+    """Those of one committed slice."""
+    found = read_figures(store, "steps", piece, fields.ODDITIES, Oddities)
+    return Oddities() if found is None else found
 
 
 def source_notes(features: Features, sample: Sequence[Episode | DeadLetter]) -> list[str]:

@@ -167,8 +167,19 @@ def test_finish_tables_takes_a_retried_bundle_once(plans: _Plans) -> None:
     assert len(plans.store.table_manifest("steps").files) == 4
 
 
+def test_finish_tables_knows_earlier_slices_by_their_receipts(plans: _Plans) -> None:
+    files = [file for piece in plans.embedded() for file in piece.files]
+    job = FinishWork(plans.options.store, plans.embed.tables, max_dead_ratio=0)
+    list(finish_tables(job, files[5:]))
+    store = Store.open(plans.options.store)
+    listed = [file for table in store.tables() for file in store.table_manifest(table).files]
+    assert sorted(listed, key=str) == sorted((replace(f, figures=None) for f in files), key=str)
+
+
 def test_finish_tables_refuses_a_table_that_lacks_a_slice(plans: _Plans) -> None:
     files = [file for piece in plans.embedded()[1:] for file in piece.files]
+    for table in plans.embed.tables:
+        Path(plans.options.store, table.table, plans.embed.store.slices[0].file).unlink()
     job = FinishWork(plans.options.store, plans.embed.tables, max_dead_ratio=0)
     with pytest.raises(
         StoreError, match=r"steps: 1 of 4 slices are missing, such as slice-train-00000"

@@ -35,6 +35,14 @@ Overwrite = Annotated[
         "--overwrite", help="Replace tables that were made from other inputs or with other options."
     ),
 ]
+Slices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Work only on the I-th of N parts of the slices, from 1/N to N/N, as an element of a "
+        "job array does. `vlm-relabel finish` then completes the tables.",
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

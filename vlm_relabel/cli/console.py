@@ -120,19 +120,32 @@ def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> No
     _show_goals(report)
     if report.dry_run:
         OUT.print("dry run: nothing was written")
+    elif report.part is not None:
+        _show_part(report)
     elif not report.tables_new:
         OUT.print("nothing to do: every table is complete")
     elif not report.slices_new:
         OUT.print(f"every slice was there already; now complete: {', '.join(report.tables_new)}")
     else:
-        OUT.print(
-            f"{report.frames_new:,} frames in {report.elapsed_s:.1f} s, "
-            f"{report.frames_per_s:,.0f} frames/s"
-        )
+        OUT.print(_pace(report))
     _show_profile(report)
     from vlm_relabel.cli.next_steps import after_job  # pyarrow, which --help does without
 
     show_next(after_job(report, encoder))
+
+
+def _show_part(report: JobReport) -> None:
+    """What one part of a job did; the tables wait for the others."""
+    OUT.print(f"part {report.part}: {counted(report.slices_new, 'new slice')}, {_pace(report)}")
+    if report.unfinished:
+        OUT.print(f"  when all parts have run: vlm-relabel finish {escape(report.store)}")
+
+
+def _pace(report: JobReport) -> str:
+    return (
+        f"{report.frames_new:,} frames in {report.elapsed_s:.1f} s, "
+        f"{report.frames_per_s:,.0f} frames/s"
+    )
 
 
 def show_next(lines: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from schemas.enums import Kind, Timing
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Threads, Trust, Workers
+from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Slices, Threads, Trust, Workers
 from vlm_relabel.cli.guard import guarded_job
 from vlm_relabel.cli.typed import command_line
 
@@ -156,6 +156,7 @@ def build_goals(
     workers: Workers = 1,
     threads: Threads = None,
     overwrite: Overwrite = False,
+    slices: Slices = None,
     trust: Trust = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -195,6 +196,7 @@ def build_goals(
             workers=workers,
             threads=threads,
             overwrite=overwrite,
+            slices=slices,
             trust=trust,
             dry_run=dry_run,
             beam_args=context.args,

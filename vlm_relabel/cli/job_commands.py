@@ -8,7 +8,7 @@ import typer
 
 from schemas.enums import Fusion, Timing
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Threads, Trust, Workers
+from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Slices, Threads, Trust, Workers
 from vlm_relabel.cli.guard import guarded_job
 from vlm_relabel.cli.job_arguments import (
     Alpha,
@@ -97,6 +97,7 @@ def relabel(
     max_dead_ratio: MaxDead = 0.0,
     retry_dead_letters: Retry = False,
     overwrite: Overwrite = False,
+    slices: Slices = None,
     dry_run: DryRun = False,
     profile: Profile = False,
     json: Json = False,
@@ -147,6 +148,7 @@ def relabel(
             max_dead_ratio=max_dead_ratio,
             retry_dead_letters=retry_dead_letters,
             overwrite=overwrite,
+            slices=slices,
             dry_run=dry_run,
             profile=profile,
             beam_args=context.args,
@@ -182,6 +184,7 @@ def embed(
     max_dead_ratio: MaxDead = 0.0,
     retry_dead_letters: Retry = False,
     overwrite: Overwrite = False,
+    slices: Slices = None,
     dry_run: DryRun = False,
     profile: Profile = False,
     json: Json = False,
@@ -218,6 +221,7 @@ def embed(
             max_dead_ratio=max_dead_ratio,
             retry_dead_letters=retry_dead_letters,
             overwrite=overwrite,
+            slices=slices,
             dry_run=dry_run,
             profile=profile,
             beam_args=context.args,
@@ -257,6 +261,7 @@ def score(
     threads: Threads = None,
     max_dead_ratio: MaxDead = 0.0,
     overwrite: Overwrite = False,
+    slices: Slices = None,
     trust: Trust = False,
     dry_run: DryRun = False,
     profile: Profile = False,
@@ -295,6 +300,7 @@ def score(
             threads=threads,
             max_dead_ratio=max_dead_ratio,
             overwrite=overwrite,
+            slices=slices,
             trust=trust,
             dry_run=dry_run,
             profile=profile,

@@ -15,6 +15,7 @@ from vlm_relabel.cli import (
     calibrate_command,
     compare_command,
     console,
+    finish_command,
     goals_command,
     interruption,
     job_commands,
@@ -121,6 +122,7 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+app.command("finish", cls=Command)(finish_command.finish)
 app.command("repair", cls=Command)(repair_command.repair)
 app.command("report", cls=Command)(report_command.report)
 app.command("build-goals", cls=Command, context_settings=PASS_THROUGH)(goals_command.build_goals)

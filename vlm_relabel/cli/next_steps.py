@@ -37,6 +37,8 @@ def after_job(report: JobReport, encoder: str | None = None) -> list[str]:
     """
     if report.dry_run:
         return [_line(*(word for word in sys.argv[1:] if word != "--dry-run"))]
+    if report.part is not None:  # told with the part
+        return []
     store = Store.open(report.store)
     tables = [row.table for row in report.tables if row.complete]
     datasets = _named(tables, _DATASETS)

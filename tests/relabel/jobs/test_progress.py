@@ -13,7 +13,7 @@ from relabel.jobs import progress
 from relabel.jobs.options import JobOptions
 from relabel.jobs.progress import Progress, Watch, watched
 from schemas.files import Folder
-from schemas.store import Store
+from schemas.store import MANIFEST, Store
 from tests.pipelines.job_options import Embedding
 
 Commit = Callable[[int], None]
@@ -37,6 +37,10 @@ def commit(done: Store) -> Commit:
         (folder / f".tmp-{index}").rename(folder / done.slices[index].file)
 
     return appear
+
+
+def _unfinish(store: Store) -> None:
+    store.folder.delete(f"{store.embeddings()[0].table}/{MANIFEST}")
 
 
 def _watch(store: Store, times: Iterator[float]) -> Watch:
@@ -74,6 +78,7 @@ def test_a_look_reads_nothing_of_slices_that_are_counted(
 ) -> None:
     monkeypatch.setattr(progress, "_FEW", few)
     watch = _watch(done, iter(map(float, range(10))))
+    _unfinish(done)
     read: list[str] = []
     rows = Store.rows
 
@@ -86,6 +91,40 @@ def test_a_look_reads_nothing_of_slices_that_are_counted(
         commit(index)
         assert [watch.look().slices_new for _ in range(2)] == [len(read)] * 2
     assert read == [done.slices[index].file for index in (2, 0, 3, 1)]
+
+
+def test_a_look_reads_some_footers_and_estimates_the_other_frames(
+    done: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices of 3, 2, 4 and 2 frames that appear at once, two of them looked into at a time."""
+    monkeypatch.setattr(progress, "_READ", 2)
+    watch = _watch(done, iter(map(float, range(10))))
+    _unfinish(done)
+    for index in range(4):
+        commit(index)
+    seen = [watch.look() for _ in range(3)]
+    assert [now.slices_new for now in seen] == [4, 4, 4]
+    assert [now.frames for now in seen] == [10, 11, 11]
+
+
+def test_the_end_knows_every_frame_of_a_finished_table_from_its_manifest(
+    done: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_READ", 1)
+    watch = _watch(done, iter(map(float, range(10))))
+    for index in range(4):
+        commit(index)
+    assert watch.look().frames in (8, 12, 16)  # of one slice, four times
+    monkeypatch.setattr(Store, "rows", lambda *_: pytest.fail("a footer is read"))
+    assert watch.end() == Progress(4, slices_done=4, slices_new=4, frames=11, elapsed_s=2.0)
+
+
+def test_a_part_is_watched_alone(done: Store, commit: Commit) -> None:
+    tables = ["steps", done.embeddings()[0].table]
+    watch = Watch(done, tables, clock=lambda: 0.0, slices=done.slices[1::2])
+    commit(0)
+    commit(1)
+    assert watch.end() == Progress(2, slices_done=1, slices_new=1, frames=2, elapsed_s=0.0)
 
 
 def test_all_tables_but_the_last_are_asked_for_new_slices_only(

@@ -1,0 +1,79 @@
+"""What is committed of a table, learned by listings instead of a look at every slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from schemas.files import Folder
+from schemas.manifests import AnyTableManifest
+from schemas.slices import Slice, TableFile
+from schemas.store import Store
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def commits(
+    store: Store, manifest: AnyTableManifest, slices: Sequence[Slice]
+) -> Iterator[tuple[TableFile, ...]]:
+    """What the manifest will list of those slices that are there and whole, slice by slice.
+
+    Costs a listing, and a receipt per slice that is there.
+
+    Args:
+        store: of the table.
+        manifest: of a table that is unfinished.
+        slices: to look for.
+
+    Yields:
+        The files of a slice, its own last.
+
+    Raises:
+        StoreError: a file belongs to another table.
+    """
+    states = store.folder.states(manifest.table)
+    there = [piece for piece in slices if piece.file in states]
+    found = at_once(
+        store.folder,
+        lambda piece: store.committed(manifest, piece, states[piece.file]),
+        there,
+    )
+    return filter(None, found)
+
+
+def uncommitted(
+    store: Store, tables: Iterable[AnyTableManifest], slices: Sequence[Slice]
+) -> list[Slice]:
+    """Those of some slices that are not whole in every one of some unfinished tables."""
+    whole = {piece.file for piece in slices}
+    for table in tables:
+        if not whole:
+            break
+        known = [piece for piece in slices if piece.file in whole]
+        whole = {files[-1].file for files in commits(store, table, known)}
+    return [piece for piece in slices if piece.file not in whole]
+
+
+def slice_rows(store: Store, table: str, files: Sequence[str]) -> Mapping[str, int]:
+    """Rows of some committed slices, by file name: of the manifest, or of their footers.
+
+    Raises:
+        StoreError: one is missing or damaged.
+    """
+    if store.is_complete(table):
+        listed = {file.file: file.rows for file in store.table_manifest(table).slice_files}
+        if listed.keys() >= set(files):
+            return listed
+    rows = at_once(store.folder, lambda file: store.rows(table, file), files)
+    return dict(zip(files, rows, strict=True))
+
+
+def at_once(folder: Folder, look: Callable[[_In], _Out], items: Sequence[_In]) -> Iterator[_Out]:
+    """`map`, with as many calls side by side as it pays where the folder is."""
+    if folder.at_once == 1 or len(items) < 2:
+        yield from map(look, items)
+        return
+    with ThreadPoolExecutor(folder.at_once) as pool:
+        yield from pool.map(look, items)
