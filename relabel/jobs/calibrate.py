@@ -96,7 +96,7 @@ def calibrate(
         seed=what.seed,
     )
     made, told = fitted(asked, _folds(store, what, evidence))
-    _check_evidence(store, what, told)
+    _check_evidence(store, what, evidence, told)
     function = _as_recorded(store, what, _function(inside, what, manifest, evidence, made))
     plan = plan_rescoring(
         store, what.rewards, what.name, function, made_by(options), options.command
@@ -201,11 +201,13 @@ def _folds(store: Store, what: CalibrateOptions, evidence: Evidence) -> Folds:
     return dealt(evidence, what.seed)
 
 
-def _check_evidence(store: Store, what: CalibrateOptions, told: Calibration) -> None:
+def _check_evidence(
+    store: Store, what: CalibrateOptions, evidence: Evidence, told: Calibration
+) -> None:
     """Refuses to fit to nothing."""
     if told.labels or what.method in UNLABELLED:
         return
-    why = "; ".join(told.notes) or "there is none"
+    why = "; ".join(evidence.notes) or "there is none"
     aside = "" if what.test_where is None else f", apart from those where {what.test_where} is true"
     raise StoreError(
         f"{store.location}: no label to fit to{aside}: {why}; labels have the episode_id and step "
