@@ -19,6 +19,7 @@ BEAM = [
     "apache-beam>=2.76",  # earlier ones leak memory when elements raise
     "grpcio>=1.60",  # of a lost connection to a worker
 ]
+DASK = [*BEAM, "dask[distributed]>=2024.4.2", "distributed>=2024.4.2"]  # as Beam's runner asks
 AGENTS = [
     *("d3rlpy>=2.8,<3", "gymnasium>=1.0,<2", "scipy>=1.11", "torch>=2.6", "safetensors>=0.4"),
     "pillow>=10",  # writes GIFs of rollouts
@@ -32,7 +33,7 @@ TENSORBOARD = ["tensorboardX>=2.6"]  # of `train --logger tensorboard`
 GCS, S3 = ["gcsfs>=2024.2"], ["s3fs>=2024.10"]  # of stores and sources at gs:// and s3://
 VIDEO = ["av>=12"]  # decodes cameras that are a video file per episode
 ALL = [*EMBED, *BEAM, *AGENTS, *EVALUATION, *RERUN]
-ALL += [*GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
+ALL += [*DASK, *GCS, *S3, *HUGGING_FACE, *TENSORBOARD, *VIDEO]
 DEMO = [*EMBED, *BEAM, *AGENTS, "minigrid>=3.0,<4", "tensorflow-cpu>=2.16", "rlds>=0.1.4,<0.1.7"]
 DEMO += EVALUATION
 TEST = [
@@ -75,6 +76,7 @@ setup(
         "evaluation": EVALUATION,
         "beam": BEAM,
         "agents": AGENTS,
+        "dask": DASK,
         "gcs": GCS,
         "hf": HUGGING_FACE,
         "rerun": RERUN,

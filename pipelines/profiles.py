@@ -25,5 +25,9 @@ def job_profile(result: Any) -> Mapping[str, float]:
     Args:
         result: of the pipeline; a runner that keeps no metrics gives an empty profile.
     """
-    found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
+    try:
+        metrics = result.metrics()
+    except NotImplementedError:  # of Beam's runner on Dask, among others
+        return {}
+    found = metrics.query(MetricsFilter().with_namespace(_NAMESPACE))
     return {counter.key.metric.name: counter.result / _UNITS_PER_S for counter in found["counters"]}

@@ -63,7 +63,11 @@ class DeadLetterError(RelabelError):
 
 
 class WorkerError(RelabelError):
-    """A worker process that died."""
+    """A worker process that died, or that does not see what it is to work on."""
+
+
+class RunnerError(RelabelError):
+    """A runner that does not exist, cannot be had as it was asked for, or failed."""
 
 
 class AlgorithmError(RelabelError):

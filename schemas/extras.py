@@ -16,6 +16,7 @@ EXTRAS: Final = {  # by top-level module
     ),
     **dict.fromkeys(("tensorflow_datasets", "array_record", "etils", "PIL"), "embed"),
     **dict.fromkeys(("apache_beam", "grpc"), "beam"),
+    "distributed": "dask",
     **dict.fromkeys(("d3rlpy", "gymnasium", "gym_notices", "structlog", "scipy"), "agents"),
     **dict.fromkeys(("sklearn", "matplotlib", "jinja2"), "evaluation"),
     "rerun": "rerun",

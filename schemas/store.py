@@ -39,6 +39,7 @@ GOALS: Final = f"{META}/goals.parquet"  # of a reward set: its goals as resolved
 GOAL_SET: Final = f"{META}/goals.json"  # of a reward set: its goal set as given
 HEAD: Final = f"{META}/head.parquet"  # of a reward set with a head: what frames are compared with
 HEAD_LABELS: Final = f"{META}/head_labels.parquet"  # likewise: the labels that it was made of
+BINDING: Final = f"{META}/binding.npz"  # of an unfinished reward set: embedded goals, for workers
 
 
 _BESIDE: Final = "beside"  # receipt of the files that are no slices
@@ -176,6 +177,8 @@ class Store:
     def _clear(self, manifest: AnyTableManifest) -> None:
         """Removes what the manifest of a complete table supersedes."""
         self.folder.delete(f"{manifest.table}/{PLAN}")
+        if isinstance(manifest, RewardManifest):
+            self.folder.delete(f"{manifest.table}/{BINDING}")
         self.folder.delete_folder(f"{manifest.table}/{RECEIPTS}")
         self._sweep(manifest)
 

@@ -23,6 +23,7 @@ WRITTEN = {"sound_rewards", "rewards_of_old"}  # by the tests and benchmarks tha
 WITH = {
     "pydantic_core": "pydantic",
     "tokenizers": "transformers",
+    "cloudpickle": "dask",
     "requests": "moto",
     "click": "d3rlpy",
     "botocore": "s3fs",

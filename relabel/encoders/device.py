@@ -29,15 +29,33 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise EncoderError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
-    device = torch.device(name)
+    device = named_device(name)
     problem = _device_problem(device)
     if problem:
         raise EncoderError(
             f"device {name!r}: {problem}; use --device cpu, or --device auto for what there is"
         )
     return device
+
+
+def named_device(name: str) -> torch.device:
+    """The device of a name, which need not exist here.
+
+    Raises:
+        EncoderError: there is none of that name.
+    """
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise EncoderError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
+    return torch.device(name)
+
+
+def device_is_here(name: str) -> bool:
+    """Whether torch can use a device on this machine; `auto` is whatever it can use.
+
+    Raises:
+        EncoderError: as `named_device`.
+    """
+    return name == "auto" or _device_problem(named_device(name)) is None
 
 
 def _device_problem(device: torch.device) -> str | None:

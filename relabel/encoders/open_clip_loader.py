@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from relabel.encoders.protocol import EncoderLoader, StagedEncoder
+from relabel.encoders.weights import LOCAL_DIR
 from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError
 
@@ -59,6 +60,29 @@ class OpenClipLoader(EncoderLoader):
     def as_loaded(self, encoder: StagedEncoder) -> Self:
         """As the protocol says."""
         return replace(self.on_device_of(encoder), precision=encoder.spec.precision)
+
+    @property
+    def path(self) -> str | None:
+        """As the protocol says."""
+        kind, _, rest = self.name.partition(":")
+        named = f"{kind}:" == LOCAL_DIR or "/" in rest or Path(rest).expanduser().is_file()
+        return rest if rest and named else None
+
+    def absolute(self) -> Self:
+        """As the protocol says."""
+        if self.path is None:
+            return self
+        place = Path(self.path).expanduser().absolute()
+        return replace(self, name=f"{self.name.partition(':')[0]}:{place}")
+
+    def without_device(self) -> Self:
+        """As the protocol says, in the precision that the device would compute in."""
+        if self.precision != "auto":
+            return super().without_device()
+        from relabel.encoders.device import choose_precision, named_device
+
+        chosen, _ = choose_precision(named_device(self.device))
+        return replace(self, device="cpu", precision=chosen)
 
     def _load(self, precision: str) -> OpenClipEncoder:
         _spare_the_decoders()

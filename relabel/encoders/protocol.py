@@ -152,6 +152,19 @@ class EncoderLoader(ABC):
         On another machine `auto` might become something else.
         """
 
+    @property
+    def path(self) -> str | None:
+        """Of the weights, or of their folder; None: they have none, or it is not known."""
+        return None
+
+    def absolute(self) -> Self:
+        """The same, for processes with another working directory."""
+        return self
+
+    def without_device(self) -> Self:
+        """The same on the CPU, for a machine that lacks the device that others have."""
+        return replace(self, device="cpu")
+
     def on_device_of(self, encoder: StagedEncoder) -> Self:
         """The same, with the device that `auto` became, if the encoder tells it."""
         device = getattr(encoder, "device", None)

@@ -20,6 +20,8 @@ from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
 from relabel.heads.fit import FittedHead, fit_head
 from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.rewards.base import Binding
+from relabel.rewards.binding_files import write_binding
 from relabel.rewards.registry import parse_reward
 from relabel.rewards.scorer import Scorer, bind
 from relabel.slices.stored_frames import example_frames
@@ -73,14 +75,18 @@ class ScorePlan:
     notes: tuple[str, ...] = ()  # texts that are alike, for people
     texts: TextEmbeddings | None = None  # to keep
     head: FittedHead | None = None
+    binding: Binding | None = None  # for workers; None: there are none
 
     def write_goals(self, store: Store) -> RewardManifest:
         """Writes the goals, as given and as resolved; the manifest that lists them.
 
-        Embeddings of their texts are kept beside the tables.
+        Embeddings of their texts are kept beside the tables. What workers score with lies beside
+        the reward set until it is complete.
         """
         if self.texts is not None:
             add_texts(store, self.texts)
+        if self.binding is not None:
+            write_binding(store, self.manifest.table, self.binding)
         tables = {GOALS: self.goals}
         if self.head is not None:
             tables |= {HEAD: self.head.weights.table(), HEAD_LABELS: self.head.label_table}
@@ -258,7 +264,8 @@ def plan_scoring(
     # Of a text that was cut, the embedding is not that of the text.
     texts = None if cut else TextEmbeddings(encoder.spec, readings.strings, readings.embeddings)
     notes = (*notes, *prompts.notes, *(head.notes if head is not None else ()))
-    return ScorePlan(manifest, scorer, table, goals, notes, texts, head)
+    binding = Binding(*told, norms, None if head is None else head.weights)
+    return ScorePlan(manifest, scorer, table, goals, notes, texts, head, binding)
 
 
 def reward_manifest(

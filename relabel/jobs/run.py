@@ -46,7 +46,7 @@ from relabel.jobs.work import (
     Work,
     in_this_process,
 )
-from relabel.jobs.workers import SharedEncoder, limit_threads
+from relabel.jobs.workers import SharedEncoder, limit_threads, load_for
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.errors import EncoderError
 from schemas.extras import named_extras
@@ -66,13 +66,12 @@ def embed(options: JobOptions, what: EmbedOptions, execute: Engine = in_this_pro
     Raises:
         RelabelError: anything the user can mend; nothing half-written looks whole.
     """
+    execute = execute.ready(options)
     if what.encoder is None:
         plan = plan_embedding(options, what, None)
         run = _Run(options, execute, plan.store, None, what, plan)
         return _reported(run.execute(), options, None)
-    encoder = SharedEncoder(what.encoder)
-    loaded = encoder.acquire()
-    encoder = encoder.pinned(loaded)
+    loaded, encoder = load_for(what.encoder, elsewhere=execute.elsewhere)
     plan = plan_embedding(options, what, loaded.spec)
     run = _Run(options, execute, plan.store, encoder, what, plan)
     return _reported(run.execute(), options, loaded)
@@ -85,6 +84,7 @@ def score(options: JobOptions, what: ScoreOptions, execute: Engine = in_this_pro
     Raises:
         RelabelError: as `embed`.
     """
+    execute = execute.ready(options)
     store = Store.open(options.store, trust=options.trust)
     encoder = encoder_for_texts(what.encoder, store)
     limit_threads(options.worker_threads)  # goals are embedded here, frames in the workers
@@ -107,11 +107,10 @@ def relabel(
     Raises:
         RelabelError: as `embed`.
     """
+    execute = execute.ready(options)
     if embedding.encoder is None:
         raise EncoderError("relabel: expected an encoder, got none; `embed` can do without")
-    encoder = SharedEncoder(embedding.encoder)
-    loaded = encoder.acquire()
-    encoder = encoder.pinned(loaded)
+    loaded, encoder = load_for(embedding.encoder, elsewhere=execute.elsewhere)
     limit_threads(options.worker_threads)  # as in `score`
     plan = plan_embedding(options, embedding, loaded.spec)
     check_goals(scoring, plan.store.manifest)
@@ -138,6 +137,7 @@ def build_goals(
     Raises:
         RelabelError: anything the user can mend; nothing half-written looks whole.
     """
+    execute = execute.ready(options)
     store = Store.open(options.store, trust=options.trust)
     datasets = plan_datasets(options, what, store)
     inputs = [dataset_inputs(store, dataset) for dataset in datasets]
@@ -183,6 +183,7 @@ def rescore(options: JobOptions, plan: RescorePlan, execute: Engine = in_this_pr
     Raises:
         RelabelError: as `embed`.
     """
+    execute = execute.ready(options)
     store = Store.open(options.store, trust=options.trust)
     return _Run(options, execute, store, scoring=plan).execute()
 
@@ -227,11 +228,14 @@ class _Run:
                         self._work(pending), self._store, pending, self._options, self._execute
                     )
         progress = watch.end()
-        profile = self._profile(seconds, progress) if self._options.profile else None
+        untold = self._execute.elsewhere and not seconds  # not every runner keeps times
+        profile = self._profile(seconds, progress) if self._options.profile and not untold else None
         begun = [table.table for table in pending]
         engine = self._execute.name
         part = self._options.part
         done = self._noted(report(self._store, tables, progress, begun, profile, engine, part))
+        if self._options.profile and untold:
+            done = done.model_copy(update={"notes": (*done.notes, _no_profile(engine))})
         if part is None:  # else it is told when the tables are finished
             refuse_dead_letters(done, self._options.max_dead_ratio)
         return done
@@ -324,4 +328,8 @@ class _Run:
         embeds = self._embed_work(pending) is not None
         side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
         trust = self._options.trust
-        return ScoreWork(self._options.store, plan.manifest, plan.scorer, side_by_side, trust)
+        return ScoreWork(self._options.store, plan.manifest, side_by_side, trust)
+
+
+def _no_profile(engine: str) -> str:
+    return f"--profile: {engine} has told no times of stages, so that there is no profile"

@@ -5,9 +5,8 @@ A stage is small and picklable. A worker process opens it once and hands it slic
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
@@ -15,9 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.jobs.finish import FinishWork, finish_tables
-from relabel.jobs.options import RunOptions
+from relabel.jobs.options import JobOptions, RunOptions
 from relabel.jobs.workers import SharedEncoder, limit_threads
-from relabel.rewards.scorer import Rewarder, Scorer
+from relabel.rewards.binding_files import stored_scorer
+from relabel.rewards.scorer import Rewarder
 from relabel.slices.build_slice import build_slice
 from relabel.slices.profile import Profile
 from relabel.slices.rescore_slice import rescore_slice
@@ -37,16 +37,12 @@ Done = tuple[Slice, Profile]  # with the files of the slice, and where its time 
 class Worker(Protocol):
     """An opened stage."""
 
-    def process(self, piece: Slice) -> Iterator[Done]:
-        """Takes one more slice; gives those that are done, at once or later."""
-        ...
-
-    def rest(self) -> Iterator[Done]:
-        """Those that are still in work."""
+    def process(self, pieces: Sequence[Slice]) -> Iterator[Done]:
+        """Does some slices; they come back in order."""
         ...
 
     def close(self) -> None:
-        """Ends what is in work."""
+        """Gives back what it holds."""
         ...
 
 
@@ -55,56 +51,59 @@ class Stage(Protocol):
 
     counter: ClassVar[str]  # of slices that are done
 
+    @property
+    def store(self) -> str:
+        """Location of the store."""
+        ...
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Names of the tables that it writes."""
+        ...
+
+    @property
+    def together(self) -> int:
+        """Slices that are best given to a worker at once."""
+        ...
+
     def open(self) -> Worker:
         """For one worker process."""
         ...
 
 
 class _OneByOne:
-    """A worker that has done a slice when it has taken it."""
+    """A worker that does slice after slice."""
 
     def __init__(self, work: Callable[[Slice], Done]) -> None:
         self._work = work
 
-    def process(self, piece: Slice) -> Iterator[Done]:
-        yield self._work(piece)
-
-    def rest(self) -> Iterator[Done]:
-        yield from ()
+    def process(self, pieces: Sequence[Slice]) -> Iterator[Done]:
+        yield from map(self._work, pieces)
 
     def close(self) -> None:
-        """Has nothing in work."""
+        """Holds nothing."""
 
 
 class _SideBySide:
-    """A worker that has some slices in work at once, in threads; they come back in order."""
+    """A worker that has some slices in work at once, in threads."""
 
     def __init__(self, work: Callable[[Slice], Done], slices: int) -> None:
         self._work = work
-        self._slices = slices
         self._pool = ThreadPoolExecutor(slices, thread_name_prefix="slice")
-        self._running: deque[Future[Done]] = deque()
 
-    def process(self, piece: Slice) -> Iterator[Done]:
+    def process(self, pieces: Sequence[Slice]) -> Iterator[Done]:
         limit_threads(1)  # small products: slices side by side use the cores better
-        self._running.append(self._pool.submit(self._work, piece))
-        if len(self._running) == self._slices:
-            yield self._oldest()
-
-    def rest(self) -> Iterator[Done]:
-        while self._running:
-            yield self._oldest()
+        running = [self._pool.submit(self._work, piece) for piece in pieces]
+        try:
+            for future in running:
+                yield future.result()
+        finally:  # what is in work ends before the job does
+            for future in running:
+                future.cancel()
+            wait(running)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-
-    def _oldest(self) -> Done:
-        try:
-            return self._running.popleft().result()
-        except BaseException:
-            self._running.clear()
-            self.close()  # ends what is in work before the job ends
-            raise
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class EmbedWork:
     """Records to steps, episodes and embeddings: `embed_slice`."""
 
     counter: ClassVar[str] = "slices_embedded"
+    together: ClassVar[int] = 1
 
     source: str  # dataset directory
     split: str
@@ -121,6 +121,11 @@ class EmbedWork:
     batch_size: int
     decode_threads: int
     threads: int  # of the forward pass, per worker
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """As of every stage."""
+        return tuple(table.table for table in self.tables)
 
     @named_extras("a worker that embeds")
     def open(self) -> Worker:
@@ -153,28 +158,38 @@ class EmbedWork:
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """Embeddings to rewards: `score_slice`. The goals are embedded already."""
+    """Embeddings to rewards: `score_slice`. The embedded goals lie beside the reward set."""
 
     counter: ClassVar[str] = "slices_scored"
 
     store: str
     rewards: RewardManifest
-    scorer: Scorer
-    side_by_side: int  # slices in work at once, per worker
+    together: int  # slices in work at once, per worker
     trust: bool = False  # embeddings are not hashed when they are read
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """As of every stage."""
+        return (self.rewards.table,)
+
     def open(self) -> Worker:
-        """Opens the store."""
+        """Opens the store, and reads the embedded goals from it."""
         store = Store.open(self.store, trust=self.trust)
+        if store.is_complete(self.rewards.table):  # by the same command in another process
+            return _OneByOne(lambda piece: self._committed(store, piece))
+        scorer = stored_scorer(store, self.rewards)
 
         def score(piece: Slice) -> Done:
             profile = Profile()
             done = score_slice(
-                piece, store=store, rewards=self.rewards, scorer=self.scorer, profile=profile
+                piece, store=store, rewards=self.rewards, scorer=scorer, profile=profile
             )
             return done, profile
 
-        return _SideBySide(score, self.side_by_side)
+        return _SideBySide(score, self.together)
+
+    def _committed(self, store: Store, piece: Slice) -> Done:
+        return piece.with_files(*store.committed(self.rewards, piece)), Profile()
 
 
 @dataclass(frozen=True)
@@ -182,12 +197,18 @@ class RescoreWork:
     """Scores to other scores and rewards: `rescore_slice`."""
 
     counter: ClassVar[str] = "slices_scored"
+    together: ClassVar[int] = 1
 
     store: str
     rewards: RewardManifest
     of: str  # reward set whose scores are taken
     rewarder: Rewarder
     trust: bool = False  # scores are not hashed when they are read
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """As of every stage."""
+        return (self.rewards.table,)
 
     def open(self) -> Worker:
         """Opens the store."""
@@ -213,11 +234,17 @@ class BuildWork:
     """Rewards to goal datasets: `build_slice`."""
 
     counter: ClassVar[str] = "slices_built"
+    together: ClassVar[int] = 1
 
     store: str
     datasets: tuple[GoalDatasetManifest, ...]  # not complete yet
     threads: int  # of the arithmetic, per worker
     trust: bool = False  # what is read is not hashed
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """As of every stage."""
+        return tuple(dataset.table for dataset in self.datasets)
 
     def open(self) -> Worker:
         """Opens the store, and reads goals and rewards from it."""
@@ -255,6 +282,16 @@ class Engine:
 
     name: str  # as reports tell it
     execute: Callable[[Work, RunOptions], Mapping[str, float]]  # busy seconds by stage
+    elsewhere: bool = False  # its workers may be on other machines
+    prepare: Callable[[JobOptions], Engine] | None = None  # None: it is as it is for every job
+
+    def ready(self, options: JobOptions) -> Engine:
+        """The engine as a job asks for it; to be called before anything is written.
+
+        Raises:
+            RelabelError: it cannot be had as asked for.
+        """
+        return self if self.prepare is None else self.prepare(options)
 
     def __call__(self, work: Work, options: RunOptions) -> Mapping[str, float]:
         """Does the work; busy seconds by stage of a slice's profile, summed over all workers."""
@@ -293,8 +330,6 @@ in_this_process: Final = Engine("this process", _do_here)  # without Beam, slice
 def _through(stage: Stage, slices: list[Slice]) -> Iterator[Done]:
     worker = stage.open()
     try:
-        for piece in slices:
-            yield from worker.process(piece)
-        yield from worker.rest()
+        yield from worker.process(slices)
     finally:
         worker.close()

@@ -45,12 +45,50 @@ class SharedEncoder:
             )
         return encoder
 
+    @property
+    def path(self) -> str | None:
+        """Path of its weights or of their folder; None: it has none, or does not tell."""
+        return self.load.path if isinstance(self.load, EncoderLoader) else None
+
+    def absolute(self) -> SharedEncoder:
+        """The same for processes with another working directory."""
+        if not isinstance(self.load, EncoderLoader):
+            return self
+        return replace(self, load=self.load.absolute())
+
     def pinned(self, loaded: StagedEncoder) -> SharedEncoder:
         """The same for workers elsewhere, who must get the encoder that was loaded here."""
         load = self.load
         if isinstance(load, EncoderLoader):
             load = load.as_loaded(loaded)
         return replace(self, load=load, planned=loaded.spec)
+
+
+def load_for(workers: LoadEncoder, *, elsewhere: bool) -> tuple[StagedEncoder, SharedEncoder]:
+    """The encoder in this process, which plans and embeds goals, and the same for the workers.
+
+    Args:
+        workers: loads it where frames are embedded.
+        elsewhere: workers are on other machines, with devices of their own: this one does
+            without a device that it lacks. It is loaded on the CPU then.
+
+    Raises:
+        EncoderError: it cannot be had.
+    """
+    if elsewhere and isinstance(workers, EncoderLoader) and not _has(workers.device):
+        loaded = SharedEncoder(workers.without_device()).acquire()
+        return loaded, SharedEncoder(workers).pinned(loaded)
+    encoder = SharedEncoder(workers)
+    loaded = encoder.acquire()
+    return loaded, encoder.pinned(loaded)
+
+
+def _has(device: str) -> bool:
+    if device == "cpu":  # spares a process without an encoder the import of torch
+        return True
+    from relabel.encoders.device import device_is_here
+
+    return device_is_here(device)
 
 
 def limit_threads(threads: int) -> None:

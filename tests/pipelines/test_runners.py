@@ -126,12 +126,6 @@ def test_other_beam_arguments_are_passed_on() -> None:
     assert runner_arguments(words) == tuple(words)
 
 
-def test_a_runner_given_by_name_is_used(job: JobOptions, embedding: Embedding) -> None:
-    run = RunOptions(beam_args=("--runner", "apache_beam.runners.portability.FnApiRunner"))
-    with pytest.raises(Exception, match="FnApiRunner"):  # no such module: it was looked for
-        jobs.embed(replace(job, run=run), embedding())
-
-
 def _blas_threads() -> set[int]:
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 

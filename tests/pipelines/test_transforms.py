@@ -31,10 +31,18 @@ from tests.pipelines.job_options import Embedding, Scoring
 from tests.pipelines.store_checks import hashes, leftovers
 
 
-def _run(transform: beam.PTransform, elements: Sequence[Slice], expected: Sequence[Any]) -> None:
-    """Runs a transform in-process; its output must be `expected`, in any order."""
+def _run(
+    transform: beam.PTransform, elements: Sequence[Slice], expected: Sequence[Any], group: int = 1
+) -> None:
+    """Runs a transform in-process, on groups; its output must be `expected`, in any order."""
+    flat = isinstance(transform, FinishTables)
     with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
-        assert_that(pipeline | beam.Create(elements) | transform, equal_to(expected))
+        found = pipeline | beam.Create(_grouped(elements, group)) | transform
+        assert_that(found, equal_to(expected if flat else _grouped(expected, group)))
+
+
+def _grouped(pieces: Sequence[Slice], size: int = 1) -> list[tuple[Slice, ...]]:
+    return [tuple(pieces[at : at + size]) for at in range(0, len(pieces), size)]
 
 
 class _Plans:
@@ -52,6 +60,7 @@ class _Plans:
         self.store = Store.create(str(store), self.embed.store.manifest)
         for table in (*self.embed.tables, self.score.manifest):
             self.store.begin(table)
+        self.score.write_goals(self.store)
 
     def embed_job(self) -> EmbedWork:
         return EmbedWork(
@@ -66,7 +75,7 @@ class _Plans:
         )
 
     def score_job(self) -> ScoreWork:
-        return ScoreWork(self.options.store, self.score.manifest, self.score.scorer, side_by_side=2)
+        return ScoreWork(self.options.store, self.score.manifest, together=2)
 
     def embedded(self) -> list[Slice]:
         """Every slice, embedded by the plain function."""
@@ -88,7 +97,7 @@ class _Plans:
         """Every slice, scored by the plain function."""
         job = self.score_job()
         return [
-            score_slice(piece, store=self.store, rewards=job.rewards, scorer=job.scorer)
+            score_slice(piece, store=self.store, rewards=job.rewards, scorer=self.score.scorer)
             for piece in self.embedded()
         ]
 
@@ -117,18 +126,18 @@ def test_embed_slices_writes_low_dimensional_tables_without_an_encoder(
     counted.loads.clear()
     job = replace(plans.embed_job(), tables=plans.embed.tables[:2], encoder=None)
     with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
-        pipeline | beam.Create(plans.store.slices) | EmbedSlices(job)
+        pipeline | beam.Create(_grouped(plans.store.slices)) | EmbedSlices(job)
     assert plans.store.read_slices("steps", plans.store.slices).num_rows == 11
     assert counted.loads == counted.frames == []
 
 
-@pytest.mark.parametrize("side_by_side", [1, 2, 3, 9])
+@pytest.mark.parametrize("together", [1, 2, 3, 9])
 def test_score_slices_does_what_score_slice_does(
-    plans: _Plans, plain: _Plans, side_by_side: int
+    plans: _Plans, plain: _Plans, together: int
 ) -> None:
     expected = plain.scored()
-    job = replace(plans.score_job(), side_by_side=side_by_side)
-    _run(ScoreSlices(job), plans.embedded(), expected)
+    job = replace(plans.score_job(), together=together)
+    _run(ScoreSlices(job), plans.embedded(), expected, group=together)
     assert hashes(Path(plans.options.store)) == hashes(Path(plain.options.store))
 
 
@@ -141,9 +150,10 @@ def test_a_slice_that_fails_stops_the_job_and_leaves_the_others_whole(
     path = Path(plans.options.store) / table / embedded[damaged].file
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    job = replace(plans.score_job(), side_by_side=2)
+    job = replace(plans.score_job(), together=2)
+    groups = _grouped(embedded, 4)
     with pytest.raises(StoreError, match=embedded[damaged].name):
-        run_pipeline(lambda p: p | beam.Create(embedded) | ScoreSlices(job), RunOptions())
+        run_pipeline(lambda p: p | beam.Create(groups) | ScoreSlices(job), RunOptions())
     rewards = Path(plans.options.store) / job.rewards.table
     assert embedded[damaged].file not in {file.name for file in rewards.iterdir()}
     path.write_bytes(whole)
@@ -202,8 +212,7 @@ def test_jobs_can_be_sent_to_a_worker(plans: _Plans, dumps: Any) -> None:
     assert sent.tables == plans.embed.tables
     assert sent.encoder.load is plans.what.encoder
     assert len(dumps(sent)) < 20_000  # descriptions, no weights
-    scorer = loads(dumps(plans.score_job())).scorer
-    assert scorer.function == plans.score.scorer.function
+    assert loads(dumps(plans.score_job())) == plans.score_job()
     finish = FinishWork(plans.options.store, plans.embed.tables, 0.1)
     assert loads(dumps(finish)) == finish
 
@@ -216,7 +225,7 @@ def test_the_functions_of_the_transforms_can_be_sent_to_a_worker(plans: _Plans, 
         FinishTables: FinishWork(plans.options.store, (), 0.0),
     }
     pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner())
-    pipeline | beam.Create(plans.store.slices) | kind(jobs[kind])
+    pipeline | beam.Create(_grouped(plans.store.slices)) | kind(jobs[kind])
     copy = beam.Pipeline.from_runner_api(  # pickles every function, and reads it back
         pipeline.to_runner_api(), pipeline.runner, pipeline.options
     )
@@ -230,6 +239,6 @@ def test_an_encoder_is_loaded_once_per_process(plans: _Plans, counted: Any) -> N
     held = job.encoder.acquire()
     for _ in range(2):
         with beam.Pipeline(runner=fn_runner.FnApiRunner()) as pipeline:
-            pipeline | beam.Create(plans.store.slices) | EmbedSlices(job)
+            pipeline | beam.Create(_grouped(plans.store.slices)) | EmbedSlices(job)
     assert counted.loads == [0]
     assert pickle.loads(pickle.dumps(job)).encoder.acquire() is held

@@ -26,7 +26,8 @@ Threads = Annotated[
         min=1,
         metavar="N",
         help="Number of native threads in each worker. The default is the number of "
-        "cores divided by the number of workers.",
+        "cores divided by the number of workers. With a runner that is named behind --, it "
+        "must be given.",
     ),
 ]
 Overwrite = Annotated[
