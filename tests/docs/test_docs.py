@@ -36,6 +36,8 @@ DOCS = sorted((ROOT / "docs").glob("**/*.md"))
 MORE = ("CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
 PAGES = [ROOT / "README.md", *(ROOT / name for name in MORE), *DOCS]
 RUN = [page for page in PAGES if any(b.language in ("python", "console") for b in blocks(page))]
+BEAM_OPTIONS = {"--runner", "--flink_master", "--setup_file"}  # that the docs name
+BEAM_OPTIONS |= {"--dask_client_address", "--dask_npartitions", "--dask_partition_size"}
 WITHOUT_STORE = ("README", "running")  # pages whose blocks make `my.store` themselves
 
 
@@ -81,17 +83,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_options_exist(page: Path) -> None:
     known = {option for options in cli_options().values() for option in options}
-    others = {"--runner", "--setup_file"}  # Beam's, checked by the next test
+    others = BEAM_OPTIONS | {"--nthreads", "--nworkers", "--dask_adress"}  # Dask's, and a mistake
     assert mentioned_options(page) - known - others == set()
 
 
 def test_beam_options_exist() -> None:
     pytest.importorskip("apache_beam")
+    pytest.importorskip("dask")
     from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dask import dask_runner
 
-    args = ["--runner", "FlinkRunner", "--flink_master", "h:1", "--setup_file", "./setup.py"]
-    known = PipelineOptions(args).get_all_options(drop_default=True)
-    assert known == {"runner": "FlinkRunner", "flink_master": "h:1", "setup_file": "./setup.py"}
+    assert dask_runner.DaskOptions  # known once it is imported
+    for option in sorted(BEAM_OPTIONS):
+        known = PipelineOptions([option, "1"]).get_all_options(drop_default=True)
+        assert [str(value) for value in known.values()] == ["1"], option
     assert (ROOT / "setup.py").exists()
 
 
