@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def read_binding(store: Store, table: str) -> Binding:
             arrays = dict(found)
         texts = json.loads(arrays[_TEXTS].tobytes())
         spec = EncoderSpec.model_validate(texts["spec"])
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
         raise StoreError(f"{origin}: cannot be read: {error}; type the command again") from error
     borders = np.cumsum(arrays["counts"])[:-1]
     prompts = Prompts(
