@@ -35,6 +35,7 @@ RUNS = (
     ("verifying",),
     ("levers",),
     ("rewards",),
+    ("comparison",),
 )
 
 

@@ -42,9 +42,9 @@ class PrecisionOf:
 
     def add(self, frames: GoalFrames) -> None:
         """The next goal."""
-        ranking = Ranking.of(frames)
+        ranking = Ranking.of(frames, seed=self._seed)
         self._values.append(ranking.average_precision)
-        self._draws.append(ranking.precision_draws(self._weights, self._seed))
+        self._draws.append(ranking.precision_draws(self._weights))
         self._curves.append(ranking.curve())
         self._counts.append((ranking.frames, ranking.positives))
         self._sampled += ranking.is_sampled

@@ -5,13 +5,12 @@
 
 `precision_draws` gives what `metrics.resampled` gives for `metrics.average_precision`, for many
 frames: counts stay integers, and precision is taken at true frames alone. Beyond `MOST` frames it
-weighs a sample of them, and says so by `is_sampled`.
+weighs a sample of them, and says so by `is_sampled`; the value and the curve are always exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -21,58 +20,62 @@ from relabel.evaluation.evidence import Bools, Floats, GoalFrames, Ints
 
 Doubles = NDArray[np.float64]
 
-MOST: Final = 20_000  # true frames, and others, that intervals are computed from
+MOST: Final = 10_000  # true frames, and others, that intervals are computed from
 RECALLS: Final = 101  # of a curve: 0, 0.01, … 1
 _CELLS: Final = 1 << 23  # of weights held at once
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The m frames of one goal that are ranked at least as high as its last true one."""
+    """The frames of one goal, n of them; m of these are kept for draws."""
 
+    precision: Doubles  # (P,) at the score of each true frame, highest first, ties together
+    frames: int  # n
     label: Bools  # (m,) highest score first
     episode: Ints  # (m,) places of episodes
     last: Ints  # (m,) place of the last frame of the same score
-    frames: int  # n, with those that are cut off
-    positives: int  # P
+    false_weight: float  # how many false frames one of the m stands for, by how many true ones
+    is_sampled: bool  # the m are a sample
 
     @classmethod
-    def of(cls, frames: GoalFrames, score: Floats | None = None) -> Ranking:
-        """Ranks frames by their scores, or by others in their place."""
+    def of(cls, frames: GoalFrames, score: Floats | None = None, seed: int = 0) -> Ranking:
+        """Ranks frames by their scores, or by others in their place.
+
+        Args:
+            frames: of one goal.
+            score: (n,) in place of theirs.
+            seed: of the sample, if there is one.
+        """
         values = frames.score if score is None else score
-        order = np.argsort(-values, kind="stable")
-        label = frames.label[order]
-        ordered = values[order]
-        stop = 0
-        if label.any():
-            lowest = ordered[np.flatnonzero(label)[-1]]
-            stop = int(np.searchsorted(-ordered, -lowest, "right"))
-        ends = np.flatnonzero(np.append(np.diff(ordered[:stop]) != 0, [True] * (stop > 0)))
-        sizes = np.diff(ends, prepend=-1)
+        true = np.flatnonzero(frames.label)
+        lowest = values[true].min() if len(true) else np.inf
+        false = np.flatnonzero(~frames.label & (values >= lowest))
+        rng = np.random.default_rng(seed)
+        kept = [_some(true, rng), _some(false, rng)]
+        rows = np.concatenate(kept)
+        rows = rows[np.argsort(-values[rows], kind="stable")]
+        ordered = values[rows]
+        ends = np.flatnonzero(np.append(np.diff(ordered) != 0, [True] * (len(rows) > 0)))
+        each = [len(all_) / max(len(own), 1) for all_, own in zip((true, false), kept, strict=True)]
         return cls(
-            label[:stop],
-            frames.episode[order[:stop]],
-            np.repeat(ends, sizes),
+            _precision(values[true], values[false]),
             len(values),
-            int(label.sum()),
+            frames.label[rows],
+            frames.episode[rows],
+            np.repeat(ends, np.diff(ends, prepend=-1)),
+            each[1] / each[0] if each[0] and each[1] else 1.0,
+            len(rows) < len(true) + len(false),
         )
+
+    @property
+    def positives(self) -> int:
+        """P."""
+        return len(self.precision)
 
     @property
     def base_rate(self) -> float:
         """Share of the frames that are true: what a random score's average precision comes to."""
         return self.positives / self.frames if self.frames else float("nan")
-
-    @cached_property
-    def _true(self) -> Ints:
-        """(P,) places of the true frames."""
-        return np.flatnonzero(self.label)
-
-    @cached_property
-    def precision(self) -> Doubles:
-        """(P,) at the score of each true frame, ties together."""
-        last = self.last[self._true]
-        hits = np.cumsum(self.label)[last]
-        return np.asarray(hits / (last + 1), np.float64)
 
     @property
     def average_precision(self) -> float:
@@ -90,55 +93,45 @@ class Ranking:
         place = np.clip(np.ceil(wanted - 1e-9).astype(np.int64) - 1, 0, self.positives - 1)
         return np.asarray(self.precision[place])
 
-    @property
-    def is_sampled(self) -> bool:
-        """Whether draws weigh a sample of the frames."""
-        return max(self.positives, len(self.label) - self.positives) > MOST
-
-    def precision_draws(self, weights: NDArray[np.uint16], seed: int = 0) -> Doubles:
+    def precision_draws(self, weights: NDArray[np.uint16]) -> Doubles:
         """(B,) average precision in every draw of episodes; NaN where none of them is true.
+
+        Of a sample, moved by what the sample itself is off by.
 
         Args:
             weights: (B, E) from `metrics.episode_weights`.
-            seed: of the sample, if there is one.
         """
         if not self.positives:
             return np.full(len(weights), np.nan)
-        if self.is_sampled:
-            return self._sampled_draws(weights, seed)
-        return self._draws(weights, np.arange(len(self.label)), 1.0)
+        found = self._draws(weights)
+        if not self.is_sampled:
+            return found
+        off = self.average_precision - self._draws(np.ones((1, weights.shape[1]), np.uint16))
+        return np.asarray(np.clip(found + off, 0, 1))
 
-    def _sampled_draws(self, weights: NDArray[np.uint16], seed: int) -> Doubles:
-        """Of a sample, moved by what the sample itself is off by."""
-        rng = np.random.default_rng(seed)
-        false = np.flatnonzero(~self.label)
-        true, others = (
-            np.sort(rng.choice(rows, MOST, replace=False)) if len(rows) > MOST else rows
-            for rows in (self._true, false)
-        )
-        rows = np.sort(np.concatenate([true, others]))
-        stands_for = (len(false) / len(others) if len(others) else 1.0) / (
-            len(self._true) / len(true)
-        )
-        whole = np.ones((1, weights.shape[1]), np.uint16)
-        off = self.average_precision - self._draws(whole, rows, stands_for)[0]
-        return np.asarray(np.clip(self._draws(weights, rows, stands_for) + off, 0, 1))
-
-    def _draws(self, weights: NDArray[np.uint16], rows: Ints, false_weight: float) -> Doubles:
-        """(B,) of some of the frames, of which a false one counts `false_weight` times."""
-        label, episode = self.label[rows], self.episode[rows]
-        ends = np.searchsorted(rows, self.last[rows], "right") - 1
-        true = np.flatnonzero(label)
-        last = ends[true]
+    def _draws(self, weights: NDArray[np.uint16]) -> Doubles:
+        true = np.flatnonzero(self.label)
+        last = self.last[true]
         hit = np.searchsorted(true, last, "right") - 1  # the last true frame of the same score
-        size = max(1, _CELLS // len(rows))
+        size = max(1, _CELLS // len(self.label))
         found = []
         for start in range(0, len(weights), size):
-            drawn = weights[start : start + size, episode]
+            drawn = weights[start : start + size, self.episode]
             own = drawn[:, true]
             hits = np.cumsum(own, axis=1, dtype=np.int32)[:, hit]
             claimed = np.cumsum(drawn, axis=1, dtype=np.int32)[:, last]
-            precision = hits / np.maximum(hits + false_weight * (claimed - hits), 1e-9)
+            precision = hits / np.maximum(hits + self.false_weight * (claimed - hits), 1e-9)
             with np.errstate(invalid="ignore"):
                 found.append((own * precision).sum(axis=1) / own.sum(axis=1))
         return np.concatenate([np.empty(0), *found])
+
+
+def _some(rows: Ints, rng: np.random.Generator) -> Ints:
+    return rows if len(rows) <= MOST else rng.choice(rows, MOST, replace=False, shuffle=False)
+
+
+def _precision(true: Floats, false: Floats) -> Doubles:
+    """(P,) of the scores of true frames, highest first, among those of false ones."""
+    own, others = np.sort(-true), np.sort(-false)
+    hits = np.searchsorted(own, own, "right")
+    return np.asarray(hits / (hits + np.searchsorted(others, own, "right")), np.float64)

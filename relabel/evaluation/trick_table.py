@@ -135,9 +135,9 @@ def _measured(work: Measuring, known: Sequence[_Known], scores: Floats) -> Measu
     for goal, one in enumerate(known):
         own = scores[one.rows, goal]
         there = np.isfinite(own)
-        ranking = Ranking.of(one.frames.select(there), own[there])
+        ranking = Ranking.of(one.frames.select(there), own[there], work.seed)
         values[goal] = ranking.average_precision
-        draws[:, goal] = ranking.precision_draws(work.weights, work.seed)
+        draws[:, goal] = ranking.precision_draws(work.weights)
     return Measured(values, draws, (0, 1))
 
 

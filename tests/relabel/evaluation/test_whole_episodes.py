@@ -11,6 +11,7 @@ from scipy.stats import kendalltau
 from sklearn.metrics import roc_auc_score
 
 from relabel.evaluation import score_blocks as blocks_module
+from relabel.evaluation import whole_episodes
 from relabel.evaluation.metrics import episode_weights
 from relabel.evaluation.score_blocks import Block, control_blocks, score_blocks
 from relabel.evaluation.successes import (
@@ -26,7 +27,7 @@ from relabel.evaluation.whole_episodes import (
     chosen_successes,
     episode_auc,
     read_whole_episodes,
-    time_order,
+    time_orders,
 )
 from schemas.labels import Labels
 from schemas.store import Store
@@ -190,9 +191,25 @@ def test_a_ramp_orders_time_perfectly_and_a_random_score_does_not() -> None:
     assert abs(taus["random"]) < 0.05
 
 
-def test_a_score_that_never_changes_has_no_order() -> None:
-    assert time_order(np.arange(5), np.full(5, 0.3, np.float32)) == 0
-    assert time_order(np.arange(2), np.array([0.1, 0.2], np.float32)) == 1
+@pytest.mark.parametrize("paired", [0, 1 << 20])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 8, 40])
+def test_orders_of_many_goals_are_those_of_scipy(
+    length: int, paired: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_episodes, "_PAIRED", paired)
+    rng = np.random.default_rng(length)
+    scores = rng.integers(0, 6, (length, 30)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = np.nan
+    scores[:, 0] = 0.3  # never changes
+    found = time_orders(scores)
+    for own, column in zip(found, scores.T, strict=True):
+        there = np.flatnonzero(np.isfinite(column))
+        if len(there) < 2:
+            assert np.isnan(own)
+        elif len(set(column[there].tolist())) == 1:
+            assert own == 0
+        else:
+            assert own == pytest.approx(kendalltau(there, column[there]).statistic)
 
 
 def test_at_most_so_many_episodes_of_a_goal_are_chosen_and_none_that_begins_with_success() -> None:
