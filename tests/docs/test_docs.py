@@ -189,6 +189,7 @@ def test_every_option_is_documented() -> None:
     [
         ("audit", "auditing.md"),
         ("build-goals", "goal_datasets.md"),
+        ("compare", "comparing.md"),
         ("label", "labels.md"),
         ("train", "agents.md"),
         ("evaluate", "agents.md"),

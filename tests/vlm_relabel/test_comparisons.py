@@ -96,7 +96,7 @@ def test_without_truth_it_says_what_cannot_be_told(store: str) -> None:
     assert "truth: none; the reward sets are held against each other alone" in text
     assert "nothing is known to be true, so there is no average precision" in text
     assert "average precision  " not in text
-    assert f"vlm-relabel compare {store} --rewards good v1 weak --labels labels.csv" in text
+    assert f"vlm-relabel compare {store} --rewards good v1 weak --labels labels-good.csv" in text
 
 
 def test_labels_of_a_file_are_those_of_python(store: str, tmp_path: Path) -> None:

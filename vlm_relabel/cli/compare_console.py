@@ -231,7 +231,8 @@ def _next(found: Comparison) -> Iterator[str]:
     names = [one.name for one in found.sets if not one.control]
     words = ["vlm-relabel", "compare", found.store, "--rewards", *names]
     if not found.truth:
-        yield f"{shlex.join(words)} --labels labels.csv"
+        yield shlex.join(["vlm-relabel", "label", found.store, "--rewards", names[0]])
+        yield f"{shlex.join(words)} --labels labels-{names[0]}.csv"
     elif "field" in found.truth and not found.tricks:
         where = ["--where", found.truth["where"]] if found.truth.get("where") else []
         field = ["--labels-field", found.truth["field"]]
