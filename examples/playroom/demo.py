@@ -1,4 +1,4 @@
-"""The whole path on the playroom: collect, relabel, check the rewards, train an agent on them.
+"""The whole path on the playroom: collect, relabel, check the rewards, train an agent, look.
 
     python -m examples.playroom.demo --out demo
 
@@ -124,6 +124,13 @@ def show(results: dict[str, Result], reports: dict[str, dict[str, object]]) -> N
         )
 
 
+def look(store: Path, out: Path) -> None:
+    """Writes the pages about the store, and prints where they are."""
+    words = ("--labels-field", "truth", "--where", "held_out", "--no-plots")
+    found = command("report", str(store), "--out", str(out), *words)
+    Console(soft_wrap=True, highlight=False).print(f"open {found['page']} in a browser")
+
+
 def show_next(store: Path) -> None:
     """Prints what can be tried on the demo's store."""
     console = Console(soft_wrap=True, highlight=False)
@@ -158,6 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     show({name: measure(store, name) for name in options.encoders}, reports)
     learn(store, options.encoders[0], run, options.steps)
     show_next(store)
+    look(store, options.out / "playroom.report")
 
 
 if __name__ == "__main__":

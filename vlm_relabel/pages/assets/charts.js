@@ -95,7 +95,8 @@
     const centres = parts[0].counts.map((_, bin) => low + (bin + 0.5) * width);
     const logs = parts.map(({ counts }) => counts.map((n) => (n ? Math.log10(1 + n) : null)));
     const most = Math.max(1, ...parts.flatMap(({ counts }) => counts));
-    const stops = [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].filter((n) => n <= most);
+    const all = most < 30 ? [0, 1, 2, 5, 10, 20] : [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+    const stops = all.filter((n) => n <= most);
     const series = parts.map(({ colour: name }) => ({
       stroke: colour(name), fill: `${colour(name)}66`, width: 1, points: { show: false },
       paths: uPlot.paths.bars({ size: [0.9, 200], align: 0 }),

@@ -31,7 +31,7 @@
     const said = el("p", { class: "summary", "aria-live": "polite" });
 
     function draw() {
-      const wide = Math.min(canvas.parentNode.clientWidth || 640, 28 * size + 2, 760);
+      const wide = Math.min(canvas.parentNode.clientWidth || 640, 48 * size + 2, 760);
       const scale = devicePixelRatio;
       canvas.width = canvas.height = Math.round(wide * scale);
       canvas.style.width = canvas.style.height = `${wide}px`;
@@ -60,7 +60,7 @@
       const [claims, whose] = [data.goals[row], data.goals[column]];
       const name = (place) => el("a", { href: link(["goal", set.name, goal(place).id]) }, words(text(place)));
       const parts_ = isNumber(value)
-        ? [name(claims), ` claims frames in ${share(value, 2)} of the ${count(data.episodes[row][column])} episodes of `, name(whose), "."]
+        ? [name(claims), ` claims frames in ${count(Math.round(value * data.episodes[row][column]))} of the ${count(data.episodes[row][column])} episodes of `, name(whose), "."]
         : [name(claims), " and ", name(whose), ": no episode to look at."];
       fill(said, parts_);
       canvas.setAttribute("aria-label", `Confusion matrix of ${size} goals. Row ${text(claims)}, column ${text(whose)}: ${isNumber(value) ? share(value, 2) : "no episode"}`);

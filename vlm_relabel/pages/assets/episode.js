@@ -132,7 +132,7 @@
         });
         const labels = data.labels.filter(([own]) => own === goal).map(([, at, yes]) => [at, yes]);
         const text = site.goals[goal].texts[0] || site.goals[goal].id;
-        const made = Report.episodeChart(`Scores of ${text} along the episode`, steps, lines, truth[goal], labels, () => step, move, 120);
+        const made = Report.episodeChart(`Scores of ${text} along the episode`, steps, lines, truth[goal], labels, () => step, move, 132);
         charts.push(made);
         const set = site.sets[Report.setNumber(values.get("set"))].name;
         return el("figure", {}, el("figcaption", {}, el("a", { href: link(["goal", set, site.goals[goal].id]) }, words(text)),

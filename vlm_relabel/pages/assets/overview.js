@@ -23,7 +23,7 @@
     const columns = ["Reward set", "Encoder", "Reward function", "Goals", ...(known ? ["Average precision"] : []), "Never rewarded"];
     const rows = site.sets.map((set, place) => [
       el("a", { href: link(["goals", set.name]) }, el("i", { class: `swatch set-${place % 5}` }), words(set.name)),
-      words(set.encoder),
+      words(set.encoder.replace(/\/.*(?=\/)/, "/…"), { title: set.encoder }),
       words(functionText(set.function)),
       count(set.goals),
       ...(known ? [set.known ? precision(set) : "not measured"] : []),
