@@ -139,7 +139,7 @@ def report(arguments: ReportArguments) -> PageReport:
             episodes=len(content["episodes"]),
             frames=content["pictures"],
             precision={s.name: _mean(s.measured) for s in gathered.sets},
-            notes=tuple(content["notes"]),
+            notes=(*content["warnings"], *content["notes"]),
             megabytes=round(_bytes(partial) / _MEGABYTE, 2),
             plots=plots,
             rerun=recording,

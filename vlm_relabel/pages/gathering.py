@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from relabel.evaluation.commanded import commanded_goals
 from relabel.evaluation.confusions import Confusion, confusion
 from relabel.evaluation.evidence import Evidence, places_in
+from relabel.evaluation.references import coverage_notes
 from relabel.evaluation.truth import Truth, column_truth
 from schemas import fields
 from schemas.errors import StoreError
@@ -64,6 +65,7 @@ class Gathered:
     known: Mapping[str, Bools]  # by set: (G,) goals of which the column tells
     commanded: Mapping[str, list[list[int]]]  # by set: of every episode, goals it was told
     confusions: Mapping[str, Confusion]  # by set
+    warnings: tuple[str, ...]  # of frames that an encoder cannot tell apart
     episodes: tuple[int, ...]  # places of those that are shown
     notes: list[str] = field(default_factory=list)
 
@@ -158,6 +160,7 @@ def gather(
         known={name: own >= 0 for name, own in columns.items()},
         commanded={s.name: _commanded(store, s.name, len(ids)) for s in sets},
         confusions=confusions,
+        warnings=_warnings(store, manifests),
         episodes=tuple(shown),
         notes=notes,
     )
@@ -195,6 +198,12 @@ def _evidence(
         )
         return None
     return truth.evidence(store, manifest.name)
+
+
+def _warnings(store: Store, manifests: Sequence[RewardManifest]) -> tuple[str, ...]:
+    """Where an encoder is used on frames that it was not made for; each once."""
+    notes = (note for manifest in manifests for note in coverage_notes(store, manifest))
+    return tuple(dict.fromkeys(notes))
 
 
 def _named(tell: Tell, what: str) -> Callable[[int, int], None]:

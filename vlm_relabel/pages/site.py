@@ -248,6 +248,7 @@ class Site:
             "episodesInAll": len(gathered.ids),
             "pictures": None if self.pictures is None else self.pictures.origin,
             "cameras": () if self.pictures is None else self.pictures.cameras,
+            "warnings": gathered.warnings,
             "notes": [*gathered.notes, *self._left_out(episodes)],
         }
 

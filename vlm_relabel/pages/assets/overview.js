@@ -84,7 +84,7 @@
     const { site } = Report;
     const dead = site.tables.reduce((sum, one) => sum + one.deadLetters, 0);
     const left = Object.keys(site.source.leftOut || {}).length;
-    root.append(
+    Report.add(root, [
       el("h1", {}, words(site.source.name), el("small", {}, ` ${site.source.version}, ${site.source.part}`)),
       el("dl", { class: "cards" },
         card("Episodes", count(site.episodesInAll)),
@@ -93,6 +93,7 @@
         card("Reward sets", count(site.sets.length)),
         card("Dead letters", count(dead)),
       ),
+      site.warnings.map((warning) => el("p", { class: "warning" }, el("strong", {}, "Warning: "), noted(warning))),
       section("Reward sets", sets(site)),
       section("What is known to be true", truth(site)),
       site.notes.length ? section("What this page leaves out", el("ul", {}, site.notes.map((note) => el("li", {}, noted(note))))) : "",
@@ -107,7 +108,7 @@
       })),
       section("Dead letters", letters(site)),
       section("How each table was made", provenance(site)),
-    );
+    ]);
     if (site.unfinished.length) {
       root.append(section("Unfinished tables", el("p", {}, words(site.unfinished.join(", ")))));
     }
