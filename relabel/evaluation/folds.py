@@ -80,5 +80,5 @@ def set_aside(store: Store, evidence: Evidence, column: str) -> Folds:
         episode = np.array([place[i] for i in table.column(fields.EPISODE_ID).to_pylist()], int)
         keys.append(frame_key(episode, table.column(fields.STEP).to_numpy()))
     none = np.full(len(place), FITTED, np.int64)
-    how = f"on frames where {column} is true, which were not fitted to"
+    how = f"frames where {column} is true, which were not fitted to"
     return Folds(how, 1, none, np.unique(np.concatenate(keys)))

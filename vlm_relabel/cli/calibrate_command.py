@@ -290,24 +290,29 @@ def _notes(told: Calibration) -> Iterator[str]:
     short = [goal for goal in goals if not goal.reached]
     if short and told.precision is not None:
         yield (
-            f"{_counted(short)} cannot reach a precision of {told.precision:g}: {_listed(short)}; "
-            "no frame of the store is likely enough"
+            f"{_counted(short, 'cannot')} reach a precision of {told.precision:g}: "
+            f"{_listed(short)}; no frame of the store is likely enough"
         )
     elif short:
-        yield f"{_counted(short)} have no valley of their own: {_listed(short)}"
+        yield (
+            f"{_counted(short, 'has', 'have')} no valley, and the threshold of the valley of all "
+            f"goals together, or none if there is none: {_listed(short)}"
+        )
     silent = [goal for goal in goals if goal.silent and goal.reached]
     if silent:
-        yield f"{_counted(silent)} stay silent, no frame is rewarded: {_listed(silent)}"
+        told_of = _counted(silent, "stays", "stay")
+        yield f"{told_of} silent, no frame is rewarded: {_listed(silent)}"
     unlabelled = [goal for goal in goals if not goal.labels]
     if unlabelled and told.labels:
         yield (
-            f"{_counted(unlabelled)} have no label, and take what their family or all goals "
-            f"say: {_listed(unlabelled)}"
+            f"{_counted(unlabelled, 'has', 'have')} no label, and the threshold that their family "
+            f"or all goals speak for: {_listed(unlabelled)}"
         )
 
 
-def _counted(goals: Sequence[GoalCalibration]) -> str:
-    return f"{len(goals):,} goal{'s' * (len(goals) != 1)}"
+def _counted(goals: Sequence[GoalCalibration], one: str, more: str | None = None) -> str:
+    """The number of goals, and the verb that goes with it."""
+    return f"1 goal {one}" if len(goals) == 1 else f"{len(goals):,} goals {more or one}"
 
 
 def _listed(goals: Sequence[GoalCalibration]) -> str:

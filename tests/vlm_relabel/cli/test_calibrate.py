@@ -64,7 +64,7 @@ def test_what_is_printed(run: Run, made: Path, labels: Path) -> None:
         '<script>alert("x")</script>, a [bold]family[/]',
         "mean of all goals",
         "a random score would have AP",
-        "have no label, and take what their family or all goals say: blue",
+        "1 goal has no label, and the threshold that their family or all goals speak for: blue",
         "1 labels of episodes that the store does not have: gone/0/0",
         "vlm-relabel build-goals",
     ):
