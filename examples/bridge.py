@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         *("--null-prompt", "an empty table", "--truncate-texts", "--store", store),
     )
     run("verify", store)
+    run("audit", store, "--encoder", options.encoder)
     if options.encoder == f"local-dir:{TINY}":
         CONSOLE.print(
             "\nThese scores come from the playroom's tiny encoder, which knows no robots: the path "

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from relabel.evaluation.audit_report import AuditReport, CoverageAudit
+from relabel.evaluation.audit_report import AuditReport, CoverageAudit, GoalAudit
 from schemas.manifests import RewardManifest
 
 OUTSIDE: Final = 0.1  # share of a camera's frames from which on it is a warning
 UNFIT: Final = 0.5  # likewise
 FOLLOWS: Final = 0.01  # scores follow instructions if p is no higher
 _FEWEST: Final = 5  # instructions, that p can be so low: 1 / 5! < 0.01
+PRECISE: Final = 0.9  # precision of a goal below which it is named
 AT_ONCE: Final = 0.01  # share of frames that exclusive goals claim at once
 PREFERRED: Final = 0.25  # share of claimed frames at which a counterfactual fits better
 _NAMED: Final = 5
@@ -57,9 +58,17 @@ def _of_goals(report: AuditReport) -> Iterator[str]:
     never = [goal.goal_id for goal in report.goals if goal.state == "never on"]
     always = [goal.goal_id for goal in report.goals if goal.state == "always on"]
     if always:
-        yield f"{len(always)} of {len(report.goals)} goals are always on: {_named(always)}"
+        yield f"{_of(always, report)} always on: {_named(always)}"
     if never:
-        yield f"{len(never)} of {len(report.goals)} goals are never on: {_named(never)}"
+        yield f"{_of(never, report)} never on: {_named(never)}"
+    false = [goal for goal in report.goals if goal.precision is not None]
+    false = sorted((g for g in false if _precision(g) < PRECISE), key=_precision)
+    if false:
+        yield (
+            f"{len(false)} of {len(report.goals)} goals have a precision below {PRECISE:g}, the "
+            f"lowest first: {_named([goal.goal_id for goal in false])}; `vlm-relabel calibrate` "
+            "finds thresholds"
+        )
     if report.claims.at_once is not None and report.claims.at_once > AT_ONCE:
         yield f"{report.claims.at_once:.1%} of the frames are claimed by exclusive goals at once"
     for swap in report.swaps:
@@ -70,9 +79,17 @@ def _of_goals(report: AuditReport) -> Iterator[str]:
             )
         if swap.alike:
             yield (
-                f"{swap.alike} texts with another {swap.kind} are the same to the encoder as the "
-                "goal's own"
+                f"the encoder does not tell {swap.alike} of {swap.texts} texts with another "
+                f"{swap.kind} from the goal's own"
             )
+
+
+def _of(ids: Sequence[str], report: AuditReport) -> str:
+    return f"{len(ids)} of {len(report.goals)} goals {'is' if len(ids) == 1 else 'are'}"
+
+
+def _precision(goal: GoalAudit) -> float:
+    return 1.0 if goal.precision is None else goal.precision
 
 
 def notes(report: AuditReport, manifest: RewardManifest) -> tuple[str, ...]:
