@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from relabel.evaluation.evidence import Floats, Ints
+from relabel.evaluation.evidence import Floats, Ints, Tell
 from relabel.evaluation.ranking import Doubles
 
 SAMPLE: Final = 20_000  # frames that agreement is computed from, drawn by a seed
@@ -32,8 +32,11 @@ class Agreement:
     kendall: Doubles  # (G,) tau-b
 
 
-def agreement(one: Floats, other: Floats) -> Agreement:
-    """Rank agreement of the columns of (S, G) scores, over the rows that both score."""
+def agreement(one: Floats, other: Floats, tell: Tell | None = None) -> Agreement:
+    """Rank agreement of the columns of (S, G) scores, over the rows that both score.
+
+    `tell` is told how many goals are done.
+    """
     from scipy.stats import kendalltau, spearmanr
 
     goals = one.shape[1]
@@ -41,6 +44,8 @@ def agreement(one: Floats, other: Floats) -> Agreement:
     for goal in range(goals):
         both = np.isfinite(one[:, goal]) & np.isfinite(other[:, goal])
         left, right = one[both, goal], other[both, goal]
+        if tell is not None:
+            tell(goal + 1, goals)
         if len(left) < 2 or (left == left[0]).all() or (right == right[0]).all():
             continue
         with warnings.catch_warnings():

@@ -28,7 +28,11 @@ from relabel.evaluation.metrics import DRAWS, episode_weights
 from relabel.evaluation.score_blocks import CONTROLS, Block, control_blocks, score_blocks
 from relabel.evaluation.successes import Successes, successes_of_scores
 from relabel.evaluation.truth import Truth, episodes_of
-from relabel.evaluation.whole_episodes import chosen_successes, read_whole_episodes
+from relabel.evaluation.whole_episodes import (
+    WholeEpisodes,
+    chosen_successes,
+    read_whole_episodes,
+)
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.manifests import RewardManifest
@@ -174,7 +178,7 @@ class Measuring:
                 name,
                 one,
                 precision.get(name),
-                auc_measured(read, successes, self.weights) if known and successes else None,
+                self._auc(name, read, successes) if known and successes else None,
                 None if chosen is None else order_measured(read, shape[1], self.weights),
                 len(read.orders.tau),
                 None if successes is None else successes.by,
@@ -209,6 +213,10 @@ class Measuring:
             return None
         blocks = score_blocks(self.store, one.name, tell=told)
         return successes_of_scores(blocks, one.thresholds, len(self.episode_ids))
+
+    def _auc(self, name: str, read: WholeEpisodes, successes: Successes) -> Measured:
+        tell = self.tell(f"{name}: episode AUC")
+        return auc_measured(read, successes, self.weights, tell)
 
     def _blocks(self, one: OpenedSet, name: str) -> Iterator[Block]:
         told = self.tell(f"{name}: whole episodes")

@@ -58,7 +58,7 @@ def report(
         auc_differences=told.differences("auc"),
         time_order=told.figures("order"),
         order_differences=told.differences("order"),
-        rank_agreement=tuple(_agreements(own, common)),
+        rank_agreement=tuple(_agreements(work, own, common)),
         disputed=_disputed(work, own, common, listed),
         curves=told.curves(),
         notes=tuple(dict.fromkeys(_notes(work, own, common))),
@@ -166,12 +166,15 @@ def _base_rates(one: Findings) -> dict[str, float]:
     return {goal: rate for goal, rate in pairs if np.isfinite(rate)}
 
 
-def _agreements(own: Sequence[Findings], common: tuple[str, ...]) -> Iterator[RankAgreement]:
+def _agreements(
+    work: Measuring, own: Sequence[Findings], common: tuple[str, ...]
+) -> Iterator[RankAgreement]:
     of = dict(zip(own[0].of.goal_ids, own[0].of.families, strict=True))
     families = [of[goal_id] for goal_id in common]
     for one, other in combinations(own, 2):
         left, right = (each.sample[:, places_in(each.of.goal_ids, common)] for each in (one, other))
-        found = agreement(left, right)
+        tell = work.tell(f"{one.name} and {other.name}: rank agreement")
+        found = agreement(left, right, tell)
         for scope, name, goals in scopes(common, families):
             known = goals[np.isfinite(found.spearman[goals])]
             yield RankAgreement(

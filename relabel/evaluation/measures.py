@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from relabel.evaluation.evidence import GoalFrames, Ints
+from relabel.evaluation.evidence import GoalFrames, Ints, Tell
 from relabel.evaluation.measured import Measured
 from relabel.evaluation.ranking import Doubles, Ranking
 from relabel.evaluation.score_blocks import Control, control_scores
@@ -84,7 +84,7 @@ def order_measured(found: WholeEpisodes, goals: int, weights: NDArray[np.uint16]
 
 
 def auc_measured(
-    found: WholeEpisodes, successes: Successes, weights: NDArray[np.uint16]
+    found: WholeEpisodes, successes: Successes, weights: NDArray[np.uint16], tell: Tell
 ) -> Measured:
     """Area under the ROC curve of the episodes' highest scores, as signs of success."""
     goals = found.highest.shape[1]
@@ -94,4 +94,5 @@ def auc_measured(
         episode = np.flatnonzero(successes.known[:, goal] & np.isfinite(highest))
         success = successes.happened[episode, goal]
         values[goal], draws[:, goal] = episode_auc(success, highest[episode], episode, weights)
+        tell(goal + 1, goals)
     return Measured(values, draws, (0, 1))
