@@ -163,6 +163,7 @@ def of_field(
                 known = np.isfinite(score[at]) & (truths[at] >= 0)
                 columns = (*apart(keys[known]), score[at][known], label[at][known])
                 yield GoalFrames(goal, goal_ids[goal], families[goal], *columns)
+            del keys, score, label  # before the next block has its own
 
     source = {"field": field, "where": where}
     return Evidence(rewards, goal_ids, families, episode_ids, (), source, frames)
