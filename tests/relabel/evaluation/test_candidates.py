@@ -139,6 +139,7 @@ def test_all_scores_missing(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", [nothing])
     found = read_candidates(store, store.rewards("v1"), [0, 1])
     assert [len(found.pool(goal)) for goal in (0, 1)] == [0, 0]
+    assert len(found.any_pool(0)) == 0
 
 
 def test_many_goals(tmp_path: Path) -> None:
