@@ -19,7 +19,7 @@ _SHOWN: Final = 6  # questions shown of a dry run
 
 
 def label(
-    store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Store that holds the reward set.")],
     rewards: Annotated[str, typer.Option(help="Reward set whose goals are asked about.")] = "v1",
     budget: Annotated[
         int,
