@@ -246,3 +246,28 @@ def test_nothing_has_a_score(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(store: Store, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(RelabelError, match=re.escape(said)):
         ask(store, None, **wrong)
+
+
+@pytest.mark.parametrize("readable", [1, 0])
+def test_frames_that_cannot_be_read_are_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch, readable: int
+) -> None:
+    class Broken:
+        """Gives the first frame alone, and no picture of it if none is readable."""
+
+        def each(self, wanted: dict[str, list[int]]) -> Any:
+            episode_id, steps = next(iter(wanted.items()))
+            frame = np.zeros((4, 6, 3), np.uint8) if readable else None
+            yield episode_id, steps[0], (frame, None)
+
+    monkeypatch.setattr("vlm_relabel.pictures.open_pictures", lambda *_: Broken())
+    if not readable:
+        with pytest.raises(LabelError, match="none of the chosen frames can be read"):
+            ask(store, None)
+        return
+    report = ask(store, None)
+    assert report.frames == 1
+    assert report.notes == (
+        f"{12 - len(report.questions)} questions left out: their frames cannot be read",
+    )
+    assert len(content(report.out)["questions"]) == len(report.questions)
