@@ -33,6 +33,8 @@ RUNS = (
     ("integrity",),
     ("long_run",),
     ("verifying",),
+    ("many_slices",),
+    ("million",),
     ("levers",),
     ("rewards",),
     ("comparison",),

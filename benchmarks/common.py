@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -108,6 +110,34 @@ def folder() -> Iterator[Path]:
     """A temporary folder."""
     with tempfile.TemporaryDirectory(prefix="vlm-relabel-bench-") as name:
         yield Path(name)
+
+
+def measured(phase: Callable[..., Any], *inputs: Any) -> tuple[Any, float]:
+    """What a function returns in a process of its own, and the MB that it adds there at most.
+
+    Args:
+        phase: of a module, so that it can be sent there.
+        inputs: of it.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(_in_process, phase, inputs).result()
+
+
+def _in_process(phase: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Any, float]:
+    import tensorflow_datasets  # noqa: F401  what a job of any size loads
+    import torch  # noqa: F401
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    before = _memory_mb("VmRSS")
+    found = phase(*inputs)
+    return found, _memory_mb("VmHWM") - before
+
+
+def _memory_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return float(line.split()[1]) / 1024
 
 
 # --- inputs

@@ -12,13 +12,11 @@ The same again on a simulated object store, with fewer slices: every call is cou
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -201,31 +199,6 @@ def _whole(report: JobReport) -> None:
 PHASES: Final = (looks, planning_again, taking_up, reporting)
 
 
-def measured(phase: Callable[[Job], dict[str, float]], job: Job) -> tuple[dict[str, float], float]:
-    """Seconds of a phase in a process of its own, and MB that it adds at most."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_in_process, phase, job).result()
-
-
-def _in_process(
-    phase: Callable[[Job], dict[str, float]], job: Job
-) -> tuple[dict[str, float], float]:
-    import tensorflow_datasets  # noqa: F401  what a job of any size loads
-    import torch  # noqa: F401
-
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
-    before = _memory_mb("VmRSS")
-    found = phase(job)
-    return found, _memory_mb("VmHWM") - before
-
-
-def _memory_mb(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(f"{name}:"))
-    return float(line.split()[1]) / 1024
-
-
 # --- an object store
 
 
@@ -339,13 +312,13 @@ def main() -> None:
     with common.folder() as folder:
         source = str(tiny_source(folder / "1.0.0", slices, PER_SHARD))
         job = Job(source, str(folder / "store"))
-        found, memory["planning a new store"] = measured(
+        found, memory["planning a new store"] = common.measured(
             planning, Job(source, str(folder / "plan"))
         )
         seconds |= found
         commit_all(job)
         for phase in PHASES:
-            found, added = measured(phase, job)
+            found, added = common.measured(phase, job)
             seconds |= found
             memory |= dict.fromkeys(found, added)
         manifest = Path(job.store, "rewards/v1/__meta__/manifest.json").stat().st_size / 1e6

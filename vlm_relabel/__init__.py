@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vlm_relabel.comparisons import compare
     from vlm_relabel.jobs import build_goals, embed, finish, relabel, score
     from vlm_relabel.labelling.questions import LabelReport, label
+    from vlm_relabel.planning import plan
     from vlm_relabel.reports import PageReport, report
     from vlm_relabel.reward_model import RewardModel
     from vlm_relabel.stores import EpisodeRewards, OpenedStore, open_store
@@ -50,6 +51,7 @@ _ROOMS: Final = {  # where each name is
     "inspect": "vlm_relabel.checks",
     "label": "vlm_relabel.labelling.questions",
     "open_store": "vlm_relabel.stores",
+    "plan": "vlm_relabel.planning",
     "relabel": "vlm_relabel.jobs",
     "report": "vlm_relabel.reports",
     "score": "vlm_relabel.jobs",
@@ -82,6 +84,7 @@ __all__ = [
     "inspect",
     "label",
     "open_store",
+    "plan",
     "relabel",
     "report",
     "score",

@@ -173,15 +173,15 @@ Dtype = Annotated[
 
 # --- goals and rewards ------------------------------------------------------------------------
 
-Goals = Annotated[
-    list[str],
-    typer.Option(
-        metavar="GOALS",
-        help="Where the goals come from: a goals file (YAML or JSON), or field:NAME for "
-        "one goal per text in a field of the source, or the text of a goal. Repeat "
-        "the option for several texts.",
-    ),
-]
+_GOALS = typer.Option(
+    "--goals",
+    metavar="GOALS",
+    help="Where the goals come from: a goals file (YAML or JSON), or field:NAME for "
+    "one goal per text in a field of the source, or the text of a goal. Repeat "
+    "the option for several texts.",
+)
+Goals = Annotated[list[str], _GOALS]
+OptionalGoals = Annotated[list[str] | None, _GOALS]
 NullPrompts = Annotated[
     list[str] | None,
     typer.Option(

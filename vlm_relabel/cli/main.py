@@ -20,6 +20,7 @@ from vlm_relabel.cli import (
     interruption,
     job_commands,
     label_command,
+    plan_command,
     redaction,
     repair_command,
     report_command,
@@ -122,6 +123,7 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+app.command("plan", cls=Command)(plan_command.plan)
 app.command("finish", cls=Command)(finish_command.finish)
 app.command("repair", cls=Command)(repair_command.repair)
 app.command("report", cls=Command)(report_command.report)

@@ -1,0 +1,104 @@
+"""`plan`: what a job will take, held against the job itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relabel.jobs.estimate import spread
+from tests.pipelines.small_source import GOALS, write_source
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
+
+LENGTHS = (3, 3, 3, 3, 3, 3)  # alike, so that a sample tells of all
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_source(tmp_path / "source", LENGTHS, (4, 2))
+    (tmp_path / "goals.yaml").write_text(GOALS)
+    return tmp_path
+
+
+def words(place: Path, *more: Any) -> list[Any]:
+    given = ["--source", place / "source", "--camera", "front", "--encoder", PIXEL_MEAN]
+    return [*given, "--threads", 1, "--episodes-per-slice", 1, *more]
+
+
+def planned(run: Run, place: Path, *more: Any) -> dict[str, Any]:
+    done = run("plan", *words(place, *more), "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_what_is_told_is_what_comes(place: Path, run: Run) -> None:
+    goals = ("--goals", place / "goals.yaml")
+    before = files(place)
+    found = planned(run, place, *goals, "--sample-slices", 6)
+    assert files(place) == before
+    job = run("relabel", *words(place, *goals), "--store", place / "store", "--json")
+    done = json.loads(job.stdout)
+    assert (found["slices"], found["episodes"], found["frames"]) == (6, 6, 18)
+    assert (done["slices"], done["episodes"], done["frames_new"]) == (6, 6, 18)
+    assert found["store_bytes"] == sum(table["bytes"] for table in done["tables"])
+
+
+def test_a_sample_tells_of_the_whole(place: Path, run: Run) -> None:
+    found = planned(run, place, "--sample-slices", 2)
+    assert (found["sample_slices"], found["sample_frames"], found["frames"]) == (2, 6, 18)
+    whole = planned(run, place, "--sample-slices", 6)
+    assert found["store_bytes"] == pytest.approx(whole["store_bytes"], rel=0.02)
+
+
+def test_hours_and_costs_follow_from_the_sample(place: Path, run: Run) -> None:
+    how = ("--workers", 4, "--price-per-hour", 2.5, "--start-seconds", 90)
+    found = planned(run, place, *how)
+    slice_s = found["sample_s"] / 2
+    for engine in found["engines"]:
+        here = engine["engine"] == "this machine"
+        workers, start = (1, 0) if here else (4, 90)
+        seconds = start + found["load_s"] + math.ceil(6 / workers) * slice_s
+        assert (engine["workers"], engine["start_s"]) == (workers, start)
+        assert engine["hours"] == pytest.approx(seconds / 3600)
+        assert engine["cost"] == pytest.approx(workers * 2.5 * seconds / 3600)
+    assert {engine["cost"] for engine in planned(run, place)["engines"]} == {None}
+
+
+def test_people_are_told_what_was_measured_and_what_is_assumed(place: Path, run: Run) -> None:
+    told = run("plan", *words(place), "--price-per-hour", 1).output
+    for text in (
+        "6 slices, 6 episodes, about 18 frames",
+        "measured: 2 slices of 6 frames",
+        "done in a temporary folder",
+        "this machine",
+        "job array",
+        "cost",
+        "assumed: every worker is as fast as this machine",
+    ):
+        assert text in told
+
+
+def test_goals_that_need_all_frames_are_left_out_and_told(place: Path, run: Run) -> None:
+    found = planned(run, place, "--goals", "field:language_instruction")
+    assert "scoring is left out" in found["notes"][0]
+
+
+def test_a_source_that_cannot_be_read(place: Path, run: Run) -> None:
+    for shard in (place / "source").glob("*tfrecord*"):
+        content = bytearray(shard.read_bytes())
+        for position in range(20, len(content), 40):
+            content[position] ^= 255
+        shard.write_bytes(content)
+    refusal(run("plan", *words(place), "--json"))
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9])
+def test_a_sample_is_spread(most: int) -> None:
+    found = spread(tuple(range(5)), most)  # type: ignore[arg-type]
+    assert len(found) == len(set(found)) == min(most, 5)
+    assert list(found) == sorted(found)
+    assert spread(tuple(range(100)), 4) == (12, 37, 62, 87)  # type: ignore[arg-type]
