@@ -76,6 +76,17 @@ def mean_text(vectors: Sequence[Floats]) -> Floats:
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
 
 
+def _fused(cameras: Sequence[Floats]) -> Floats:
+    """(n, D) mean of the cameras that have a frame; NaN where none has it."""
+    if len(cameras) == 1:
+        return cameras[0]
+    stacked = np.stack(cameras)
+    there = np.isfinite(stacked).all(axis=2)
+    total = np.where(there[..., None], stacked, 0).sum(axis=0)
+    count = there.sum(axis=0)[:, None]
+    return np.asarray(total / np.where(count, count, np.nan), np.float32)
+
+
 @dataclass(eq=False)
 class Preferences:
     """Claimed frames, by kind and goal, and those at which a counterfactual fits better."""
@@ -103,7 +114,7 @@ class Preferences:
             block: of claims.
             cameras: (n, D) embeddings of its frames, NaN where one is missing.
         """
-        frames = np.nanmean(np.stack(cameras), axis=0) if len(cameras) > 1 else cameras[0]
+        frames = _fused(cameras)
         rows = np.arange(len(frames))
         chosen = ((block.row + rows) % self.stride == 0) & block.claimed.any(axis=1)
         rows = rows[chosen & np.isfinite(frames).all(axis=1)]

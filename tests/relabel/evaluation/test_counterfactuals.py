@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from relabel.evaluation import counterfactual_counts
 from relabel.evaluation.claims import ClaimBlock
 from relabel.evaluation.counterfactual_counts import Preferences, embedded
 from relabel.evaluation.counterfactuals import (
@@ -141,6 +142,13 @@ def test_a_claimed_frame_prefers_what_fits_better() -> None:
             better = [any(frames[r] @ v > frames[r] @ goals[goal] for v in own) for r in rows]
             assert counts.looked_at[kind, goal] == len(rows)
             assert counts.preferred[kind, goal] == sum(better)
+
+
+def test_several_cameras_are_fused_where_they_are_there() -> None:
+    one = np.array([[1, 0], [np.nan, np.nan], [np.nan, np.nan]], np.float32)
+    other = np.array([[0, 1], [0, 1], [np.nan, np.nan]], np.float32)
+    found = counterfactual_counts._fused([one, other])
+    np.testing.assert_array_equal(found, [[0.5, 0.5], [0, 1], [np.nan, np.nan]])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
