@@ -36,6 +36,7 @@ class Carrier:
     # Worker processes; None: there is nobody to kill but the process that asks.
     workers: Callable[[], Sequence[psutil.Process]] | None = None
     goes_on: bool = False  # when a worker has died, without being asked again
+    parts: int = 1  # of a job array, one after the other
 
 
 @contextmanager
@@ -48,6 +49,12 @@ def alone() -> Iterator[Carrier]:
 def beam_in_process() -> Iterator[Carrier]:
     """Beam's FnApiRunner in this process."""
     yield Carrier()
+
+
+@contextmanager
+def three_parts() -> Iterator[Carrier]:
+    """A job array of three parts, and `finish`, without any engine."""
+    yield Carrier(execute=in_this_process, parts=3)
 
 
 @contextmanager
@@ -81,6 +88,7 @@ def dask() -> Iterator[Carrier]:
 ENGINES = {
     "in this process": alone,
     "Beam in this process": beam_in_process,
+    "job array": three_parts,
     "two processes": two_processes,
     "Dask": dask,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relabel.jobs import run
+from relabel.jobs.finishing import FinishOptions, finish
 from relabel.jobs.options import (
     EmbedOptions,
     GoalDatasetOptions,
@@ -17,6 +18,7 @@ from relabel.jobs.options import (
     RunOptions,
     ScoreOptions,
 )
+from relabel.jobs.parts import Part
 from relabel.testing import load_pixel_mean_encoder
 from schemas.errors import WorkerError
 from schemas.store import Store
@@ -106,10 +108,22 @@ def _check(store: Path, expected: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("way", ["step by step", "in one pass"])
 def test_every_engine_writes_the_same_bytes(
-    way: str, ways: Any, expected: Any, carrier: Carrier, tmp_path: Path
+    way: str,
+    ways: Any,
+    expected: Any,
+    carrier: Carrier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # workers have directories of their own
+    options = _options(Path("store"), carrier)
     for _, job in ways[way]:
-        job(_options(tmp_path / "store", carrier), carrier)
+        if carrier.parts == 1:
+            job(options, carrier)
+            continue
+        for number in range(carrier.parts, 0, -1):
+            job(replace(options, part=Part(number, carrier.parts)), carrier)
+        finish(FinishOptions(options.store))
     _check(tmp_path / "store", expected[way])
 
 
@@ -118,7 +132,7 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
     way: str, ways: Any, expected: Any, carrier: Carrier, tmp_path: Path
 ) -> None:
     if carrier.workers is None:
-        pytest.skip("its only worker is the process of this test; tests/torture kills such")
+        pytest.skip("no process but that of this test: tests of commands and tests/torture kill it")
     store = tmp_path / "store"
     for table, job in ways[way]:
         options = _options(store, carrier)
