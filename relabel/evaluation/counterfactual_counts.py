@@ -81,7 +81,7 @@ def _fused(cameras: Sequence[Floats]) -> Floats:
     if len(cameras) == 1:
         return cameras[0]
     stacked = np.stack(cameras)
-    there = np.isfinite(stacked).all(axis=2)
+    there = np.asarray(np.isfinite(stacked).all(axis=2))
     total = np.where(there[..., None], stacked, 0).sum(axis=0)
     count = there.sum(axis=0)[:, None]
     return np.asarray(total / np.where(count, count, np.nan), np.float32)
