@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Example:
+class FrameExample:
     """One frame of one goal."""
 
     episode: int  # place in the store
@@ -49,10 +49,10 @@ class Frames:
             np.append(self.score, other.score),
         )
 
-    def __iter__(self) -> Iterator[Example]:
+    def __iter__(self) -> Iterator[FrameExample]:
         labels = [None] * len(self.score) if self.label is None else self.label.tolist()
         columns = (self.episode.tolist(), self.step.tolist(), self.score.tolist(), labels)
-        yield from (Example(*values) for values in zip(*columns, strict=True))
+        yield from (FrameExample(*values) for values in zip(*columns, strict=True))
 
 
 def _turns(values: Ints) -> Ints:
@@ -74,7 +74,7 @@ def nothing() -> Frames:
 
 def known_examples(
     frames: Frames, threshold: float | None, most: int, per_episode: int
-) -> dict[str, list[Example]]:
+) -> dict[str, list[FrameExample]]:
     """Of frames whose labels are known: what is right, and what is not.
 
     Returns:
@@ -113,6 +113,6 @@ class Extremes:
             self.kept[kind] = together.first(by.get(kind, near), self.most, self.per_episode)
 
     @property
-    def examples(self) -> dict[str, list[Example]]:
+    def examples(self) -> dict[str, list[FrameExample]]:
         """What was found, by kind."""
         return {kind: list(frames) for kind, frames in self.kept.items()}

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 BINS: Final = 40  # of a histogram
 _EVEN: Final = 101  # thresholds at equal distances
-_QUANTILES: Final = 100  # thresholds at equal shares of the scores
+_QUANTILES: Final = 100  # thresholds at shares of the scores
 _OWN: Final = 64  # thresholds of goals themselves, at most
 _DIGITS: Final = 6  # of a threshold, so that what is shown is what was counted
 
@@ -48,7 +48,10 @@ class Grid:
             low, high = low - 0.5, low + 0.5
         stops = [*np.linspace(low, high, _EVEN), *sorted(set(own))[:_OWN]]
         if len(sample):
-            stops += np.quantile(sample, np.linspace(0, 1, _QUANTILES)).tolist()
+            even = np.linspace(0, 1, _QUANTILES // 2)
+            top = 1 - 10.0 ** np.linspace(-4, 0, _QUANTILES // 2)  # where most claims are decided
+            stops += np.quantile(sample, np.append(even, top)).tolist()
+            stops.append(np.ceil(float(sample.max()) * 10**_DIGITS) / 10**_DIGITS)
         rounded = np.unique(np.round(np.asarray(stops, np.float64), _DIGITS).astype(np.float32))
         return cls(rounded, low, high)
 

@@ -16,13 +16,15 @@ from relabel.evaluation.metrics import (
     episode_weights,
     interval,
     resampled,
+    sweep,
 )
 from vlm_relabel.pages.examples import Frames, known_examples
 from vlm_relabel.pages.grids import Grid
 
 Ints = NDArray[np.int64]
 
-_WORK: Final = 2 << 30  # frames times draws, beyond which no interval is computed
+_POINTS: Final = 200  # of a curve
+_WORK: Final = 1 << 28  # frames times draws, beyond which no interval is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class GoalMeasure:
     false_above: Ints  # (K,)
     own: tuple[int, int] | None  # true and false frames above the goal's own threshold
     histogram: Ints  # (2, BINS) of frames that are not true, and that are
+    curve: NDArray[np.float64]  # (n, 2) recall, rising, and the best precision that it is had with
     examples: dict[str, list[Any]]
 
 
@@ -84,6 +87,23 @@ def measure(
     return SetMeasure(tuple(goals), mean, whole, notes, evidence.source)
 
 
+def _curve(frames: GoalFrames) -> NDArray[np.float64]:
+    """(n, 2) precision over recall, at most `_POINTS` of its points; none without a true frame."""
+    if not frames.label.any():
+        return np.zeros((0, 2))
+    swept = sweep(frames.label, frames.score)
+    some = swept.claimed > 0
+    recall, place = np.unique(swept.recall[some], return_inverse=True)
+    precision = np.zeros(len(recall))
+    np.maximum.at(precision, place, swept.precision[some])
+    if len(recall) > _POINTS:
+        kept = np.unique(np.linspace(0, len(recall) - 1, _POINTS).astype(int))
+        recall, precision = recall[kept], precision[kept]
+    if recall[0] > 0:  # as the highest score has it
+        recall, precision = np.append(0.0, recall), np.append(precision[0], precision)
+    return np.stack([recall, precision], axis=1)
+
+
 def _means(draws: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """(B,) mean over the goals that a draw has a true frame of; NaN where it has of none."""
     if not draws:
@@ -121,5 +141,6 @@ def _goal(
         false_above=tally.claimed[0],
         own=above,
         histogram=tally.histogram,
+        curve=_curve(frames),
         examples=known_examples(Frames(*columns), threshold, most, per_episode),
     )

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 from vlm_relabel.pages.gathering import Gathered
 from vlm_relabel.pages.grids import BINS
-from vlm_relabel.pages.measures import GoalMeasure
 from vlm_relabel.pages.reward_sets import GatheredSet
 
 _ROWS, _COLUMNS = 5, 4  # of small charts on a page
@@ -105,20 +104,11 @@ def _small(
     return figure
 
 
-def curve(measured: GoalMeasure) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Recall and precision (n,) at falling thresholds, where any frame is claimed."""
-    claimed = measured.true_above + measured.false_above
-    some = claimed > 0
-    recall = measured.true_above[some][::-1] / measured.true
-    precision = (measured.true_above[some] / claimed[some])[::-1]
-    return np.append(0.0, recall), np.append(precision[:1], precision)
-
-
 def _draw_curve(axes: Axes, own: GatheredSet, goal: int) -> None:
     if own.measured is None:
         return
     measured = own.measured.goals[goal]
-    axes.plot(*curve(measured), color=_COLOURS[0], linewidth=1.4)
+    axes.plot(*measured.curve.T, color=_COLOURS[0], linewidth=1.4)
     hits, alarms = measured.own or (0, 0)
     if hits + alarms:
         axes.plot(hits / measured.true, hits / (hits + alarms), "o", color=_COLOURS[1], ms=4)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relabel.evaluation.evidence import Evidence
 from schemas import fields
 from schemas.manifests import RewardManifest
+from schemas.reward_counts import RewardCounts, read_counts
 from schemas.store import Store
 from vlm_relabel.pages.choices import chosen_goals
-from vlm_relabel.pages.examples import Example
+from vlm_relabel.pages.examples import FrameExample
 from vlm_relabel.pages.grids import Grid
 from vlm_relabel.pages.measures import SetMeasure, measure
 from vlm_relabel.pages.scans import Scan, sample, scan
@@ -42,7 +42,7 @@ class GatheredSet:
         """Of the reward set."""
         return self.manifest.name
 
-    def examples(self, goal: int) -> list[tuple[str, Example]]:
+    def examples(self, goal: int) -> list[tuple[str, FrameExample]]:
         """Frames of a goal, each with its kind; what is known to be right or wrong comes first."""
         known = {} if self.measured is None else self.measured.goals[goal].examples
         others = self.scanned.examples.get(goal, {})
@@ -108,7 +108,9 @@ class GatheredSet:
             found = {"low": self.grid.low, "high": self.grid.high}
             found["all"] = self.scanned.tally.histogram[goal]
         if self.measured is not None:
-            found["false"], found["true"] = self.measured.goals[goal].histogram
+            known = self.measured.goals[goal]
+            found["false"], found["true"] = known.histogram
+            found["recall"], found["precision"] = known.curve.T
         return found
 
 
@@ -141,12 +143,13 @@ def gather_set(
     own = columns.column(fields.THRESHOLD).to_pylist() if manifest.binary else []
     thresholds = tuple(own) or (None,) * manifest.goals
     texts = fields.PHRASINGS if fields.PHRASINGS in columns.column_names else fields.TEXTS
-    grid = _grid(store, manifest, thresholds) if manifest.scores else None
+    counts = read_counts(store, manifest)
+    grid = _grid(store, manifest, thresholds, counts) if manifest.scores else None
     measured = None
     if evidence is not None and grid is not None:
         measured = measure(evidence, grid, thresholds, most)
     families = columns.column(fields.FAMILY).to_pylist()
-    shown = _shown(manifest, families, measured, goals, store)
+    shown = _shown(families, measured, counts, goals)
     scanned = scan(store, manifest, episode_of, grid, thresholds, show=shown, most=most, tell=tell)
     return GatheredSet(
         manifest,
@@ -161,24 +164,23 @@ def gather_set(
     )
 
 
-def _grid(store: Store, manifest: RewardManifest, thresholds: tuple[float | None, ...]) -> Grid:
+def _grid(
+    store: Store,
+    manifest: RewardManifest,
+    thresholds: tuple[float | None, ...],
+    counts: RewardCounts,
+) -> Grid:
+    """Thresholds up to the highest score, which no frame is above."""
     own = [threshold for threshold in thresholds if threshold is not None]
-    return Grid.of(sample(store, manifest), manifest.score_range, own)
+    ends = np.append(counts.best, counts.lowest)
+    scores = np.append(sample(store, manifest), ends[np.isfinite(ends)]).astype(np.float32)
+    return Grid.of(scores, manifest.score_range, own)
 
 
 def _shown(
-    manifest: RewardManifest,
-    families: list[str],
-    measured: SetMeasure | None,
-    most: int,
-    store: Store,
+    families: list[str], measured: SetMeasure | None, counts: RewardCounts, most: int
 ) -> list[int]:
-    if len(families) <= most:
-        return list(range(len(families)))
-    from schemas.reward_counts import read_counts
-
-    counts = read_counts(store, manifest)
-    precision: NDArray[np.float64] = np.full(len(families), np.nan)
+    precision = [float("nan")] * len(families)
     if measured is not None:
-        precision = np.array([goal.precision for goal in measured.goals])
-    return chosen_goals(families, counts.rewarded.tolist(), precision.tolist(), most)
+        precision = [goal.precision for goal in measured.goals]
+    return chosen_goals(families, counts.rewarded.tolist(), precision, most)

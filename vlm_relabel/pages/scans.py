@@ -5,6 +5,7 @@ Rows are read some at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,7 @@ Tell = Callable[[int, int], None]  # of slices: done, in all
 
 _VALUES: Final = 1 << 20  # read at once
 _SAMPLED: Final = 1 << 18  # scores that thresholds are chosen by
+_SLICES: Final = 32  # that these are from, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +47,14 @@ class Scan:
 
 
 def sample(store: Store, manifest: RewardManifest) -> Floats:
-    """Some finite scores of a reward set, of frames that are spread over it."""
-    wanted = max(1, _SAMPLED // manifest.goals // max(1, len(store.slices)))  # rows of a slice
-    parts = []
-    for piece in store.slices:
-        rows = store.rows(manifest.table, piece.file)
-        every, start = max(1, rows // wanted), 0
-        for _, _, scores, _ in _batches(store, manifest, piece, {}, rewards=False):
-            own = np.arange(-start % every, len(scores), every)
-            parts.append(scores[own].reshape(-1))
-            start += len(scores)
-    found = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    """Some finite scores of a reward set: of the first frames of slices at equal distances."""
+    pieces = store.slices[:: -(-len(store.slices) // _SLICES)]
+    rows = max(1, _SAMPLED // manifest.goals // len(pieces))
+    parts = [np.zeros(0, np.float32)]
+    for piece in pieces:
+        batches = store.batches(manifest.table, piece, [fields.SCORE], rows=rows)
+        parts += [matrix(batch.column(0)).reshape(-1) for batch in itertools.islice(batches, 1)]
+    found = np.concatenate(parts)
     return found[np.isfinite(found)]
 
 
@@ -119,20 +118,18 @@ def _batches(
     manifest: RewardManifest,
     piece: Slice,
     episode_of: Mapping[str, int],
-    *,
-    rewards: bool = True,
 ) -> Iterator[tuple[Ints, Ints, Floats, Floats]]:
     """Episodes (n,), steps (n,), scores and rewards (n, G) of a slice, some rows at a time."""
     columns = [fields.EPISODE_ID, fields.STEP]
     columns += [fields.SCORE] if manifest.scores else []
-    columns += [fields.REWARD] if rewards else []
+    columns += [fields.REWARD]
     rows = max(1, _VALUES // manifest.goals)
     for batch in store.batches(manifest.table, piece, columns, rows=rows):
         episode = places(batch.column(fields.EPISODE_ID), episode_of)
         step = batch.column(fields.STEP).to_numpy(zero_copy_only=False).astype(np.int64)
         none = np.zeros((len(batch), 0), np.float32)
         score = matrix(batch.column(fields.SCORE)) if manifest.scores else none
-        yield episode, step, score, matrix(batch.column(fields.REWARD)) if rewards else none
+        yield episode, step, score, matrix(batch.column(fields.REWARD))
 
 
 def places(ids: pa.Array, episode_of: Mapping[str, int]) -> Ints:

@@ -25,7 +25,7 @@ def script(name: str, content: Any) -> str:
         name: by which the page asks for it.
         content: of dicts, lists, numbers (NumPy's too), texts and None; NaN becomes null.
 
-    Example:
+    FrameExample:
         >>> script("a", ["</script>"])
         'Report.receive("a", ["\\\\u003c/script\\\\u003e"]);\\n'
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 import vlm_relabel
 from relabel.source.source import Source
@@ -63,10 +63,15 @@ def test_counts_and_precisions_are_those_of_numpy(
         assert row["interval"][0] <= row["precision"] + 1e-6
         detail = content(out, f"goals/0-{goal}")
         assert sum(detail["all"]) == len(scores)
-        assert (sum(detail["true"]), sum(detail["false"])) == (
+        precision, recall, _ = precision_recall_curve(truth[:, goal], scores[:, goal])
+        for point in zip(detail["recall"][1:], detail["precision"][1:], strict=True):
+            same = np.isclose(recall[:-1], point[0], atol=1e-5)
+            assert precision[:-1][same].max() == pytest.approx(point[1], abs=1e-5)
+        assert len(detail["recall"]) == len(np.unique(np.append(recall[:-1], 0)))
+        assert [sum(detail[k]) for k in ("true", "false")] == [
             row["true"],
-            len(scores) - row["true"],
-        )
+            row["known"] - row["true"],
+        ]
     assert found.precision == {"v1": pytest.approx(np.mean(precisions))}
     matrix = content(out, "confusion/0")
     assert matrix["basis"] == "truth" and len(matrix["share"]) == 3
@@ -206,6 +211,8 @@ def test_odd_stores_are_shown(name: str, known: bool, tmp_path: Path) -> None:
         assert not known or any("without scores" in note for note in found.notes)
     if name == "missing frames":
         assert [row["missing"] for row in rows] == [len(told)] * goals
+    if "above" in rows[0]:
+        assert all(row["above"][-1] == 0 for row in rows)
     if name == "no positives" and known:
         assert found.precision == {"v1": None} and rows[0]["true"] == 0
     if name == "silent goals":

@@ -42,26 +42,9 @@
 
   // --- precision and recall
 
-  // Of every recall, the best precision with which it can be had.
-  function curve(row) {
-    const best = new Map();
-    row.trueAbove.forEach((hits, place) => {
-      const claimed = hits + row.falseAbove[place];
-      if (!claimed) return;
-      const recall = hits / row.true;
-      best.set(recall, Math.max(best.get(recall) || 0, hits / claimed));
-    });
-    const recalls = [...best.keys()].sort((a, b) => a - b);
-    if (recalls.length && recalls[0] > 0) {
-      best.set(0, best.get(recalls[0]));
-      recalls.unshift(0);
-    }
-    return [recalls, recalls.map((recall) => best.get(recall))];
-  }
-
-  // curves: [{name, row, place of the set}]; points(): [{recall, precision, set}] at beta.
+  // curves: [{set, recall, precision}]; points(): [{recall, precision, set}] at beta.
   function precisionRecall(label, curves, points) {
-    const data = uPlot.join(curves.map(({ row }) => curve(row)));
+    const data = uPlot.join(curves.map(({ recall, precision }) => [recall, precision]));
     const series = curves.map(({ set }) => ({
       stroke: setColour(set), width: 2, spanGaps: true, points: { show: false },
     }));

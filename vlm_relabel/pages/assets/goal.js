@@ -163,7 +163,9 @@
       if (at < 0) continue;
       all.push(place);
       const own = place === number ? row : table.rows[at];
-      if (own.trueAbove && own.true > 0) measured.push({ set: place, row: own });
+      if (!own.trueAbove || !own.true) continue;
+      const { recall, precision } = await Report.load(`goals/${place}-${at}`);
+      measured.push({ set: place, row: own, recall, precision });
     }
     return { all, measured, tables };
   }
