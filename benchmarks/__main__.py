@@ -37,6 +37,7 @@ RUNS = (
     ("million",),
     ("levers",),
     ("rewards",),
+    ("calibration",),
     ("comparison",),
 )
 

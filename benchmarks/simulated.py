@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
 from schemas.enums import Fusion, LastStep, Timing
+from schemas.goals import GoalSet
 from schemas.manifests import (
     AnyTableManifest,
     EpisodesManifest,
@@ -28,7 +29,7 @@ from schemas.manifests import (
     StoreManifest,
 )
 from schemas.slices import Slice, TableFile, plan_slices
-from schemas.store import GOALS, Store
+from schemas.store import GOAL_SET, GOALS, Store
 from schemas.tables import (
     FieldSpec,
     episodes_schema,
@@ -144,12 +145,7 @@ def _write_rewards(store: Store, name: str, goals: int, skill: float) -> None:
         encoder=PixelMeanEncoder().spec,
         embeddings=(),
         embedding_fingerprints=(),
-        function={
-            "name": "softmax-threshold",
-            "temperature": 0.1,
-            "threshold": 0.5,
-            "skill": skill,
-        },
+        function={"name": "softmax-threshold", "temperature": 0.1, "threshold": 0.5},
         timing=Timing.NEXT_FRAME,
         fusion=Fusion.MEAN,
         binary=True,
@@ -170,10 +166,10 @@ def _write_rewards(store: Store, name: str, goals: int, skill: float) -> None:
             yield [*kept, vectors(score, pa.float32()), vectors(reward, pa.uint8())]
 
     schema = reward_schema(goals, binary=True, scores=True)
-    _write(store, manifest, schema, rows, (_write_goals(store, manifest),))
+    _write(store, manifest, schema, rows, _write_goals(store, manifest))
 
 
-def _write_goals(store: Store, manifest: RewardManifest) -> TableFile:
+def _write_goals(store: Store, manifest: RewardManifest) -> tuple[TableFile, ...]:
     ids = [f"goal-{i}" for i in range(manifest.goals)]
     content = pa.table(
         {
@@ -185,7 +181,13 @@ def _write_goals(store: Store, manifest: RewardManifest) -> TableFile:
     )
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink)
-    name = f"{manifest.table}/{GOALS}"
-    store.folder.write(name, sink.getvalue().to_pybytes())
+    whole = GoalSet.from_texts(own.replace("-", " ") for own in ids).model_dump_json().encode()
+    contents = {GOALS: sink.getvalue().to_pybytes(), GOAL_SET: whole}
+    return tuple(_beside(store, manifest, file, own) for file, own in contents.items())
+
+
+def _beside(store: Store, manifest: RewardManifest, file: str, content: bytes) -> TableFile:
+    name = f"{manifest.table}/{file}"
+    store.folder.write(name, content)
     size, sums = store.folder.size(name), asdict(store.folder.checksums(name))
-    return TableFile(table=manifest.table, file=GOALS, rows=len(ids), bytes=size, **sums)
+    return TableFile(table=manifest.table, file=file, rows=manifest.goals, bytes=size, **sums)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.metrics import average_precision, episode_weights, interval, resampled
+from relabel.evaluation.metrics import average_precision, episode_weights, interval
+from relabel.evaluation.ranking import Ranking
 
 Doubles = NDArray[np.float64]
 
@@ -172,12 +173,13 @@ class _Maker:
         frames, weight = judged.frames, judged.weight
         if not frames.label.any():
             return np.full(1 + len(self._drawn), np.nan)
+        if (weight == weight[0]).all():
+            ranking = Ranking.of(frames)
+            return np.append(ranking.average_precision, ranking.precision_draws(self._drawn))
         # Frames below every true one do not matter to it.
         rows = frames.score >= frames.score[frames.label].min()
         frames, weight = frames.select(rows), weight[rows]
         found = average_precision(frames.label, frames.score, weight)
-        if (weight == weight[0]).all():
-            return np.append(found, resampled(average_precision, frames, self._drawn))
         columns = (frames.label, frames.score)
         draws = (average_precision(*columns, weight * d[frames.episode]) for d in self._drawn)
         return np.array([found, *draws])
