@@ -321,10 +321,10 @@ def test_a_random_score_is_as_good_as_is_said() -> None:
     for labels, positives in ((5, 1), (8, 3), (20, 20), (30, 2)):
         label = np.arange(labels) < positives
         draws = [
-            average_precision_score(rng.permutation(label), np.arange(labels)) for _ in range(3000)
+            average_precision_score(rng.permutation(label), np.arange(labels)) for _ in range(400)
         ]
         expected = random_average_precision(labels, positives)
-        assert expected == pytest.approx(np.mean(draws), abs=0.02)
+        assert expected == pytest.approx(np.mean(draws), abs=0.05)
     assert random_average_precision(4, 0) is None
 
 
