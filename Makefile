@@ -21,7 +21,7 @@ $(READY): setup.py requirements.lock
 	$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-demo: $(READY)  ## Collect playroom episodes, relabel them, check the rewards, train an agent
+demo: $(READY)  ## Collect playroom episodes, relabel them, check the rewards, train an agent, look
 	$(BIN)/python -m examples.playroom.demo --out $(DEMO)
 
 playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, three seeds each, and figure 3

@@ -241,6 +241,7 @@ def test_frames_are_drawn(opened: Open, source_dir: Path, tmp_path: Path) -> Non
     picture = page.locator(".big .tile")
     assert "frames/episode-" in picture.evaluate("e => getComputedStyle(e).backgroundImage")
     assert page.get_attribute(".film button[aria-current]", "data-step") == "3"
+    assert page.locator(".film button[aria-current]").is_visible()
     page.click(".film button[data-step='1']")
     assert page.inner_text(".now p").startswith("Step 1 of 4")
 

@@ -193,6 +193,7 @@
     drawBoxes();
     drawCurves();
     draw();
+    root.addEventListener("shown", draw); // the film strip moves to the frame
     const near = (by) => steps[Math.max(0, Math.min(steps.length - 1, steps.indexOf(step) + by))];
     Object.assign(Report.keys, {
       ArrowLeft: () => move(near(-1)),

@@ -46,6 +46,7 @@
     }
     if (own !== turn) return; // another one was opened meanwhile
     view.replaceChildren(root);
+    root.dispatchEvent(new Event("shown")); // only now it has a size
     document.title = `${title} – ${Report.site.source.name}`;
     window.scrollTo(0, 0);
     if (focus) view.focus({ preventScroll: true });
