@@ -20,9 +20,9 @@ from relabel.jobs.options import (
 )
 from relabel.jobs.parts import Part
 from relabel.testing import load_pixel_mean_encoder
-from schemas.errors import WorkerError
+from schemas.errors import EncoderError, RelabelError, WorkerError
 from schemas.store import Store
-from tests.pipelines import engines, small_source
+from tests.pipelines import counted_encoders, engines, small_source
 from tests.pipelines.engines import Carrier, Killer
 from tests.pipelines.store_checks import leftovers, problems
 
@@ -147,3 +147,14 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
         if not carrier.goes_on:  # another engine may go on where this one was
             job(replace(options, run=RunOptions()), Carrier())
     _check(store, expected[way])
+
+
+def test_what_a_slice_raises_comes_back_as_it_was_raised(
+    many: EmbedOptions, carrier: Carrier, tmp_path: Path
+) -> None:
+    broken = replace(many, encoder=counted_encoders.BrokenEncoder)
+    with pytest.raises(RelabelError) as caught:
+        run.embed(_options(tmp_path / "store", carrier), broken, carrier.execute)
+    assert type(caught.value) is EncoderError
+    assert str(caught.value) == "encoder broken: an embedding is not finite; use float32"
+    assert Store.open(str(tmp_path / "store")).tables() == []
