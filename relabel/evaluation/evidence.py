@@ -269,7 +269,8 @@ def _as_scored(manifest: RewardManifest, rows: pa.Table) -> list[float]:
     scores = np.full((len(goal), manifest.goals), np.nan, np.float32)
     at = np.arange(len(goal)), goal
     scores[at] = left_out
-    finished = from_content(inside, here=False).finished(scores)
+    alone = {**inside, "of": {"name": "cosine"}}  # whose scores stay as they are
+    finished = from_content(alone).finished(scores)
     return list(finished[at].tolist())
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pyarrow as pa
 
+from relabel.evaluation.platt import Prior, fit_platt
 from relabel.heads.choice import (
     Choice,
     GoalLabels,
@@ -20,8 +21,9 @@ from relabel.heads.choice import (
 )
 from relabel.heads.frames import KnownFrames, known_frames
 from relabel.heads.kinds import STRENGTHS, learned
-from relabel.rewards.base import Floats, RewardFunction
-from relabel.rewards.head import HeadKind, with_head
+from relabel.rewards.base import PROBABILITIES, Floats, RewardFunction
+from relabel.rewards.curves import log_odds
+from relabel.rewards.head import HeadKind, stretched, with_head
 from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.scorer import Scorer
 from schemas import fields
@@ -34,6 +36,8 @@ from schemas.store import Store
 AskedKind = Literal["auto", "cached", "linear"]
 
 _SHOWN: Final = 3  # examples in a note
+# Wide: the blend of a goal may lie anywhere on its scale.
+_PRIOR: Final = Prior(slope_sd=5.0, goal_sd=4.0)
 _LABEL_SCHEMA: Final = pa.schema(
     [
         pa.field(GOAL, pa.int32()),
@@ -66,6 +70,8 @@ class FittedHead:
     kind: HeadKind
     strength: float
     labels: str  # SHA-256 of the labels
+    slope: float  # of log-odds
+    shifts: tuple[float, ...]  # likewise, per goal that takes the head; (): scores stay as they are
     weights: HeadWeights
     goals: tuple[GoalHead, ...]  # G
     label_table: pa.Table  # the labels that were used, scored without and with heads
@@ -73,7 +79,16 @@ class FittedHead:
 
     def around(self, function: RewardFunction) -> RewardFunction:
         """A reward function with this head around its base."""
-        return with_head(function, self.kind, self.strength, self.labels, self.weights.sha256)
+        return with_head(
+            function,
+            kind=self.kind,
+            goals=tuple(self.weights.goal[self.weights.starts].tolist()),
+            strength=self.strength,
+            slope=self.slope,
+            shifts=self.shifts,
+            labels=self.labels,
+            weights=self.weights.sha256,
+        )
 
     def columns(self) -> dict[str, pa.Array]:
         """What `goals.parquet` says of the head, a row per goal."""
@@ -185,15 +200,36 @@ def _fitted(
             seen, label = training_frames(known, one.labels, np.ones(len(one.labels.label), bool))
             parts.append(learned(*setting, seen, label, goal, blend))
             left_out[goal] = left_out_scores(known, one, setting, blend)
+    slope, shifts = _curve(known, by_goal, left_out)
+    for goal, shift in zip(list(left_out), shifts, strict=bool(shifts)):
+        left_out[goal] = stretched(left_out[goal], slope, shift)
     return FittedHead(
         kind=choice.kind,
         strength=choice.strength,
         labels=labels.sha256,
+        slope=slope,
+        shifts=shifts,
         weights=HeadWeights.joined(parts, known.embeddings.shape[2]),
         goals=tuple(goals),
         label_table=_label_table(known, by_goal, left_out),
         notes=(*notes, _summary(goals, choice)),
     )
+
+
+def _curve(
+    known: KnownFrames, by_goal: Sequence[GoalLabels], left_out: dict[int, Floats]
+) -> tuple[float, tuple[float, ...]]:
+    """What makes probabilities of blends: a slope, and a shift per goal, by labels left out."""
+    if known.scorer.score_range != PROBABILITIES or not left_out:
+        return 1.0, ()
+    label = np.concatenate([by_goal[goal].label for goal in left_out])
+    place = np.repeat(np.arange(len(left_out)), [len(scores) for scores in left_out.values()])
+    z = log_odds(np.concatenate(list(left_out.values())))
+    found = fit_platt(z, label, place, [""] * len(left_out), prior=_PRIOR)
+    if found.slope <= 0:
+        return 1.0, ()
+    slope, *shifts = (float(f"{value:.6g}") for value in (found.slope, *found.shift))
+    return slope, tuple(shifts)  # of digits that another machine would give too
 
 
 def _no_head(
@@ -207,6 +243,8 @@ def _no_head(
         kind=kind,
         strength=STRENGTHS[kind][0],
         labels=labels.sha256,
+        slope=1.0,
+        shifts=(),
         weights=HeadWeights.none(known.embeddings.shape[2]),
         goals=tuple(_untried(own) for own in by_goal),
         label_table=_label_table(known, by_goal, {}),

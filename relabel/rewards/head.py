@@ -4,6 +4,13 @@ Per goal l with labelled frames, and with the score s(f) inside, of range [low, 
 
     s'(f) = (1 - blend) s(f) + blend (low + (high - low) q(f))
 
+and, where s is a probability, in its place
+
+    1 / (1 + exp(-(slope log(s' / (1 - s')) + shift_l)))
+
+since a blend of two probabilities is none: without it the scores of goals with a head would mean
+something else than those of goals that keep zero-shot. It changes no goal's order of frames.
+
     cached    q(f) = sum over positives x of exp(k f.x) / sum over all labels x of exp(k f.x)
     linear    q(f) = 1 / (1 + exp(-(f.w + b)))
 
@@ -17,13 +24,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from relabel.rewards.base import Binding, Floats, Formula, Range, RewardFunction, score_frames
+from relabel.rewards.curves import Doubles, log_odds, sigmoid
 from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.wrapper import Wrapper
 from schemas.errors import RewardError
@@ -41,8 +49,13 @@ class Head(Wrapper, name="head"):
     `of` makes them of s.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)  # lists, as JSON has them
+
     kind: HeadKind
+    goals: tuple[int, ...]  # places of those that have a head
     strength: float = Field(gt=0, allow_inf_nan=False, description="a finite number > 0")
+    slope: float = Field(1.0, gt=0, allow_inf_nan=False, description="a finite number > 0")
+    shifts: tuple[float, ...] = ()  # of log-odds, one per goal with a head; (): scores stay as are
     labels: str  # SHA-256 of the labels
     weights: str  # SHA-256 of what they taught
 
@@ -59,7 +72,9 @@ class Head(Wrapper, name="head"):
                 "with --head and --labels, which make them"
             )
         width = (len(binding.goals.goals), binding.spec.dim)
-        if head.sha256 != self.weights or not _fits(head, *width):
+        own = tuple(head.goal[head.starts].tolist())
+        told = own == self.goals and len(self.shifts) in (0, len(own))
+        if head.sha256 != self.weights or not told or not _fits(head, *width):
             raise RewardError(
                 f"reward {self.path!r}: expected the weights {self.weights[:8]}… for {width[0]} "
                 f"goals of {width[1]} numbers, got {head.sha256[:8]}…; score again with --overwrite"
@@ -67,6 +82,15 @@ class Head(Wrapper, name="head"):
         if not len(head.goal):
             return inside
         return HeadFormula(inside, head, self.kind, self.strength, self.score_range)
+
+    def finished(self, scores: Floats) -> Floats:
+        """As inside, those of goals with a head on their scale of log-odds."""
+        scores = self.of.finished(scores)
+        if not self.shifts:
+            return scores
+        found, goals = scores.copy(), list(self.goals)
+        found[:, goals] = stretched(scores[:, goals], self.slope, np.array(self.shifts))
+        return found
 
 
 def _fits(head: HeadWeights, goals: int, dim: int) -> bool:
@@ -124,6 +148,11 @@ def blended(scores: Floats, share: Floats, blend: Floats | np.float32, bounds: R
     return np.asarray(np.clip(mixed, low, high), np.float32)
 
 
+def stretched(scores: Floats, slope: float, shift: float | Doubles) -> Floats:
+    """Probabilities (…) on another scale of log-odds."""
+    return sigmoid(slope * log_odds(scores) + shift).astype(np.float32)
+
+
 def head_values(
     kind: HeadKind,
     strength: float,
@@ -160,14 +189,16 @@ def _sigmoid(logits: Floats) -> Floats:
 # --- in a reward function ---------------------------------------------------------------------
 
 
-def with_head(
-    function: RewardFunction, kind: HeadKind, strength: float, labels: str, weights: str
-) -> RewardFunction:
-    """The same reward function with a head around its base; other wrappers stay outside."""
-    told = {"kind": kind, "strength": strength, "labels": labels, "weights": weights}
+def with_head(function: RewardFunction, **told: Any) -> RewardFunction:
+    """The same reward function with a head around its base; other wrappers stay outside.
+
+    Args:
+        function: without a head.
+        **told: parameters of the head.
+    """
     if isinstance(function, Wrapper):
-        return function.model_copy(update={"of": with_head(function.of, **told)})  # type: ignore[arg-type]
-    return Head(of=function, **told)  # type: ignore[arg-type]
+        return function.model_copy(update={"of": with_head(function.of, **told)})
+    return Head(of=function, **told)
 
 
 def has_head(function: RewardFunction) -> bool:

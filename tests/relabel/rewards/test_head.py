@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from relabel.goals.prompts import resolve_prompts
 from relabel.rewards.head import Head, HeadKind, has_head, with_head
@@ -55,18 +56,26 @@ def weights_of(kind: HeadKind, goals: list[int], blend: float, seed: int = 0) ->
     return HeadWeights.joined(parts, 4)
 
 
+def told_of(head: HeadWeights, kind: HeadKind, strength: float = 1.0) -> dict[str, Any]:
+    """Parameters of a head with these weights."""
+    goals = tuple(sorted(set(head.goal.tolist())))
+    hashes = {"labels": "l" * 64, "weights": head.sha256}
+    return {"kind": kind, "strength": strength, "goals": goals, **hashes}
+
+
 def scorers(
     path: str,
     kind: HeadKind,
     head: HeadWeights,
     strength: float = 7.0,
     fusion: Fusion = Fusion.MEAN,
+    **curve: Any,
 ) -> tuple[Scorer, Scorer]:
     """Without and with the head."""
     function = parse_reward(path, **({"window": 2} if "window" in path else {}))
     prompts = resolve_prompts(GOALS)
     told = (GOALS, prompts, vectors(99, len(prompts.texts)), SPEC)
-    around = with_head(function, kind, strength, "l" * 64, head.sha256)
+    around = with_head(function, **told_of(head, kind, strength), **curve)
     return bind(function, *told, fusion=fusion), bind(around, *told, fusion=fusion, head=head)
 
 
@@ -117,6 +126,7 @@ def test_scores_are_those_of_loops(kind: HeadKind, path: str) -> None:
 
 @pytest.mark.parametrize("kind", ["cached", "linear"])
 @pytest.mark.parametrize("path", REWARDS)
+@settings(deadline=None)
 @given(goals=st.sets(st.integers(0, 4)), seed=st.integers(0, 1000), count=st.integers(1, 40))
 def test_a_goal_without_a_head_is_zero_shot_to_the_bit(
     kind: HeadKind, path: str, goals: set[int], seed: int, count: int
@@ -211,16 +221,14 @@ def test_what_does_not_fit_is_refused() -> None:
     head = weights_of("linear", [1], 0.5)
     prompts = resolve_prompts(GOALS)
     told = (GOALS, prompts, vectors(99, len(prompts.texts)), SPEC)
-    around = with_head(parse_reward("cosine"), "linear", 1.0, "l", head.sha256)
+    around = with_head(parse_reward("cosine"), **told_of(head, "linear"))
     with pytest.raises(RewardError, match=r"'head/cosine': expected the weights .* got none"):
         bind(around, *told)
     with pytest.raises(RewardError, match=r"for 5 goals of 4 numbers, got .*--overwrite"):
         bind(around, *told, head=weights_of("linear", [2], 0.5))
     beyond = weights_of("linear", [5], 0.5)
     with pytest.raises(RewardError, match="for 5 goals"):
-        bind(
-            with_head(parse_reward("cosine"), "linear", 1.0, "l", beyond.sha256), *told, head=beyond
-        )
+        bind(with_head(parse_reward("cosine"), **told_of(beyond, "linear")), *told, head=beyond)
     with pytest.raises(
         RewardError, match=r"'head' is made of labels; leave it out, and give --head"
     ):
@@ -228,3 +236,19 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(RewardError, match="strength: expected a finite number > 0, got 0"):
         from_content({**around.model_dump(mode="json"), "strength": 0})
     assert isinstance(around, Head)
+
+
+@pytest.mark.parametrize("fusion", list(Fusion))
+def test_log_odds_are_stretched_after_fusion_of_goals_with_a_head_alone(fusion: Fusion) -> None:
+    head, curve = weights_of("linear", [1, 3], 0.5), {"slope": 4.0, "shifts": (-1.5, 2.0)}
+    _, plain = scorers("probability", "linear", head, fusion=fusion)
+    _, headed = scorers("probability", "linear", head, fusion=fusion, **curve)
+    cameras = [vectors(1, 40), vectors(2, 40)]
+    before, after = (scorer.scores(cameras, [40]) for scorer in (plain, headed))
+    assert before[:, [0, 2, 4]].tobytes() == after[:, [0, 2, 4]].tobytes()
+    p = before[:, [1, 3]].astype(np.float64)
+    expected = 1 / (1 + np.exp(-(4 * np.log(p / (1 - p)) + np.array([-1.5, 2]))))
+    np.testing.assert_allclose(after[:, [1, 3]], expected, atol=1e-6)
+    for goal in (1, 3):
+        assert (np.diff(after[np.argsort(before[:, goal]), goal]) >= 0).all()
+    assert from_content(headed.function.model_dump(mode="json")) == headed.function
