@@ -11,6 +11,8 @@ Labels are drawn in three ways:
     chosen       as `vlm-relabel label` chooses frames, without a look at the answer
     random       any frames
     by answer    half of them frames that show the goal, half of them frames that do not
+
+Heads learn from frames of both answers: see `examples.playroom.trust_heads`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from examples.playroom.trust_heads import NO, YES, copied, with_head
 from relabel.evaluation.assessment import Assessment, Judged, Summary, assess
 from relabel.evaluation.distribution import Distribution, read_distribution
 from relabel.evaluation.evidence import Evidence, GoalFrames, of_field, of_labels
@@ -176,7 +179,7 @@ def calibrated(
     labels: Labels,
     drawn: Drawn,
     distribution: Distribution,
-) -> Summary:
+) -> Assessment:
     """`calibrate --method platt`, without writing anything."""
     evidence = of_labels(store, name, labels)
     none = Folds("", 0, np.full(len(evidence.episode_ids), FITTED))
@@ -188,7 +191,7 @@ def calibrated(
     def probability(frames: GoalFrames) -> NDArray[np.float64] | None:
         return made.probability(distribution.scale.z(frames.score, frames.goal), frames.goal)
 
-    return measured(truth, made.betas, probability, halves.seed).all
+    return measured(truth, made.betas, probability, halves.seed)
 
 
 def rows_of(store: Store, name: str, count: int, seeds: int) -> Iterator[Row]:
@@ -205,8 +208,48 @@ def rows_of(store: Store, name: str, count: int, seeds: int) -> Iterator[Row]:
         for halves in split:
             known = of_field(store, name, TRUTH, where=HELD_OUT, episodes=halves.labelled)
             labels = labels_of(known, draw, count, halves.seed)
-            made.append(calibrated(store, name, halves, labels, drawn, distribution))
+            made.append(calibrated(store, name, halves, labels, drawn, distribution).all)
         yield Row(name, "calibrated (platt)", design, count, tuple(made))
+
+
+def head_rows(store: Store, name: str, seeds: int) -> tuple[list[Row], list[str]]:
+    """Lines of one encoder with few-label heads, and what became of its goals, by seed."""
+    ids = of_labels(store, name, Labels.of_rows([])).episode_ids
+    without, headed, told = [], [], []
+    with copied(store) as location:
+        for halves in (Halves.of(ids, seed) for seed in range(seeds)):
+            head = with_head(location, name, halves.labelled, halves.seed)
+            copy = Store.open(location)
+            before, after = (
+                calibrated(
+                    copy,
+                    own,
+                    halves,
+                    head.labels,
+                    "by-score",
+                    read_distribution(copy, copy.rewards(own)),
+                )
+                for own in (name, head.name)
+            )
+            without.append(before.all)
+            headed.append(after.all)
+            told.append(
+                f"{name}, seed {halves.seed}: {head.takes} goals take the head, "
+                f"{_worse(before, after)} rank frames worse than zero-shot"
+            )
+    labels = f"{YES} yes, {NO} no"
+    rows = [
+        Row(name, "calibrated (platt)", labels, YES + NO, tuple(without)),
+        Row(name, "head, calibrated", labels, YES + NO, tuple(headed)),
+    ]
+    return rows, told
+
+
+def _worse(before: Assessment, after: Assessment) -> int:
+    """Goals whose average precision is lower with the head."""
+    pairs = zip(before.goals, after.goals, strict=True)
+    aps = [(old.average_precision, new.average_precision) for old, new in pairs]
+    return sum(old is not None and new is not None and new < old - 1e-9 for old, new in aps)
 
 
 # --- for people -------------------------------------------------------------------------------
@@ -251,10 +294,17 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     store = Store.open(str(options.store))
     rows: list[Row] = []
+    lines: list[str] = []
     for name in options.rewards:
         sys.stderr.write(f"{name} …\n")
         rows += rows_of(store, name, options.labels, options.seeds)
-    show(rows, Console(soft_wrap=True, highlight=False, width=200))
+        with_heads, told = head_rows(store, name, options.seeds)
+        rows += with_heads
+        lines += told
+    console = Console(soft_wrap=True, highlight=False, width=200)
+    show(rows, console)
+    for line in lines:
+        console.print(line)
 
 
 if __name__ == "__main__":
