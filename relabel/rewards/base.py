@@ -175,6 +175,10 @@ class RewardFunction(BaseModel, ABC):
         """Scores (n, G) of frames as they are stored, from those that the cameras' fusion gave."""
         return scores
 
+    def rescored(self, scores: Floats) -> Floats:
+        """Likewise, from the stored scores (n, G) of the reward set that a calibration is of."""
+        return scores
+
     # --- of wrappers ---------------------------------------------------------------------
 
     @property

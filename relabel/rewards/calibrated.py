@@ -100,8 +100,11 @@ class Calibrated(Wrapper, name="calibrated"):
         return self.of.bind(binding)
 
     def finished(self, scores: Floats) -> Floats:
+        """As inside, and then `rescored`."""
+        return self.rescored(self.of.finished(scores))
+
+    def rescored(self, scores: Floats) -> Floats:
         """(n, G) probabilities, if there are slopes; NaN stays NaN."""
-        scores = self.of.finished(scores)
         if self.slopes is None or self.shifts is None:
             return scores
         x = log_odds(scores) if self.x == "log-odds" else scores.astype(np.float64)

@@ -64,6 +64,10 @@ class Wrapper(RewardFunction):
         """As inside."""
         return self.of.finished(scores)
 
+    def rescored(self, scores: Floats) -> Floats:
+        """As inside."""
+        return self.of.rescored(scores)
+
     def rewards(self, scores: Floats, before: Floats, thresholds: Floats | None) -> Floats:
         """As inside."""
         return self.of.rewards(scores, before, thresholds)

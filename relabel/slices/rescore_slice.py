@@ -57,7 +57,7 @@ def _rescored(
     stored = _Rows(store, table, piece, rows)
     for start, lengths in episode_blocks(keys, rows):
         with profile.stage("score"):
-            scores = rewarder.function.finished(stored.take(int(lengths.sum())))
+            scores = rewarder.function.rescored(stored.take(int(lengths.sum())))
             reward = rewarder.rewards(scores, lengths)
         yield keys.slice(start, len(scores)), scores, reward
 
