@@ -37,7 +37,7 @@ AskedKind = Literal["auto", "cached", "linear"]
 
 _SHOWN: Final = 3  # examples in a note
 # Wide: the blend of a goal may lie anywhere on its scale.
-_PRIOR: Final = Prior(slope_sd=2.0, goal_sd=4.0)
+_PRIOR: Final = Prior(slope_sd=5.0, goal_sd=4.0)
 _LABEL_SCHEMA: Final = pa.schema(
     [
         pa.field(GOAL, pa.int32()),
