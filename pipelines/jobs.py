@@ -16,6 +16,7 @@ import apache_beam as beam
 
 from pipelines.elsewhere import check_elsewhere, with_absolute_places
 from pipelines.guests import Guest
+from pipelines.hints import embed_hints
 from pipelines.named_runner import NamedRunner, find_runner
 from pipelines.profiles import job_profile
 from pipelines.runners import run_elsewhere, run_pipeline
@@ -25,6 +26,8 @@ from relabel.jobs.finish import finish_tables
 from relabel.jobs.options import JobOptions, RunOptions
 from relabel.jobs.work import Engine, Work
 from schemas.slices import Slice
+
+_NO_HINTS: Final[Mapping[str, str]] = {}  # of what a machine must have
 
 
 def _locally(work: Work, options: RunOptions) -> Mapping[str, float]:
@@ -36,7 +39,8 @@ def _elsewhere(runner: NamedRunner, work: Work, options: RunOptions) -> Mapping[
     work = with_absolute_places(work)
     together = max((stage.together for stage in work.stages), default=1)
     groups = [work.slices[at : at + together] for at in range(0, len(work.slices), together)]
-    build = partial(_build, work, groups, guest=Guest(), finishes=not runner.is_dask)
+    hints = embed_hints(options.beam_args)
+    build = partial(_build, work, groups, guest=Guest(), hints=hints, finishes=not runner.is_dask)
     seconds = run_elsewhere(build, runner, options, job_profile)
     if runner.is_dask:  # whose grouping takes the square of the number of slices
         list(finish_tables(work.finish, ()))
@@ -70,6 +74,7 @@ def _build(
     groups: Sequence[Group],
     pipeline: beam.Pipeline,
     guest: Guest | None = None,
+    hints: Mapping[str, str] = _NO_HINTS,
     finishes: bool = True,
 ) -> None:
     slices = (
@@ -78,7 +83,8 @@ def _build(
         | "Reshuffle" >> beam.Reshuffle()
     )
     if work.embed is not None:
-        slices = slices | "EmbedSlices" >> EmbedSlices(work.embed, guest)
+        embed_slices = EmbedSlices(work.embed, guest).with_resource_hints(**hints)
+        slices = slices | "EmbedSlices" >> embed_slices
     if work.score is not None:
         slices = slices | "ScoreSlices" >> ScoreSlices(work.score, guest)
     if work.build is not None:

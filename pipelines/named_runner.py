@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner
 
+from pipelines.hints import embed_hints, refuse_hints
 from schemas.errors import RunnerError
 from schemas.extras import is_installed, missing_extra
 
@@ -54,11 +55,15 @@ def find_runner(words: Sequence[str]) -> NamedRunner | None:
     named: str | None = _parsed(words).view_as(StandardOptions).runner
     if named is None:
         _check_options(words, "FnApiRunner, which runs without --runner")
+        refuse_hints(words, "FnApiRunner, which runs without --runner,")
         return None
     path = _path(named)
     kind = _class(named, path)
     if not issubclass(kind, PortableRunner):  # whose job server has options that Beam cannot know
         _check_options(words, kind.__name__)
+    if path in (_LOCAL, _DASK):
+        refuse_hints(words, kind.__name__)
+    embed_hints(words)
     if path == _LOCAL:
         return None
     _validate(kind.__name__, path, words)

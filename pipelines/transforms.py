@@ -66,12 +66,16 @@ class _Process(beam.DoFn):  # type: ignore[misc]
         self._stage = stage
         self._slices = Metrics.counter("vlm_relabel", stage.counter)
         self._rows = Metrics.counter("vlm_relabel", stage.counter.replace("slices", "frames"))
+        self._encoder = stage.encoder if isinstance(stage, EmbedWork) else None
+        self._loads = Metrics.counter("vlm_relabel", "encoders_loaded")  # one for each process
 
     def setup(self) -> None:
         self._worker = self._stage.open()
 
     def process(self, group: Group) -> Iterator[Group]:
         done = []
+        if self._encoder is not None:
+            self._loads.inc(self._encoder.untold_loads())  # what `setup` counts, Beam drops
         for piece, profile in self._worker.process(group):
             count_profile(profile)
             self._slices.inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
@@ -15,6 +16,7 @@ from schemas.encoders import EncoderSpec
 from schemas.errors import EncoderError
 
 _LOADED: Final[WeakValueDictionary[str, StagedEncoder]] = WeakValueDictionary()  # by key
+_UNTOLD: Final[Counter[str]] = Counter()  # by key: loads that no job has counted yet
 _LOADING: Final = threading.Lock()
 
 
@@ -36,6 +38,7 @@ class SharedEncoder:
             encoder = _LOADED.get(self.key)
             if encoder is None:
                 encoder = _LOADED[self.key] = self.load()
+                _UNTOLD[self.key] += 1
         differing = [] if self.planned is None else self.planned.differences(encoder.spec)
         if differing:
             raise EncoderError(
@@ -44,6 +47,11 @@ class SharedEncoder:
                 "configuration at that place"
             )
         return encoder
+
+    def untold_loads(self) -> int:
+        """How often this process has loaded it since this was asked last."""
+        with _LOADING:
+            return _UNTOLD.pop(self.key, 0)
 
     @property
     def path(self) -> str | None:

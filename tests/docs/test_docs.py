@@ -38,6 +38,10 @@ PAGES = [ROOT / "README.md", *(ROOT / name for name in MORE), *DOCS]
 RUN = [page for page in PAGES if any(b.language in ("python", "console") for b in blocks(page))]
 BEAM_OPTIONS = {"--runner", "--flink_master", "--setup_file"}  # that the docs name
 BEAM_OPTIONS |= {"--dask_client_address", "--dask_npartitions", "--dask_partition_size"}
+BEAM_OPTIONS |= {"--resource_hint", "--embed_resource_hint", "--experiments"}
+BEAM_OPTIONS |= {"--sdk_worker_parallelism", "--sdk_container_image", "--machine_type"}
+BEAM_OPTIONS |= {"--environment_type", "--environment_config", "--job_endpoint"}
+BEAM_OPTIONS |= {"--project", "--region", "--temp_location", "--spark_master_url"}
 WITHOUT_STORE = ("README", "running")  # pages whose blocks make `my.store` themselves
 
 
@@ -84,6 +88,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_options_exist(page: Path) -> None:
     known = {option for options in cli_options().values() for option in options}
     others = BEAM_OPTIONS | {"--nthreads", "--nworkers", "--dask_adress"}  # Dask's, and a mistake
+    others |= {"--tag", "--build-arg", "--worker_pool", "--publish"}  # of Docker and Beam's images
     assert mentioned_options(page) - known - others == set()
 
 
@@ -93,10 +98,14 @@ def test_beam_options_exist() -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.dask import dask_runner
 
+    from pipelines import hints
+
     assert dask_runner.DaskOptions  # known once it is imported
+    assert hints.HintOptions
     for option in sorted(BEAM_OPTIONS):
         known = PipelineOptions([option, "1"]).get_all_options(drop_default=True)
-        assert [str(value) for value in known.values()] == ["1"], option
+        (value,) = known.values()
+        assert str(value[0] if isinstance(value, list) else value) == "1", option
     assert (ROOT / "setup.py").exists()
 
 
