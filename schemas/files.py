@@ -132,6 +132,16 @@ class Folder:
         files = (info.path for info in infos if info.type == fs.FileType.File)
         return sorted(_below(base, path) for path in files)
 
+    def times(self, folder: str) -> dict[str, float]:
+        """When the files of a folder were written, in seconds of the epoch, by name.
+
+        Files of which the place tells no time are left out. A copy has times of its own.
+        """
+        base = self.join(folder)
+        with self.reaching(base):
+            infos = self.filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True))
+        return {info.base_name: info.mtime_ns / 1e9 for info in infos if info.mtime_ns}
+
     def _local_names(self, base: str) -> list[str]:
         with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
             return sorted(entry.name for entry in entries if entry.is_file())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from schemas import fields
 from schemas.dead_letters import read_dead_letters
 from schemas.manifests import AnyTableManifest, EmbeddingManifest, RewardManifest
@@ -11,6 +13,7 @@ from schemas.store import Store
 
 _LETTERS: Final = 20  # dead letters of a table that are shown
 _FIRST_CHARACTERS: Final = 12  # of a fingerprint
+_LEAST_COMMITS: Final = 4  # slices, for a pace
 
 
 def overview(store: Store) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def overview(store: Store) -> dict[str, Any]:
             "leftOut": dict(manifest.left_out),
         },
         "frames": frames,
-        "tables": [_table(table) for table in tables],
+        "tables": [{**_table(table), **_pace(store, table)} for table in tables],
         "unfinished": store.unfinished(),
         "deadLetters": [letters for table in tables if (letters := _letters(store, table))],
     }
@@ -59,6 +62,24 @@ def _table(table: AnyTableManifest) -> dict[str, Any]:
         found["function"] = dict(table.function)
         found["goals"] = {"name": table.goals_name, "hash": table.goals_hash[:_FIRST_CHARACTERS]}
     return found
+
+
+def _pace(store: Store, table: AnyTableManifest) -> dict[str, str]:
+    """Rows a second, by the times of the slices' files: the median between two commits.
+
+    So a night between two runs of a job does not count. Nothing is told of fewer than
+    `_LEAST_COMMITS` slices, or where files have one time, as those of some copies.
+    """
+    times = store.folder.times(table.table)
+    slices = (file for file in table.slice_files if file.table == table.table)
+    written = sorted((times[f.file], f.rows) for f in slices if f.file in times)
+    if len(written) < _LEAST_COMMITS:
+        return {}
+    at, rows = np.array(written).T
+    took = np.median(np.diff(at))
+    if took <= 0:
+        return {}
+    return {"pace": f"{rows[1:].mean() / took:,.0f} rows/s, by the times of its files"}
 
 
 def _letters(store: Store, table: AnyTableManifest) -> dict[str, Any] | None:

@@ -70,10 +70,10 @@
 
   function provenance(site) {
     return site.tables.map((one) => {
-      const { name, rows, bytes, command, ...rest } = one;
+      const { name, rows, bytes, command, pace, ...rest } = one;
       const size = bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
       return el("details", {},
-        el("summary", {}, words(name, { class: "code" }), el("span", { class: "quiet" }, ` ${count(rows)} rows, ${size}`)),
+        el("summary", {}, words(name, { class: "code" }), el("span", { class: "quiet" }, ` ${count(rows)} rows, ${size}${pace ? `, ${pace}` : ""}`)),
         command ? el("pre", { tabindex: "0" }, command) : null,
         pairs(rest),
       );
