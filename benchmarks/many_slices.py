@@ -16,10 +16,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -75,12 +74,13 @@ class Job:
             execute,
         )
 
-    def planned(self) -> tuple[Work, float]:
-        """Everything up to the work, and how long it took."""
-        began = time.perf_counter()
+    def planned(self) -> tuple[Work, tuple[float, float]]:
+        """Everything up to the work, and how long it took: seconds, and those of processors."""
+        began, busy = time.perf_counter(), time.process_time()
 
         def stop(work: Work, options: RunOptions) -> Mapping[str, float]:
-            raise _PlannedError(work, time.perf_counter() - began)
+            took = time.perf_counter() - began, time.process_time() - busy
+            raise _PlannedError(work, took)
 
         try:
             self.run(Engine("nobody", stop))
@@ -92,7 +92,7 @@ class Job:
 class _PlannedError(Exception):
     """The work is about to begin."""
 
-    def __init__(self, work: Work, seconds: float) -> None:
+    def __init__(self, work: Work, seconds: tuple[float, float]) -> None:
         super().__init__("planned")
         self.work, self.seconds = work, seconds
 
@@ -107,7 +107,7 @@ def commit_all(job: Job) -> None:
     first, *others = store.slices
     for stage in work.stages:
         worker = stage.open()
-        list(chain(worker.process(first), worker.rest()))
+        list(worker.process([first]))
         worker.close()
     for table in work.finish.tables:
         _spread(store, table.table, first, others)
@@ -145,28 +145,36 @@ def _spread(store: Store, table: str, first: Slice, others: Sequence[Slice]) -> 
 # --- phases
 
 
-def planning(job: Job) -> dict[str, float]:
+Timed = dict[str, tuple[float, float]]  # by phase: seconds, and those of processors
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    busy = time.process_time()
+    return common.seconds(work), time.process_time() - busy
+
+
+def planning(job: Job) -> Timed:
     """Of a store that is not there."""
     return {"planning a new store": job.planned()[1]}
 
 
-def planning_again(job: Job) -> dict[str, float]:
+def planning_again(job: Job) -> Timed:
     """Of one that is there, with every slice committed but one: finds out which."""
     store = Store.open(job.store)
     with _hidden(store, store.unfinished()[-1], 1):
         return {"planning, one slice left": job.planned()[1]}
 
 
-def looks(job: Job) -> dict[str, float]:
+def looks(job: Job) -> Timed:
     """At a job that is nearly done."""
     store = Store.open(job.store)
     tables = store.unfinished()
     watches: list[Watch] = []
-    found: dict[str, float] = {}
+    found: Timed = {}
     with _hidden(store, tables[-1], NEW):
-        found["first look"] = common.seconds(lambda: watches.append(Watch(store, tables)))
-        found["a look, nothing new"] = common.seconds(watches[0].look)
-    found[f"a look, {NEW} new slices"] = common.seconds(watches[0].look)
+        found["first look"] = _timed(lambda: watches.append(Watch(store, tables)))
+        found["a look, nothing new"] = _timed(watches[0].look)
+    found[f"a look, {NEW} new slices"] = _timed(watches[0].look)
     return found
 
 
@@ -181,14 +189,14 @@ def _hidden(store: Store, table: str, slices: int) -> Iterator[None]:
         os.rename(f"{path}.hidden", path)
 
 
-def taking_up(job: Job) -> dict[str, float]:
+def taking_up(job: Job) -> Timed:
     """The whole command where all is committed: it finds that out, and finishes the tables."""
-    return {"taking up and finishing": common.seconds(lambda: _whole(job.run(in_this_process)))}
+    return {"taking up and finishing": _timed(lambda: _whole(job.run(in_this_process)))}
 
 
-def reporting(job: Job) -> dict[str, float]:
+def reporting(job: Job) -> Timed:
     """The whole command where there is nothing to do."""
-    return {"report of a finished job": common.seconds(lambda: _whole(job.run(in_this_process)))}
+    return {"report of a finished job": _timed(lambda: _whole(job.run(in_this_process)))}
 
 
 def _whole(report: JobReport) -> None:
@@ -307,7 +315,7 @@ def main() -> None:
     slices, remote_slices = options.slices, options.remote_slices
     if options.quick:
         slices, remote_slices, options.latency_ms = 500, 100, 1.0
-    seconds: dict[str, float] = {}
+    seconds: Timed = {}
     memory: dict[str, float] = {}
     with common.folder() as folder:
         source = str(tiny_source(folder / "1.0.0", slices, PER_SHARD))
@@ -326,9 +334,10 @@ def main() -> None:
         there = Job(few, "gs://bucket/store")
         remote = list(on_an_object_store(there, options.latency_ms / 1000))
     common.show(
-        f"{slices:,} slices on a local disk; a manifest of {manifest:.1f} MB",
-        ("phase", "seconds", "MB added", "limit, s"),
-        [(n, s, memory[n], str(LIMITS.get(n, ""))) for n, s in seconds.items()],
+        f"{slices:,} slices on a local disk; a manifest of {manifest:.1f} MB; "
+        f"load {os.getloadavg()[0]:.1f}",
+        ("phase", "seconds", "processor s", "MB added", "limit, s"),
+        [(n, *s, memory[n], str(LIMITS.get(n, ""))) for n, s in seconds.items()],
         {"slices": slices, "seconds": seconds, "memory_mb": memory, "manifest_mb": manifest},
         options.out,
     )
@@ -339,7 +348,7 @@ def main() -> None:
         {"slices": remote_slices, "calls": {n: c for n, _, c in remote}},
         options.out and options.out.with_suffix(".remote.json"),
     )
-    slow = [n for n, most in LIMITS.items() if slices >= 100_000 and seconds[n] > most]
+    slow = [n for n, most in LIMITS.items() if slices >= 100_000 and seconds[n][0] > most]
     large = [n for n, mb in memory.items() if mb > MOST_MB]
     if slow or large:
         raise SystemExit(f"error: above the limit: {', '.join([*slow, *large])}")

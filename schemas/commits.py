@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from schemas.files import Folder
+from schemas.files import FileState, Folder
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice, TableFile
-from schemas.store import Store
+from schemas.store import RECEIPTS, Store
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -28,7 +28,7 @@ def commits(
         slices: to look for.
 
     Yields:
-        The files of a slice, its own last.
+        The files of a slice, its own last. What is there and not whole is deleted: it is missing.
 
     Raises:
         StoreError: a file belongs to another table.
@@ -40,20 +40,54 @@ def commits(
         lambda piece: store.committed(manifest, piece, states[piece.file]),
         there,
     )
-    return filter(None, found)
+    for piece, files in zip(there, found, strict=True):
+        if files:
+            yield files
+        else:
+            store.discard(manifest.table, piece)
 
 
 def uncommitted(
     store: Store, tables: Iterable[AnyTableManifest], slices: Sequence[Slice]
 ) -> list[Slice]:
-    """Those of some slices that are not whole in every one of some unfinished tables."""
-    whole = {piece.file for piece in slices}
+    """Those of some slices that are not there in every one of some unfinished tables.
+
+    A file that is no younger than its receipt was not touched since; only others are looked into.
+    What deceives this, such as an older copy put back, is found when the table is finished.
+
+    Raises:
+        StoreError: a file belongs to another table.
+    """
+    there = {piece.file for piece in slices}
     for table in tables:
-        if not whole:
-            break
-        known = [piece for piece in slices if piece.file in whole]
-        whole = {files[-1].file for files in commits(store, table, known)}
-    return [piece for piece in slices if piece.file not in whole]
+        if there:
+            known = [piece for piece in slices if piece.file in there]
+            there = _there(store, table, known)
+    return [piece for piece in slices if piece.file not in there]
+
+
+def _there(store: Store, table: AnyTableManifest, slices: Sequence[Slice]) -> set[str]:
+    states = store.folder.states(table.table)
+    receipts = store.folder.states(f"{table.table}/{RECEIPTS}") if states else {}
+    found, doubtful = set(), []
+    for piece in slices:
+        state, receipt = states.get(piece.file), receipts.get(f"{piece.file}.json")
+        if state is None:
+            continue
+        if receipt is not None and _is_no_younger(state, receipt):
+            found.add(piece.file)
+        else:
+            doubtful.append(piece)
+    looked = at_once(
+        store.folder, lambda piece: store.committed(table, piece, states[piece.file]), doubtful
+    )
+    return found | {files[-1].file for files in looked if files}
+
+
+def _is_no_younger(file: FileState, receipt: FileState) -> bool:
+    if file.changed is None or receipt.changed is None:
+        return False
+    return file.changed <= receipt.changed
 
 
 def slice_rows(store: Store, table: str, files: Sequence[str]) -> Mapping[str, int]:

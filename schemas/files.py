@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ class FileState:
     is_folder: bool = False
     size: int = 0
     version: str | None = None  # changes with the content; None: the place tells no such thing
+    changed: float | None = None  # when, by the clock of the place, in seconds; None: not told
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,9 @@ class Folder:
             infos = self.filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True))
         return {info.base_name: info.mtime_ns / 1e9 for info in infos if info.mtime_ns}
 
-    def _local_names(self, base: str) -> list[str]:
+    def _local_names(self, base: str, prefix: str = "") -> list[str]:
         with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
-            return sorted(entry.name for entry in entries if entry.is_file())
+            return sorted(e.name for e in entries if e.name.startswith(prefix) and e.is_file())
         return []
 
     def folders(self, folder: str) -> list[str]:
@@ -236,8 +238,12 @@ class Folder:
 
     def leftovers(self, folder: str = "", *, recursive: bool = True) -> list[str]:
         """Files of writers that were killed before they committed; not those of one at work."""
-        names = self.names(folder, recursive=recursive)
-        temporary = (n for n in names if n.rpartition("/")[2].startswith(_TEMPORARY))
+        if self.is_local and not recursive:
+            base = self.join(folder) if folder else self.path
+            temporary = self._local_names(base, _TEMPORARY)
+        else:
+            names = self.names(folder, recursive=recursive)
+            temporary = [n for n in names if n.rpartition("/")[2].startswith(_TEMPORARY)]
         below = f"{folder}/" if folder else ""
         return [n for n in temporary if not (self.is_local and _is_at_work(self.join(below + n)))]
 
@@ -412,11 +418,17 @@ def _sync(path: Path) -> None:
 
 
 def _file_state(found: os.stat_result) -> FileState:
-    return FileState(True, False, found.st_size, str(found.st_mtime_ns))
+    return FileState(True, False, found.st_size, str(found.st_mtime_ns), found.st_mtime_ns / 1e9)
 
 
 def _object_state(found: Mapping[str, Any]) -> FileState:
-    return FileState(True, False, int(found["size"]), found.get("ETag", found.get("etag")))
+    changed = found.get("LastModified")  # of S3
+    return FileState(
+        is_file=True,
+        size=int(found["size"]),
+        version=found.get("ETag", found.get("etag")),
+        changed=changed.timestamp() if isinstance(changed, datetime) else None,
+    )
 
 
 def _below(base: str, path: str) -> str:

@@ -185,7 +185,9 @@ class Store:
     def _sweep(self, manifest: AnyTableManifest) -> None:
         """Removes what killed writers left of a table."""
         for folder in manifest.folders:
-            self.folder.sweep(folder)
+            below = (folder, f"{folder}/{META}", f"{folder}/{RECEIPTS}")
+            for place in below if self.folder.is_local else (folder,):
+                self.folder.sweep(place, recursive=not self.folder.is_local)
 
     def is_complete(self, table: str) -> bool:
         """Whether the table has its manifest."""
