@@ -13,8 +13,12 @@ from apache_beam.runners.runner import PipelineRunner
 
 from pipelines import jobs
 from pipelines.named_runner import NamedRunner, find_runner
+from pipelines.profiles import job_profile
 from pipelines.runners import run_elsewhere
+from relabel.jobs import run
 from relabel.jobs.options import JobOptions, RunOptions
+from relabel.jobs.report import PROFILE
+from relabel.jobs.work import Engine, Work, in_this_process
 from schemas.errors import FrameError, RelabelError, RunnerError
 from tests.pipelines.job_options import Embedding
 
@@ -97,9 +101,9 @@ def test_threads_must_be_given_and_workers_must_not(job: JobOptions, embedding: 
 
 
 def test_an_error_of_a_runner_is_one_sentence(job: JobOptions, embedding: Embedding) -> None:
-    run = RunOptions(beam_args=("--runner", f"{HERE}.Broken"))
+    broken = RunOptions(beam_args=("--runner", f"{HERE}.Broken"))
     with pytest.raises(RunnerError) as caught:
-        jobs.embed(replace(job, run=run), embedding())
+        jobs.embed(replace(job, run=broken), embedding())
     assert str(caught.value) == "Broken: ConnectionError: the master is not there"
 
 
@@ -118,3 +122,21 @@ def test_an_error_of_a_slice_comes_back_from_a_runner_as_it_was_raised() -> None
         run_elsewhere(build, NamedRunner("Broken", f"{HERE}.Broken"), RunOptions(), lambda r: r)
     assert type(caught.value) is FrameError
     assert str(caught.value) == "image: cut"
+
+
+def test_a_runner_without_metrics_has_no_profile_and_says_so(
+    job: JobOptions, embedding: Embedding
+) -> None:
+    class Finished:
+        def metrics(self) -> Any:
+            raise NotImplementedError
+
+    def carried(work: Work, options: RunOptions) -> Any:
+        in_this_process(work, options)
+        return job_profile(Finished())
+
+    engine = Engine("Beam, OddRunner", carried, elsewhere=True)
+    done = run.embed(replace(job, profile=True), embedding(), engine)
+    assert done.profile is None
+    assert done.notes[-1].startswith("--profile: Beam, OddRunner has told no times of stages")
+    assert not (Path(job.store) / PROFILE).exists()
