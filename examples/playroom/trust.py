@@ -44,6 +44,7 @@ from schemas.store import Store
 LABELS: Final = 4  # per goal
 SEEDS: Final = 3
 PRECISION: Final = 0.97  # asked for
+LOWER: Final = 0.9  # asked for as well, of heads: what a little less precision gives in recall
 TRUTH, HELD_OUT = "truth", "held_out"  # columns of the steps table
 DRAWS: Final = 200  # of episodes, for intervals
 
@@ -179,12 +180,13 @@ def calibrated(
     labels: Labels,
     drawn: Drawn,
     distribution: Distribution,
+    precision: float = PRECISION,
 ) -> Assessment:
     """`calibrate --method platt`, without writing anything."""
     evidence = of_labels(store, name, labels)
     none = Folds("", 0, np.full(len(evidence.episode_ids), FITTED))
     tally = Tallies.of(evidence, none, distribution).within([FITTED])
-    settings = Settings(precision=PRECISION, drawn=drawn)
+    settings = Settings(precision=precision, drawn=drawn)
     made = fit(settings, tally, distribution, evidence.families)
     truth = of_field(store, name, TRUTH, where=HELD_OUT, episodes=halves.measured)
 
@@ -215,12 +217,12 @@ def rows_of(store: Store, name: str, count: int, seeds: int) -> Iterator[Row]:
 def head_rows(store: Store, name: str, seeds: int) -> tuple[list[Row], list[str]]:
     """Lines of one encoder with few-label heads, and what became of its goals, by seed."""
     ids = of_labels(store, name, Labels.of_rows([])).episode_ids
-    without, headed, told = [], [], []
+    without, headed, lower, told = [], [], [], []
     with copied(store) as location:
         for halves in (Halves.of(ids, seed) for seed in range(seeds)):
             head = with_head(location, name, halves.labelled, halves.seed)
             copy = Store.open(location)
-            before, after = (
+            before, after, loose = (
                 calibrated(
                     copy,
                     own,
@@ -228,11 +230,17 @@ def head_rows(store: Store, name: str, seeds: int) -> tuple[list[Row], list[str]
                     head.labels,
                     "by-score",
                     read_distribution(copy, copy.rewards(own)),
+                    precision,
                 )
-                for own in (name, head.name)
+                for own, precision in (
+                    (name, PRECISION),
+                    (head.name, PRECISION),
+                    (head.name, LOWER),
+                )
             )
             without.append(before.all)
             headed.append(after.all)
+            lower.append(loose.all)
             told.append(
                 f"{name}, seed {halves.seed}: {head.takes} goals take the head, "
                 f"{_worse(before, after)} rank frames worse than zero-shot"
@@ -241,6 +249,7 @@ def head_rows(store: Store, name: str, seeds: int) -> tuple[list[Row], list[str]
     rows = [
         Row(name, "calibrated (platt)", labels, YES + NO, tuple(without)),
         Row(name, "head, calibrated", labels, YES + NO, tuple(headed)),
+        Row(name, f"the same, {LOWER:g} asked for", labels, YES + NO, tuple(lower)),
     ]
     return rows, told
 
@@ -278,7 +287,8 @@ def show(rows: Iterable[Row], console: Console) -> None:
     console.print(table)
     console.print(
         "means over goals; precision over the goals that reward a frame, recall and AP over those "
-        f"with one that is true; in brackets 95 % intervals; precision asked for: {PRECISION:g}"
+        f"with one that is true; in brackets 95 % intervals; precision asked for, where not said: "
+        f"{PRECISION:g}"
     )
 
 
