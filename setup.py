@@ -1,8 +1,15 @@
-"""Packaging; Beam's `--setup_file ./setup.py` ships the same packages to a cluster's workers."""
+"""Packaging; Beam's `--setup_file ./setup.py` ships the same packages to a cluster's workers.
 
+Beam makes a source distribution where a job is submitted, and workers install it without extras.
+So the extras that they need are named by the environment variable VLM_RELABEL_EXTRAS, such as
+`embed,beam`, when it is made; the distribution carries their names, and asks for their libraries.
+"""
+
+import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl", "vlm_relabel"]
 BASE = [  # reads stores, scores stored embeddings, builds datasets
@@ -46,6 +53,50 @@ TEST = [
     *("ruff>=0.9", "mypy>=1.14", "types-PyYAML", "types-psutil", "pandas-stubs"),
 ]
 
+EXTRAS = {
+    "embed": EMBED,
+    "evaluation": EVALUATION,
+    "beam": BEAM,
+    "agents": AGENTS,
+    "dask": DASK,
+    "gcs": GCS,
+    "hf": HUGGING_FACE,
+    "rerun": RERUN,
+    "s3": S3,
+    "tensorboard": TENSORBOARD,
+    "video": VIDEO,
+    "all": ALL,
+    "demo": DEMO,
+    "test": [*ALL, *DEMO, *TEST],
+}
+
+CARRIED = "worker_extras.txt"  # only in a source distribution that was made with the variable
+
+
+def worker_extras() -> list[str]:
+    """Extras whose libraries are installed with the base."""
+    carried = Path(__file__).parent / CARRIED
+    text = os.environ.get("VLM_RELABEL_EXTRAS", "")
+    if carried.exists():
+        text = carried.read_text(encoding="utf-8")
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := sorted({*names} - {*EXTRAS}):
+        raise SystemExit(
+            f"VLM_RELABEL_EXTRAS: no extra {', '.join(unknown)}; there are {', '.join(EXTRAS)}"
+        )
+    return names
+
+
+class CarryingSdist(sdist):
+    """A source distribution that remembers the extras it was made for."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """Adds their names."""
+        super().make_release_tree(base_dir, files)
+        if names := worker_extras():
+            (Path(base_dir) / CARRIED).write_text(",".join(names), encoding="utf-8")
+
+
 setup(
     name="vlm-relabel",
     version="0.1.0",
@@ -70,22 +121,10 @@ setup(
         "vlm_relabel.labelling": ["*.html", "*.css", "*.js"],
         "vlm_relabel.pages": ["assets/*"],  # of the report; uPlot with its licence
     },
-    install_requires=BASE,
-    extras_require={
-        "embed": EMBED,
-        "evaluation": EVALUATION,
-        "beam": BEAM,
-        "agents": AGENTS,
-        "dask": DASK,
-        "gcs": GCS,
-        "hf": HUGGING_FACE,
-        "rerun": RERUN,
-        "s3": S3,
-        "tensorboard": TENSORBOARD,
-        "video": VIDEO,
-        "all": ALL,
-        "demo": DEMO,
-        "test": [*ALL, *DEMO, *TEST],
-    },
+    install_requires=list(
+        dict.fromkeys([*BASE, *(text for name in worker_extras() for text in EXTRAS[name])])
+    ),
+    extras_require=EXTRAS,
+    cmdclass={"sdist": CarryingSdist},
     entry_points={"console_scripts": ["vlm-relabel=vlm_relabel.cli.entry:main"]},
 )

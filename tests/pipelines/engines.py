@@ -21,6 +21,7 @@ from pipelines import jobs
 from pipelines.local_worker import MODULE
 from relabel.jobs.options import RunOptions
 from relabel.jobs.work import Engine, in_this_process
+from tests.pipelines import hosts, pools
 
 ROOT = Path(__file__).parents[2]
 _LOOK_S = 0.002
@@ -85,12 +86,28 @@ def dask() -> Iterator[Carrier]:
         )
 
 
+@contextmanager
+def two_hosts() -> Iterator[Carrier]:
+    """Beam's FnApiRunner with a worker on each of two hosts."""
+    with hosts.hosts() as two:
+        yield Carrier(execute=two.engine())
+
+
+@contextmanager
+def job_server() -> Iterator[Carrier]:
+    """Beam's own job server, asked as those of Flink and Spark are, with a pool's worker."""
+    with pools.pool(threads=False) as address:
+        yield Carrier(run=RunOptions(beam_args=pools.job_server_words(address)))
+
+
 ENGINES = {
     "in this process": alone,
     "Beam in this process": beam_in_process,
     "job array": three_parts,
     "two processes": two_processes,
     "Dask": dask,
+    "two hosts": two_hosts,
+    "a job server": job_server,
 }
 
 

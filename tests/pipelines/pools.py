@@ -31,6 +31,11 @@ MODULE = "tests.pipelines.pools"
 ROOT = Path(__file__).parents[2]
 
 
+def without_proxies() -> dict[str, str]:
+    """This process's environment; gRPC would look for workers behind the proxies that it names."""
+    return {name: value for name, value in os.environ.items() if "_proxy" not in name.lower()}
+
+
 class _Door(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
     def __init__(self, pools: Sequence[str]) -> None:
         stub = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub
@@ -67,7 +72,7 @@ def pool(*, threads: bool, host: str = "127.0.0.1", before: Sequence[str] = ()) 
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         words,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
+        env={**without_proxies(), "PYTHONPATH": str(ROOT), "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
