@@ -90,14 +90,15 @@ def dask() -> Iterator[Carrier]:
 def two_hosts() -> Iterator[Carrier]:
     """Beam's FnApiRunner with a worker on each of two hosts."""
     with hosts.hosts() as two:
-        yield Carrier(execute=two.engine())
+        yield Carrier(execute=two.engine(), workers=pools.workers)
 
 
 @contextmanager
 def job_server() -> Iterator[Carrier]:
     """Beam's own job server, asked as those of Flink and Spark are, with a pool's worker."""
     with pools.pool(threads=False) as address:
-        yield Carrier(run=RunOptions(beam_args=pools.job_server_words(address)))
+        words = pools.job_server_words(address)
+        yield Carrier(run=RunOptions(beam_args=words), workers=pools.workers)
 
 
 ENGINES = {

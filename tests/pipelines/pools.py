@@ -97,6 +97,16 @@ def pools(count: int, *, threads: bool) -> Iterator[str]:
         yield stack.enter_context(door(each))
 
 
+def workers() -> list[psutil.Process]:
+    """Processes that the pools of this one have started."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any("SdkHarness" in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
 class PoolRunner(fn_runner.FnApiRunner):  # type: ignore[misc]
     """Beam's FnApiRunner, with workers that a pool starts."""
 
