@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,8 +77,9 @@ class SourceSpec(_Model):
         return self.part or self.split
 
 
-class SliceSpec(_Model):
-    """One planned slice: episodes [start, stop) of a shard."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSpec:
+    """One planned slice: episodes [start, stop) of a shard. No model of its own, as `TableFile`."""
 
     split: str | None = None  # None: that of the source
     shard: int
@@ -140,7 +142,7 @@ class StoreManifest(_Model):
     @property
     def content(self) -> str:
         """sha256 of which source this is and what was read of it; changes when the store grows."""
-        slices = [piece.model_dump() for piece in self.slices]
+        slices = [asdict(piece) for piece in self.slices]
         text = json.dumps([self.source.fingerprint, slices], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

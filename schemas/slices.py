@@ -41,7 +41,7 @@ class Run:
     stop: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A contiguous run of whole episodes of one source shard.
 

@@ -295,7 +295,8 @@ def _exists(shards: tuple[Shard, ...]) -> bool:
 
 def _files(path: epath.Path, builder: Any, info: DatasetInfo) -> dict[str, list[str]]:
     """Paths of the shard files of every split that is found by its files' names."""
-    names, found = sorted(file.name for file in path.iterdir()), {}
+    names = sorted(file.name for file in path.iterdir())
+    last: dict[str, tuple[Any, int]] = {}  # by split; each file tells of all its neighbours
     for template, name in itertools.product(_templates(path, builder, info), names):
         parsed = template.parse_filename_info(name)
         if parsed is None or not parsed.num_shards:
@@ -305,11 +306,16 @@ def _files(path: epath.Path, builder: Any, info: DatasetInfo) -> dict[str, list[
         if parsed.dataset_name not in (None, info.name):
             continue
         split, count = parsed.split or template.split, parsed.num_shards
-        own = template.replace(split=split)
-        found[split] = [
-            str(own.sharded_filepath(shard_index=index, num_shards=count)) for index in range(count)
-        ]
-    return found
+        last[split] = (template, count)
+    return {
+        split: _sharded(template.replace(split=split), count)
+        for split, (template, count) in last.items()
+    }
+
+
+def _sharded(template: Any, count: int) -> list[str]:
+    shards = (template.sharded_filepath(shard_index=i, num_shards=count) for i in range(count))
+    return [str(path) for path in shards]
 
 
 def _templates(path: epath.Path, builder: Any, info: DatasetInfo) -> Iterator[Any]:
