@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pyarrow import fs
 
@@ -41,8 +41,7 @@ _AT_ONCE: Final = 32  # calls to an object store that wait side by side
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EXDEV)
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(NamedTuple):  # made in half the time of a dataclass, for some 100,000 files
     """What there is under a name. Two equal states of a file with a version are one content."""
 
     is_file: bool = False

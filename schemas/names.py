@@ -14,6 +14,8 @@ from pydantic import AfterValidator
 
 from schemas.errors import StoreError
 
+# A part that is empty, "." or "..", or a character that no name has.
+_OUTSIDE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|[\0\\]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OTHER: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _READABLE: Final = 80  # characters kept of a text that is no name
@@ -70,7 +72,7 @@ def check_inside(path: str) -> str:
         >>> check_inside("rewards/v1/slice-train-00000-000000-000020.parquet")
         'rewards/v1/slice-train-00000-000000-000020.parquet'
     """
-    if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path or "\\" in path:
+    if _OUTSIDE.search(path):
         raise ValueError(f"{path[:100]!r} is no path below the store")
     return path
 

@@ -205,6 +205,7 @@ def report(
 ) -> JobReport:
     """Reads the state of some tables off the store; `progress` is None for a dry run."""
     source = store.manifest.source
+    planned = [piece.file for piece in store.slices]
     short = None if progress is None else _short_episodes(store)
     goals = _goal_reports(store, tables) if progress is not None else ()
     return JobReport(
@@ -223,7 +224,7 @@ def report(
         frames_per_s=progress.frames_per_s if progress else 0.0,
         engine=engine,
         last_step=f"{store.manifest.last_step.value} ({store.manifest.last_step_reason})",
-        tables=tuple(_table_report(store, table) for table in tables),
+        tables=tuple(_table_report(store, table, planned) for table in tables),
         goals=goals,
         profile=profile,
         notes=(*_notes(store, tables), *_coverage(store, tables)) if progress is not None else (),
@@ -252,9 +253,9 @@ def _coverage(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ..
     return tuple(note for manifest in rewards for note in coverage_notes(store, manifest))
 
 
-def _table_report(store: Store, table: AnyTableManifest) -> TableReport:
+def _table_report(store: Store, table: AnyTableManifest, planned: Sequence[str]) -> TableReport:
     states = store.folder.states(table.table)
-    done = [piece.file for piece in store.slices if piece.file in states]
+    done = [file for file in planned if file in states]
     rows = slice_rows(store, table.table, done)
     letters, examples = _dead_letters(store, table.table)
     return TableReport(

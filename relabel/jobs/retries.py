@@ -53,15 +53,14 @@ def mended_slices(store: Store, source: Source, tables: Iterable[str]) -> list[S
     """
     columns = [spec.name for spec in store.manifest.fields if spec.kind != "image"]
     lost = lost_slices(store, tables)
-    return [piece for piece in store.slices if _is_mended(source, piece, lost.get(piece), columns)]
+    own = [piece for piece in store.slices if piece in lost] if lost else []
+    return [piece for piece in own if _is_mended(source, piece, lost[piece], columns)]
 
 
-def _is_mended(
-    source: Source, piece: Slice, episodes: set[str] | None, columns: Sequence[str]
-) -> bool:
+def _is_mended(source: Source, piece: Slice, episodes: set[str], columns: Sequence[str]) -> bool:
     return any(
         not isinstance(item, DeadLetter)
-        for start, stop in _runs(sorted({_record(episode) for episode in episodes or ()}))
+        for start, stop in _runs(sorted({_record(episode) for episode in episodes}))
         for item in source.read(replace(piece, start=start, stop=stop), columns)
     )
 

@@ -279,6 +279,8 @@ def _replanned(store: Store, source: Source, changed: Sequence[Slice]) -> StoreM
             f"{example.split}/{example.shard}/{example.start}, which is there; a store grows and "
             "does not shrink: ask for a part that contains what it holds, or choose another --store"
         )
+    if not gone and source.extent.episodes == manifest.episodes:  # as it is, most often
+        return manifest.model_copy(update={"source": source.spec})
     per_slice = manifest.episodes_per_slice or source.default_episodes_per_slice()
     runs = cut_runs(source.extent.part, source.extent.lengths, per_slice, list(kept))
     slices = tuple(kept.get(run) or _spec(run, source) for run in runs)

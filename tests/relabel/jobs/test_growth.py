@@ -465,9 +465,7 @@ def as_first_format(store: Path, origin: Path) -> None:
     opened = Store.open(str(store))
     for table in opened.tables():
         opened.folder.delete_folder(table)
-    slices = tuple(
-        piece.model_copy(update={"digest": None, "split": None}) for piece in opened.manifest.slices
-    )
+    slices = tuple(replace(piece, digest=None, split=None) for piece in opened.manifest.slices)
     fingerprint = Source.open(str(origin), "train").first_fingerprint()
     manifest = opened.manifest.model_copy(
         update={
