@@ -30,7 +30,7 @@ from schemas.texts import brief, normalised
 DEFAULT_NULL_PROMPTS: Final = ("an empty room",)
 
 MAX_TEXT: Final = 10_000  # characters; encoders read some hundreds
-_SHOWN: Final = 20  # problems in an error
+_SHOWN: Final = 12  # problems in an error
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 GoalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]*$", max_length=200)]

@@ -91,7 +91,7 @@ def calibrate(arguments: CalibrateArguments) -> CalibrateReport:
         ...     store="my.store", rewards="v1", method="valley", name="v1-valley"
         ... )
         >>> [goal.goal_id for goal in report.calibration.goals][0]
-        'the-drawer-is-open'
+        'drawer-open'
     """
     job_options = arguments.job
     return job.calibrate(job_options, arguments.calibration, engine_for(job_options.run))

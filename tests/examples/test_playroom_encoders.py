@@ -47,6 +47,7 @@ def test_shipped_encoders_are_small_and_complete() -> None:
     files = [path for path in ENCODERS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
     wanted = {model.CONFIG_FILE, model.WEIGHTS_FILE, vocabulary.BPE_FILE, "README.md"}
+    wanted |= {"coverage.parquet"}
     for name in SIZES:
         assert {path.name for path in (ENCODERS / name).iterdir()} == wanted
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ RESUMES = "interrupted; the same command resumes where it stopped\n"
 
 
 def _start(*line: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    """A process group of its own, as a shell makes for a command."""
+    """A process group of its own, as a shell makes for a command; it heeds Ctrl-C.
+
+    Tests that a script has put into the background do not, and what they start would not either.
+    """
     return subprocess.Popen(
         [sys.executable, *line],
         cwd=ROOT,
@@ -32,6 +36,7 @@ def _start(*line: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         stderr=stderr,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -39,7 +44,11 @@ def _interrupt(
     process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT
 ) -> tuple[int, str, str]:
     os.killpg(process.pid, number)
-    out, error = process.communicate(timeout=60)
+    try:
+        out, error = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):  # of what went on all the same
+            os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, out, error
 
 

@@ -178,7 +178,10 @@ def test_a_goals_file_that_is_missing(run: Run, words: Words, store: Path) -> No
         ({"temperature": -1}, "temperature: expected a finite number > 0, got -1"),
         ({"threshold": 1.01}, "threshold: expected a number in [0, 1], got 1.01"),
         ({"threshold": -0.1}, "threshold: expected a number in [0, 1], got -0.1"),
-        ({"reward": "sofmax"}, "unknown reward function 'sofmax', the known ones are ['cosine', "),
+        (
+            {"reward": "sofmax"},
+            "unknown reward function 'sofmax', the known ones are ['calibrated', ",
+        ),
         ({"reward": "window-mean/cosine"}, "window: expected a whole number >= 1, got nothing"),
         ({"reward": "goal-baseline"}, "baseline"),
         ({"reward": "goal-baseline", "alpha": 2}, "alpha: expected a number in [0, 1], got 2"),
