@@ -88,7 +88,7 @@ def calibrate(arguments: CalibrateArguments) -> CalibrateReport:
     Example:
         >>> import vlm_relabel
         >>> report = vlm_relabel.calibrate(
-        ...     store="my.store", rewards="v1", method="valley", name="v1-valley"
+        ...     store="my.store", rewards="v1", method="valley", dry_run=True
         ... )
         >>> [goal.goal_id for goal in report.calibration.goals][0]
         'drawer-open'
