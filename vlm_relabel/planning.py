@@ -99,5 +99,16 @@ def plan(arguments: PlanArguments) -> Estimate:
 
     Raises:
         RelabelError: as `relabel`.
+
+    Example:
+        >>> import vlm_relabel
+        >>> found = vlm_relabel.plan(
+        ...     source="my_dataset/1.0.0",
+        ...     camera="image_0",
+        ...     encoder="local-dir:my_encoder",
+        ...     goals="goals.yaml",
+        ... )
+        >>> found.slices, found.frames
+        (2, 90)
     """
     return estimate(arguments.embedding, arguments.scoring, arguments.wanted, arguments.threads)
