@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from relabel.jobs.collecting import CollectingRarely
 from relabel.jobs.finish import FinishWork, finish_tables
 from relabel.jobs.leases import leased
 from relabel.jobs.parts import OPTION
@@ -32,6 +33,7 @@ class FinishOptions:
     command: str | None = None  # who holds the tables meanwhile
 
 
+@CollectingRarely()
 def finish(options: FinishOptions) -> JobReport:
     """Writes the manifest of every unfinished table whose slices are all there.
 

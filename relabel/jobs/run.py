@@ -13,6 +13,7 @@ from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
 from relabel.jobs.carry import carry, check_passes, slices_of
+from relabel.jobs.collecting import CollectingRarely
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
 from relabel.jobs.dataset_report import GoalJobReport, dataset_report
 from relabel.jobs.finish import FinishWork
@@ -57,6 +58,7 @@ from schemas.replan import replan
 from schemas.store import Store
 
 
+@CollectingRarely()
 @named_extras("embed")
 def embed(options: JobOptions, what: EmbedOptions, execute: Engine = in_this_process) -> JobReport:
     """Source → steps, episodes and one embedding table per camera.
@@ -77,6 +79,7 @@ def embed(options: JobOptions, what: EmbedOptions, execute: Engine = in_this_pro
     return _reported(run.execute(), options, loaded)
 
 
+@CollectingRarely()
 @named_extras("score")
 def score(options: JobOptions, what: ScoreOptions, execute: Engine = in_this_process) -> JobReport:
     """Stored embeddings → one reward set. The source is not touched.
@@ -92,6 +95,7 @@ def score(options: JobOptions, what: ScoreOptions, execute: Engine = in_this_pro
     return _reported(_Run(options, execute, store, scoring=plan).execute(), options, encoder)
 
 
+@CollectingRarely()
 @named_extras("relabel")
 def relabel(
     options: JobOptions,
@@ -129,6 +133,7 @@ def relabel(
     return _reported(first.then(second), options, loaded)
 
 
+@CollectingRarely()
 def build_goals(
     options: JobOptions, what: GoalDatasetOptions, execute: Engine = in_this_process
 ) -> GoalJobReport:
