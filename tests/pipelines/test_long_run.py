@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections import Counter
@@ -25,6 +27,7 @@ from relabel.testing import PixelMeanEncoder
 from schemas import store as stores
 from schemas.files import Folder
 
+ALONE: Final = "LONG_JOB_ALONE"  # set in the environment of a process for one test
 SLICES: Final = 302
 POINTS: Final = (100, 200, 300)  # slices at which the process is looked at
 WINDOW: Final = 20  # slices before each: what comes and goes is not there at all of them
@@ -130,7 +133,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_a_long_job_stays_as_it_is(tmp_path: Path, calls: Counter[str]) -> None:
+def test_a_long_job_stays_as_it_is() -> None:
+    """In a process of its own: what other tests left behind is none of its memory."""
+    name = f"{__file__}::test_memory_of_a_long_job"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", name]
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, ALONE: "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ALONE not in os.environ, reason="run by the test above")
+def test_memory_of_a_long_job(tmp_path: Path, calls: Counter[str]) -> None:
     source = tiny_source(tmp_path / "1.0.0", SLICES, per_shard=SLICES)
     probe = Probe(POINTS, calls)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from schemas import fields
 from schemas.enums import Fusion, Timing
 from schemas.errors import StoreError
 from schemas.manifests import RewardManifest
-from schemas.slices import Slice
 from schemas.store import Store
 from schemas.tables import embedding_schema, key_columns, matrix, vectors
 from tests import small
@@ -173,7 +173,7 @@ def test_a_committed_slice_is_not_scored_again(store: Store) -> None:
     manifest = store.rewards("v1")
     piece = store.slices[2]
     result = score_slice(piece, store=store, rewards=manifest, scorer=Forbidden())
-    assert result == Slice(**{**vars(piece), "files": result.files})
+    assert result == replace(piece, files=result.files)
     assert result.files[0] in manifest.files
 
 

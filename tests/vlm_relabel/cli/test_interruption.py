@@ -69,7 +69,8 @@ IN_MAIN = "print('at work', flush=True)\ntime.sleep(60)"
 IN_THREADS = (
     "def forever():\n    while True: pass\n"
     "for _ in range(3): threading.Thread(target=forever).start()\n"
-    "print('at work', flush=True)\nthreading.Event().wait()"
+    # In turns: a signal that comes just before a thread begins to wait is heard when it stops.
+    "print('at work', flush=True)\nwhile True: threading.Event().wait(0.1)"
 )
 UNDER_TRY = (
     "try:\n    print('at work', flush=True)\n    time.sleep(60)\n"
