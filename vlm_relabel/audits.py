@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,9 +11,9 @@ from pydantic.dataclasses import dataclass
 from schemas.errors import RelabelError, StoreError
 from schemas.extras import named_extras
 from schemas.files import Folder
-from schemas.labels import Labels, read_labels
+from schemas.labels import Labels
 from schemas.store import Store
-from vlm_relabel.keywords import STRICT, Location, takes
+from vlm_relabel.keywords import STRICT, Location, Show, silent, takes
 
 if TYPE_CHECKING:
     from relabel.evaluation.audit_report import AuditReport
@@ -23,13 +22,7 @@ if TYPE_CHECKING:
     from relabel.evaluation.evidence import Evidence
     from schemas.manifests import RewardManifest
 
-Show = Callable[[str, int, int], None]  # what is being done, how far, of how much
-
 JSON_FILE: Final = "audit.json"
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -49,7 +42,7 @@ class AuditArguments:
     save_reference: Location | None = None  # file to write what --reference is like to
     out: Location | None = None  # folder or URL
     trust: bool = False
-    show: Show = _silent  # called now and then
+    show: Show = silent  # called now and then
 
 
 @takes(AuditArguments)
@@ -101,21 +94,16 @@ def audit(arguments: AuditArguments) -> AuditReport:
 
 def _evidence(store: Store, manifest: RewardManifest, arguments: AuditArguments) -> Evidence | None:
     from relabel.evaluation.evidence import of_field, of_labels
+    from relabel.evaluation.truth import given_labels
 
-    labels, field = arguments.labels, arguments.labels_field
-    if labels is not None and field is not None:
-        raise RelabelError("--labels and --labels-field exclude each other; give one of them")
-    if arguments.where is not None and field is None:
-        raise RelabelError("--where: expected --labels-field, whose frames it chooses")
+    field, where = arguments.labels_field, arguments.where
+    labels = given_labels(arguments.labels, field, where)
     if not manifest.scores:
         return None
     tell = partial(arguments.show, "reading what is true")
     if field is not None:
-        return of_field(store, manifest.name, field, where=arguments.where, tell=tell)
-    if labels is None:
-        return None
-    told = labels if isinstance(labels, Labels) else read_labels(os.fspath(labels))
-    return of_labels(store, manifest.name, told, tell=tell)
+        return of_field(store, manifest.name, field, where=where, tell=tell)
+    return None if labels is None else of_labels(store, manifest.name, labels, tell=tell)
 
 
 def _notes(manifest: RewardManifest, arguments: AuditArguments) -> tuple[str, ...]:

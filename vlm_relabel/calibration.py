@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -17,13 +16,9 @@ from relabel.jobs.options import JobOptions
 from schemas.labels import Labels
 from vlm_relabel.arguments import JobArguments
 from vlm_relabel.engines import engine_for
-from vlm_relabel.keywords import STRICT, Location, Seed, takes
+from vlm_relabel.keywords import STRICT, Location, Seed, Show, silent, takes
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,7 +39,7 @@ class CalibrateArguments(JobArguments):
     draws: Annotated[int, Field(ge=0, le=10_000)] = 200  # of episodes, for intervals
     seed: Seed = 0  # of the folds and draws
     trust: bool = False  # of stored files, compare the sizes only
-    each: Callable[[str, int, int], None] = _silent  # called for every slice that is read
+    each: Show = silent  # called for every slice that is read
 
     @property
     def job(self) -> JobOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,23 +12,17 @@ from pydantic.dataclasses import dataclass
 from schemas.errors import RelabelError, StoreError
 from schemas.extras import named_extras
 from schemas.files import Folder
-from schemas.labels import Labels, read_labels
+from schemas.labels import Labels
 from schemas.store import Store
-from vlm_relabel.keywords import STRICT, Location, Seed, Words, several, takes
+from vlm_relabel.keywords import STRICT, Location, Seed, Show, Words, several, silent, takes
 
 if TYPE_CHECKING:
     from relabel.evaluation.comparison import OpenedSet
     from relabel.evaluation.comparison_report import Comparison
     from relabel.evaluation.truth import Truth
 
-Show = Callable[[str, int, int], None]  # what is being done, how far, of how much
-
 JSON_FILE: Final = "comparison.json"
 MOST_DRAWS: Final = 10_000
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -47,7 +40,7 @@ class CompareArguments:
     draws: Annotated[int, Field(ge=2, le=MOST_DRAWS)] = 200  # of episodes
     seed: Seed = 0
     trust: bool = False
-    show: Show = _silent  # called now and then
+    show: Show = silent  # called now and then
 
 
 @takes(CompareArguments)
@@ -111,18 +104,13 @@ def _names(store: Store, rewards: Words) -> tuple[str, ...]:
 
 
 def _truth(store: Store, arguments: CompareArguments, sets: list[OpenedSet]) -> Truth:
-    from relabel.evaluation.truth import Truth, column_truth
+    from relabel.evaluation.truth import Truth, column_truth, given_labels
 
-    labels, field = arguments.labels, arguments.labels_field
-    if labels is not None and field is not None:
-        raise RelabelError("--labels and --labels-field exclude each other; give one of them")
-    if arguments.where is not None and field is None:
-        raise RelabelError("--where: expected --labels-field, whose frames it chooses")
+    field, where = arguments.labels_field, arguments.where
+    labels = given_labels(arguments.labels, field, where)
     if field is not None:
-        return column_truth(store, field, arguments.where, [one.goal_ids for one in sets])
-    if labels is None or isinstance(labels, Labels):
-        return Truth(labels=labels)
-    return Truth(labels=read_labels(os.fspath(labels)))
+        return column_truth(store, field, where, [one.goal_ids for one in sets])
+    return Truth(labels=labels)
 
 
 def _write(found: Comparison, location: str) -> None:

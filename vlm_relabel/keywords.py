@@ -21,10 +21,15 @@ Result = TypeVar("Result")
 
 STRICT: Final = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 Location = str | os.PathLike[str]  # path or URL
+Show = Callable[[str, int, int], None]  # told what is being done, how far, of how much
 Words = str | Sequence[str] | None  # one, or several
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as NumPy takes it
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Shows nothing."""
 
 
 def takes(

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -16,10 +15,10 @@ from pydantic.dataclasses import dataclass
 
 from schemas.errors import MissingExtraError, RelabelError, SourceError, StoreError
 from schemas.extras import named_extras
-from schemas.labels import read_labels
+from schemas.labels import Labels
 from schemas.locations import local_path
 from schemas.store import Store
-from vlm_relabel.keywords import STRICT, Count, Location, Words, several, takes
+from vlm_relabel.keywords import STRICT, Count, Location, Show, Words, several, silent, takes
 
 if TYPE_CHECKING:
     from vlm_relabel.pages.gathering import Gathered, Told
@@ -31,10 +30,6 @@ MARK: Final = "report.json"  # that a folder is a report, and may be replaced by
 _MEGABYTE: Final = 1_000_000
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReportArguments:
     """Of `report`."""
@@ -42,7 +37,7 @@ class ReportArguments:
     store: Location
     out: Location  # folder; an earlier report there is replaced
     rewards: Words = None  # names of reward sets; None: all that have scores
-    labels: Location | None = None  # label table
+    labels: Location | Labels | None = None  # label table
     labels_field: str | None = None  # column of the steps table with the truth of every goal
     where: str | None = None  # column of flags: with labels_field, only these frames count
     source: Location | None = None  # where frames are read from; None: where the store was made
@@ -57,9 +52,7 @@ class ReportArguments:
     no_plots: bool = False
     rerun: Location | None = None
     trust: bool = False  # of stored files, compare the sizes only
-    show: Callable[[str, int, int], None] = (
-        _silent  # told of what, how much is done, and of how much
-    )
+    show: Show = silent  # called now and then
 
 
 class PageReport(BaseModel):
@@ -173,14 +166,11 @@ def _replace(partial: Path, out: Path) -> None:
 
 
 def _truth(arguments: ReportArguments) -> Told:
+    from relabel.evaluation.truth import given_labels
     from vlm_relabel.pages.gathering import Told
 
-    if arguments.labels is not None and arguments.labels_field is not None:
-        raise RelabelError("--labels and --labels-field exclude each other; leave one of them out")
-    if arguments.where is not None and arguments.labels_field is None:
-        raise RelabelError("--where: belongs to --labels-field, which is not given")
-    labels = None if arguments.labels is None else read_labels(os.fspath(arguments.labels))
-    return Told(labels, arguments.labels_field, arguments.where)
+    field, where = arguments.labels_field, arguments.where
+    return Told(given_labels(arguments.labels, field, where), field, where)
 
 
 def _pictures(arguments: ReportArguments, store: Store) -> tuple[Pictures | None, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,9 @@ from relabel.evaluation.successes import (
     successes_of_labels,
 )
 from schemas import fields
+from schemas.errors import LabelError
 from schemas.goal_basis import TRUE_ABOVE, truth_column, truth_values, width
-from schemas.labels import Labels
+from schemas.labels import Labels, read_labels
 from schemas.store import Store
 from schemas.tables import matrix
 
@@ -130,6 +132,28 @@ def _truths(store: Store, field: str, wanted: set[tuple[str, int]]) -> dict[tupl
             truths = matrix(truth_values(values.column(field))) > TRUE_ABOVE
             found.update(zip(rows, truths, strict=True))
     return found
+
+
+def given_labels(
+    labels: str | os.PathLike[str] | Labels | None, field: str | None, where: str | None
+) -> Labels | None:
+    """The labels that are given, where a column of truth may take their place.
+
+    Args:
+        labels: path or URL of a label table, or its labels; None: none.
+        field: column in their place.
+        where: column of flags that chooses frames of `field`.
+
+    Raises:
+        LabelError: these do not go together, or the table cannot be read.
+    """
+    if labels is not None and field is not None:
+        raise LabelError("--labels and --labels-field exclude each other; give one of them")
+    if where is not None and field is None:
+        raise LabelError("--where: expected --labels-field, whose frames it chooses")
+    if labels is None or isinstance(labels, Labels):
+        return labels
+    return read_labels(os.fspath(labels))
 
 
 def column_truth(

@@ -17,6 +17,7 @@ from relabel.evaluation.evidence import Evidence, of_field, of_labels, scored
 from relabel.evaluation.fits import PROBABLE, UNLABELLED, Fitted, Method, Settings
 from relabel.evaluation.folds import Folds, dealt, set_aside
 from relabel.evaluation.tally import Drawn
+from relabel.evaluation.truth import given_labels
 from relabel.jobs.options import JobOptions
 from relabel.jobs.plans import made_by
 from relabel.jobs.report import JobReport
@@ -30,7 +31,7 @@ from relabel.rewards.registry import from_content
 from schemas import fields
 from schemas.errors import RewardError, StoreError
 from schemas.extras import named_extras
-from schemas.labels import Labels, read_labels
+from schemas.labels import Labels
 from schemas.manifests import RewardManifest
 from schemas.names import check_name
 from schemas.store import Store
@@ -121,8 +122,6 @@ def _check(what: CalibrateOptions) -> None:
             f"--name {what.name}: is the reward set that is calibrated; a calibration is written "
             "beside it, under another name"
         )
-    if what.labels is not None and what.labels_field is not None:
-        raise StoreError("--labels and --labels-field exclude each other; leave one out")
     known = what.labels is not None or what.labels_field is not None
     if not known and what.method not in UNLABELLED:
         raise StoreError(
@@ -130,8 +129,6 @@ def _check(what: CalibrateOptions) -> None:
             "label` makes one) or --labels-field COLUMN; without labels there are --method valley "
             "and --method quantile --success-rate SHARE"
         )
-    if what.where is not None and what.labels_field is None:
-        raise StoreError("--where: only with --labels-field, whose frames it chooses")
     if what.test_where is not None and not known:
         raise StoreError("--test-where: expected labels to test with, got none; give --labels")
     if (what.method == "quantile") != (what.success_rate is not None):
@@ -186,12 +183,12 @@ def _betas(store: Store, manifest: RewardManifest) -> NDArray[np.float32] | None
 
 def _evidence(store: Store, what: CalibrateOptions) -> Evidence:
     tell = partial(what.each, "labels")
+    labels = given_labels(what.labels, what.labels_field, what.where)
     if what.labels_field is not None:
         return of_field(store, what.rewards, what.labels_field, where=what.where, tell=tell)
-    if what.labels is None:
+    if labels is None:
         none = Labels.of_rows([])
         return replace(of_labels(store, what.rewards, none), source={})
-    labels = what.labels if isinstance(what.labels, Labels) else read_labels(what.labels)
     return of_labels(store, what.rewards, labels, tell=tell)
 
 

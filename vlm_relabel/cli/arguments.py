@@ -52,6 +52,29 @@ Trust = Annotated[
         "compared too, once each.",
     ),
 ]
+LabelTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Label table that says what is true, a .csv or .parquet file. `vlm-relabel label` "
+        "helps to make one.",
+    ),
+]
+LabelsField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of the steps table that says what is true, with one value per goal: what a "
+        "simulator knows.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="With --labels-field: column of flags; only frames where it is true count.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, without writing anything.")
 ]

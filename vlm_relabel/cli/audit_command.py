@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_relabel.cli.arguments import Json, Trust
+from vlm_relabel.cli.arguments import Json, LabelsField, LabelTable, Trust, Where
 from vlm_relabel.cli.guard import guarded
 
 if TYPE_CHECKING:
@@ -16,27 +16,9 @@ if TYPE_CHECKING:
 def audit(
     store: Annotated[str, typer.Argument(help="Store that holds the reward set.")],
     rewards: Annotated[str, typer.Option(metavar="NAME", help="Reward set to audit.")] = "v1",
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Label table that says what is true, a .csv or .parquet file."
-        ),
-    ] = None,
-    labels_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of the steps table that says what is true, with one value per goal: "
-            "what a simulator knows.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="With --labels-field: column of flags; only frames where it is true count.",
-        ),
-    ] = None,
+    labels: LabelTable = None,
+    labels_field: LabelsField = None,
+    where: Where = None,
     above: Annotated[
         float | None,
         typer.Option(

@@ -14,9 +14,12 @@ from vlm_relabel.cli import console
 from vlm_relabel.cli.arguments import (
     DryRun,
     Json,
+    LabelsField,
+    LabelTable,
     Overwrite,
     Threads,
     Trust,
+    Where,
     Workers,
 )
 from vlm_relabel.cli.guard import guarded_job
@@ -34,29 +37,6 @@ _NAMED = 8  # goals in a note
 Store = Annotated[str, typer.Argument(metavar="STORE", help="Store that holds the reward set.")]
 Rewards = Annotated[str, typer.Option(metavar="NAME", help="Reward set to calibrate.")]
 Name = Annotated[str, typer.Option(metavar="NAME", help="Name of the new reward set.")]
-LabelFile = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Label table, in CSV or Parquet: episode_id, step, goal_id, label. `vlm-relabel "
-        "label` makes one.",
-    ),
-]
-LabelsField = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Column of the source, in the steps table, that holds what is true: one value per "
-        "goal, in the order of the goals.",
-    ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="With --labels-field: column of flags. Only the frames where it is true are used.",
-    ),
-]
 TestWhere = Annotated[
     str | None,
     typer.Option(
@@ -122,7 +102,7 @@ def calibrate(
     store: Store,
     rewards: Rewards = "v1",
     name: Name = "v1-calibrated",
-    labels: LabelFile = None,
+    labels: LabelTable = None,
     labels_field: LabelsField = None,
     where: Where = None,
     test_where: TestWhere = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlm_relabel.cli.arguments import Json, Trust
+from vlm_relabel.cli.arguments import Json, LabelsField, LabelTable, Trust, Where
 from vlm_relabel.cli.guard import guarded
 from vlm_relabel.cli.usage import Command, spread
 
@@ -35,27 +35,9 @@ def compare(
             "against. The default is all that the store has.",
         ),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Label table that says what is true, a .csv or .parquet file."
-        ),
-    ] = None,
-    labels_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of the steps table that says what is true, with one value per goal: "
-            "what a simulator knows.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="With --labels-field: column of flags; only frames where it is true count.",
-        ),
-    ] = None,
+    labels: LabelTable = None,
+    labels_field: LabelsField = None,
+    where: Where = None,
     tricks: Annotated[
         bool,
         typer.Option(

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import Json, Trust
+from vlm_relabel.cli.arguments import Json, LabelsField, LabelTable, Trust, Where
 from vlm_relabel.cli.guard import guarded
 
 if TYPE_CHECKING:
@@ -31,27 +31,9 @@ def report(
             "each other. The default is all that have scores.",
         ),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Label table (.csv or .parquet) that says which frames are true."
-        ),
-    ] = None,
-    labels_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of the steps table that says which goals are true at a frame, one value "
-            "per goal.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="With --labels-field: column of flags; only frames where it is set are counted.",
-        ),
-    ] = None,
+    labels: LabelTable = None,
+    labels_field: LabelsField = None,
+    where: Where = None,
     source: Annotated[
         str | None,
         typer.Option(

@@ -221,7 +221,7 @@ def test_frames_without_a_score_have_no_reward(place: Path) -> None:
             "expected scores, and it was stored without",
         ),
         ({"labels_field": "truth"}, "--labels and --labels-field exclude each other"),
-        ({"where": "is_last"}, "--where: only with --labels-field"),
+        ({"where": "is_last"}, "--where: expected --labels-field, whose"),
         ({"success_rate": 0.5}, "--success-rate: .* goes with --method quantile"),
         ({"method": "quantile"}, "--success-rate: the share of episodes"),
         ({"method": "best-f1", "output": "probabilities"}, "best-f1 gives thresholds alone"),

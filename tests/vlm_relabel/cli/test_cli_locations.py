@@ -95,7 +95,7 @@ def test_a_log_is_told_without_its_secrets(capfd: pytest.CaptureFixture[str]) ->
     handlers, root.handlers = root.handlers, []
     try:
         redaction.log_errors()
-        logging.getLogger("some.library").error("no answer from %s", KEYED)
+        logging.getLogger("some.package").error("no answer from %s", KEYED)
     finally:
         root.handlers = handlers
-    assert capfd.readouterr().err == "ERROR:some.library:no answer from s3://…@bucket/x\n"
+    assert capfd.readouterr().err == "ERROR:some.package:no answer from s3://…@bucket/x\n"

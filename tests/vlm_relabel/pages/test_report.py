@@ -271,7 +271,7 @@ def test_only_an_earlier_report_is_replaced(store: Store, tmp_path: Path) -> Non
     ("options", "error", "said"),
     [
         ({"labels": "x.csv", "labels_field": "truth"}, RelabelError, "exclude each other"),
-        ({"where": "truth"}, RelabelError, "--where: belongs to --labels-field"),
+        ({"where": "truth"}, RelabelError, "--where: expected --labels-field, whose"),
         ({"labels": "none.csv"}, LabelError, "no such file"),
         ({"labels_field": "nothing"}, StoreError, "nothing"),
         ({"labels_field": "truth", "where": "nothing"}, StoreError, "nothing"),
