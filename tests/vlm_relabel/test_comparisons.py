@@ -15,7 +15,7 @@ import vlm_relabel
 from schemas.errors import RelabelError
 from schemas.labels import Labels, write_labels
 from tests.relabel.evaluation.scored_stores import RewardsTold, Told, add_rewards, make_store
-from vlm_relabel.cli import compare_console
+from vlm_relabel.cli import console
 from vlm_relabel.cli.main import app
 from vlm_relabel.cli.usage import spread
 
@@ -141,12 +141,12 @@ def test_a_store_without_rewards_says_what_makes_them(tmp_path: Path, store: str
 
 def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    lines = compare_console._Lines(lambda: now[0])
-    for second in range(12):
+    lines = console.StageLines(lambda: now[0])
+    for second in range(13):
         now[0] = float(second)
         lines.show("v1: whole episodes", second, 12)
     told = capsys.readouterr().err.splitlines()
-    assert told == ["v1: whole episodes: 5 of 12", "v1: whole episodes: 10 of 12"]
+    assert told == [f"v1: whole episodes: {done} of 12" for done in (5, 10, 12)]
 
 
 def test_texts_of_data_cannot_steer_the_terminal(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlm_relabel.cli import console
 from vlm_relabel.cli.arguments import Json, LabelsField, LabelTable, Trust, Where
 from vlm_relabel.cli.guard import guarded
 
@@ -79,12 +80,12 @@ def audit(
 
     Without labels it says what it can, and names what it cannot. No frame is embedded again.
     """
-    from vlm_relabel.cli.audit_console import show_audit, telling
+    from vlm_relabel.cli.audit_console import show_audit
 
     def run() -> AuditReport:
         from vlm_relabel import audits
 
-        with telling(json) as show:
+        with console.stages(json) as show:
             return audits.audit(
                 store=store,
                 rewards=rewards,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
 
 _GOALS_SHOWN: Final = 12
 _PAIRS_SHOWN: Final = 8
-_PATIENCE_S: Final = 2.0  # between two lines
 _KINDS: Final = {
     "absent": "absent: the goal holds nowhere in the episode",
     "before": "before the first frame that shows it",
@@ -28,20 +24,6 @@ _BASIS: Final = {
     "reached both)",
     "claims": "goals that claim frames in the same episodes (nothing says whose they are)",
 }
-
-
-@contextmanager
-def telling(as_json: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A line now and then about what is being done, if it takes long."""
-    last = [time.monotonic()]
-
-    def show(what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if not as_json and now - last[0] > _PATIENCE_S:
-            last[0] = now
-            console.say(f"{what}: {done:,}/{total:,} slices")
-
-    yield show
 
 
 def show_audit(report: AuditReport, out: str | None, as_json: bool) -> None:

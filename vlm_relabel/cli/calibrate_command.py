@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -28,10 +26,9 @@ from vlm_relabel.cli.typed import command_line
 if TYPE_CHECKING:
     from relabel.evaluation.assessment import Figures
     from relabel.evaluation.calibration import Calibration, GoalCalibration, Verdict
-    from relabel.jobs.calibrate import CalibrateReport, Each
+    from relabel.jobs.calibrate import CalibrateReport
 
 _GOALS_SHOWN = 12
-_PATIENCE_S = 2.0  # between two lines
 _NAMED = 8  # goals in a note
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="Store that holds the reward set.")]
@@ -130,7 +127,7 @@ def calibrate(
     def run(show: console.Show) -> CalibrateReport:
         from vlm_relabel import calibration
 
-        with _reading(json) as each:
+        with console.stages(json) as each:
             return calibration.calibrate(
                 store=store,
                 rewards=rewards,
@@ -162,19 +159,6 @@ def calibrate(
         _show(report)
         report = report.model_copy(update={"goals": ()})  # they are shown with their thresholds
     console.show_job(report, json)
-
-
-@contextmanager
-def _reading(as_json: bool) -> Iterator[Each]:
-    """Whom to tell of what is read: a line now and then, none if all is read at once."""
-    last = [time.monotonic()]
-
-    def each(what: str, done: int, total: int) -> None:
-        if time.monotonic() - last[0] > _PATIENCE_S:
-            last[0] = time.monotonic()
-            console.say(f"{what}: {done:,}/{total:,} slices read")
-
-    yield (lambda *_: None) if as_json else each
 
 
 # --- for people -------------------------------------------------------------------------------

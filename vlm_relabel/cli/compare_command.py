@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlm_relabel.cli import console
 from vlm_relabel.cli.arguments import Json, LabelsField, LabelTable, Trust, Where
 from vlm_relabel.cli.guard import guarded
 from vlm_relabel.cli.usage import Command, spread
@@ -82,12 +83,12 @@ def compare(
 
     For example: vlm-relabel compare my.store --rewards v1 v2 --labels labels.csv
     """
-    from vlm_relabel.cli.compare_console import show_comparison, telling
+    from vlm_relabel.cli.compare_console import show_comparison
 
     def run() -> Comparison:
         from vlm_relabel import comparisons
 
-        with telling(json) as show:
+        with console.stages(json) as show:
             return comparisons.compare(
                 store=store,
                 rewards=rewards,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.markup import escape
@@ -17,11 +15,8 @@ if TYPE_CHECKING:
     from relabel.evaluation.comparison_report import Comparison, DisputedFrame
     from relabel.evaluation.measured import Difference, Figure
 
-    Show = Callable[[str, int, int], None]
-
 _FAMILIES: Final = 5  # shown
 _GOALS: Final = 5  # whose average precision differs most
-_EVERY_S: Final = 5.0  # a line of progress where there is no terminal
 _COLOURS: Final = {"helps": "green", "hurts": "red", "higher": "green", "lower": "red"}
 
 
@@ -237,43 +232,3 @@ def _next(found: Comparison) -> Iterator[str]:
         where = ["--where", found.truth["where"]] if found.truth.get("where") else []
         field = ["--labels-field", found.truth["field"]]
         yield shlex.join([*words, *field, *where, "--tricks"])
-
-
-# --- progress ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def telling(as_json: bool) -> Iterator[Show]:
-    """A bar on a terminal, a line every few seconds elsewhere, nothing with JSON."""
-    if as_json:
-        yield lambda what, done, total: None
-    elif console.ERR.is_terminal:
-        with _bar() as show:
-            yield show
-    else:
-        yield _Lines().show
-
-
-@contextmanager
-def _bar() -> Iterator[Show]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console.ERR, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=escape(what), completed=done, total=total
-        )
-
-
-class _Lines:
-    """A line when one is due."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._due = clock() + _EVERY_S
-
-    def show(self, what: str, done: int, total: int) -> None:
-        if self._clock() >= self._due:
-            self._due = self._clock() + _EVERY_S
-            console.say(f"{what}: {done:,} of {total:,}")

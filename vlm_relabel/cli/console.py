@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.markup import escape
 from rich.table import Table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 OUT = standard_output()
 ERR = standard_error()
 _GOALS_SHOWN = 12
+_EVERY_S: Final = 5.0  # between lines of a stage that is not done
 
 
 def say(text: str) -> None:
@@ -274,19 +276,48 @@ def counting(what: str, as_json: bool) -> Iterator[Callable[[int, int, dict[str,
 
 @contextmanager
 def stages(as_json: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """As `counting`, of work in stages: told what is counted, how much of it, and of how much."""
+    """Shows work in stages: told what is being done, how much of it, and of how much.
+
+    A bar on a terminal; elsewhere a line when a stage is done, and now and then before.
+    """
     if as_json:
         yield lambda what, done, total: None
-        return
-    tenths: dict[str, int] = {}
+    elif ERR.is_terminal:
+        with _stage_bar() as show:
+            yield show
+    else:
+        yield StageLines().show
 
-    def show(what: str, done: int, total: int) -> None:
-        tenth = 10 * done // max(1, total)
-        if tenth > tenths.get(what, 0):
-            tenths[what] = tenth
-            say(f"{done:,}/{total:,} {what}")
 
-    yield show
+class StageLines:
+    """A line when a stage is done, and every few seconds before.
+
+    Args:
+        clock: seconds; injected in tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = clock() + _EVERY_S
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Says how far it is, if a line is due."""
+        if done == total or self._clock() >= self._due:
+            self._due = self._clock() + _EVERY_S
+            say(f"{what}: {done:,} of {total:,}")
+
+
+@contextmanager
+def _stage_bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=ERR, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=escape(what), completed=done, total=total
+        )
 
 
 def table_of(columns: Sequence[str], left: Sequence[str]) -> Table:

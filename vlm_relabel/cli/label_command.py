@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -87,14 +87,7 @@ def label(
     def run() -> LabelReport:
         from vlm_relabel.labelling import questions
 
-        with (
-            console.counting("slices read", json) as slices,
-            console.counting("frames read", json) as frames,
-        ):
-
-            def show(what: Literal["slices", "frames"], done: int, total: int) -> None:
-                (slices if what == "slices" else frames)(done, total, {})
-
+        with console.stages(json) as show:
             return questions.label(
                 store=store,
                 rewards=rewards,

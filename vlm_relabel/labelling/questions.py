@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,16 +25,11 @@ from schemas.labels import Labels, read_labels
 from schemas.manifests import EmbeddingManifest, RewardManifest
 from schemas.store import Store
 from schemas.texts import brief
-from vlm_relabel.keywords import STRICT, Count, Location, Seed, Words, several, takes
+from vlm_relabel.keywords import STRICT, Count, Location, Seed, Show, Words, several, silent, takes
 from vlm_relabel.labelling.page import PageFrame, PageGoal, check_size, make_page
 
-Show = Callable[[Literal["slices", "frames"], int, int], None]
 _QUALITY: Final = 90  # of the pictures: colours decide goals
 _SHOWN: Final = 5  # names that an error or a note lists
-
-
-def _silent(what: Literal["slices", "frames"], done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -55,7 +50,7 @@ class LabelArguments:
     max_mb: Annotated[float, Field(gt=0)] = 48  # of the page
     overwrite: bool = False
     dry_run: bool = False  # write nothing
-    show: Show = _silent
+    show: Show = silent
 
 
 class LabelQuestion(BaseModel):
@@ -177,10 +172,10 @@ class _Asking:
             self._goals,
             seed=options.seed,
             scores=self._looks_at_scores,
-            tell=lambda done, total: show("slices", done, total),
+            tell=lambda done, total: show("slices read", done, total),
         )
         number, budget, seed = len(self._goals), options.budget, options.seed
-        answers = self._answers(lambda done, total: show("slices", done, total))
+        answers = self._answers(lambda done, total: show("slices read", done, total))
         if options.random:
             pool_of = self._candidates.any_pool
             found = draw(pool_of, number, budget, seed=seed, answers=answers)
@@ -259,7 +254,7 @@ class _Asking:
         found: dict[int, PageFrame] = {}
         size = 0
         for done, (episode_id, step, picture) in enumerate(opened.each(wanted), start=1):
-            options.show("frames", done, len(number_of))
+            options.show("frames read", done, len(number_of))
             image = thumbnail(picture, options.frame_pixels)
             if image is not None:
                 content = webp(image, _QUALITY)
