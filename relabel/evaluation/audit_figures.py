@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from relabel.evaluation.confusions import Confusion
+from relabel.evaluation.figure_files import figure_files
 from schemas.texts import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS: Final = ("png", "svg")
 _NAMED: Final = 60  # goals whose names fit beside the matrix
 _STYLE: Final[Any] = {
-    "text.parse_math": False,  # names come from data
-    "svg.hashsalt": "confusion",
     "font.size": 8,
     "savefig.dpi": 120,
 }
@@ -39,16 +36,7 @@ _WHAT: Final = {
 def confusion_files(confusion: Confusion) -> Iterator[tuple[str, bytes]]:
     """Name and content of the table and of the pictures."""
     yield "confusion.csv", _table(confusion)
-    import matplotlib
-
-    with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # emoji are shown as boxes
-        figure = _matrix(confusion)
-        for kind in FORMATS:
-            content = io.BytesIO()
-            dated = {"Date": None} if kind == "svg" else {}
-            figure.savefig(content, format=kind, bbox_inches="tight", metadata=dated)
-            yield f"confusion.{kind}", content.getvalue()
+    yield from figure_files("confusion", lambda: _matrix(confusion), _STYLE)
 
 
 def _matrix(confusion: Confusion) -> Figure:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from relabel.evaluation.comparison_report import Comparison, Curve, Trick
+from relabel.evaluation.figure_files import figure_files
 from schemas.texts import brief
 
 if TYPE_CHECKING:
@@ -15,12 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS: Final = 6  # all goals, and the largest families
-FORMATS: Final = ("png", "svg")
 _COLOURS: Final = {"helps": "#117733", "hurts": "#aa3344"}
 _GREY: Final = "#888888"
 _STYLE: Final[Any] = {
-    "text.parse_math": False,  # names come from data
-    "svg.hashsalt": "comparison",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,22 +27,9 @@ _STYLE: Final[Any] = {
 def pictures(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
     """Name and content of every picture that there is something to show in."""
     if comparison.curves:
-        yield from _saved("precision_recall", _precision_recall, comparison)
+        yield from figure_files("precision_recall", lambda: _precision_recall(comparison), _STYLE)
     if any(trick.change is not None for trick in comparison.tricks):
-        yield from _saved("tricks", _tricks, comparison)
-
-
-def _saved(name: str, draw: Any, comparison: Comparison) -> Iterator[tuple[str, bytes]]:
-    import matplotlib
-
-    with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # emoji are shown as boxes
-        figure = draw(comparison)
-        for kind in FORMATS:
-            content = io.BytesIO()
-            dated = {"Date": None} if kind == "svg" else {}
-            figure.savefig(content, format=kind, bbox_inches="tight", metadata=dated)
-            yield f"{name}.{kind}", content.getvalue()
+        yield from figure_files("tricks", lambda: _tricks(comparison), _STYLE)
 
 
 # --- precision by recall ----------------------------------------------------------------------
