@@ -6,20 +6,17 @@ of one together (the cluster bootstrap: Field and Welsh 2007, J. R. Stat. Soc. B
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from relabel.evaluation.evidence import Bools, Floats, GoalFrames
+from relabel.evaluation.evidence import Bools, Floats
 
 Doubles = NDArray[np.float64]
-Metric = Callable[[Bools, NDArray[np.floating], Doubles], float]  # of label, score, weight
 
 DRAWS: Final = 200  # of episodes, for an interval
-_CELLS: Final = 1 << 22  # weights held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +48,15 @@ def average_precision(
     Returns:
         Between 0 and 1; NaN if no frame is true.
     """
-    weights = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)
-    return float(_average_precisions(label, score, weights[None])[0])
+    order = np.argsort(-score, kind="stable")
+    weights = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)[order]
+    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, [True] * (len(order) > 0)))
+    claimed = np.cumsum(weights)[ends]
+    hits = np.cumsum(weights * label[order])[ends]
+    if not len(hits) or not hits[-1]:
+        return float("nan")
+    precision = np.divide(hits, claimed, out=np.zeros(len(hits)), where=claimed > 0)
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
 
 
 def sweep(label: Bools, score: Floats) -> Sweep:
@@ -143,20 +147,6 @@ def episode_weights(episodes: int, draws: int = DRAWS, seed: int = 0) -> NDArray
     return rng.multinomial(episodes, even, size=draws).astype(np.uint16)[:, :episodes]
 
 
-def resampled(metric: Metric, frames: GoalFrames, weights: NDArray[np.uint16]) -> Doubles:
-    """(B,) a metric of one goal in every draw; NaN where it has no meaning.
-
-    Args:
-        metric: of label, score and weight.
-        frames: of the goal.
-        weights: (B, E) from `episode_weights`.
-    """
-    if metric is average_precision:
-        return _resampled_precision(frames, weights)
-    columns = (frames.label, frames.score)
-    return np.array([metric(*columns, draw[frames.episode].astype(float)) for draw in weights])
-
-
 def interval(values: Doubles, level: float = 0.95) -> tuple[float, float]:
     """The middle share `level` of (B,) values of draws, NaN left out; (NaN, NaN) without any."""
     known = np.asarray(values)[np.isfinite(values)]
@@ -164,30 +154,3 @@ def interval(values: Doubles, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _resampled_precision(frames: GoalFrames, weights: NDArray[np.uint16]) -> Doubles:
-    size = max(1, _CELLS // max(1, len(frames)))
-    blocks = (weights[start : start + size] for start in range(0, len(weights), size))
-    found = [
-        _average_precisions(frames.label, frames.score, block[:, frames.episode])
-        for block in blocks
-    ]
-    return np.concatenate(found) if found else np.empty(0)
-
-
-def _average_precisions(
-    label: Bools, score: NDArray[np.floating], weights: NDArray[np.generic]
-) -> Doubles:
-    """(B,) average precision under each of (B, n) weights."""
-    if not len(label):
-        return np.full(len(weights), np.nan)
-    order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # of ties
-    weighted = weights[:, order].astype(np.float64)
-    claimed = np.cumsum(weighted, axis=1)[:, ends]
-    hits = np.cumsum(weighted * label[order], axis=1)[:, ends]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(hits / claimed)
-        found = (np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1) / hits[:, -1]
-    return np.asarray(found)

@@ -3,7 +3,7 @@
     score     .9  .8  .7  .7  .6  .5  .4 | .3  .2  …     frames below the last true one
     true       1   0   1   0   0   1   1 |  0   0  …     change nothing, and are cut off
 
-`precision_draws` gives what `metrics.resampled` gives for `metrics.average_precision`, for many
+`precision_draws` gives `metrics.average_precision` under the weights of every draw, for many
 frames: counts stay integers, and precision is taken at true frames alone. Beyond `MOST` frames it
 weighs a sample of them, and says so by `is_sampled`; the value and the curve are always exact.
 """

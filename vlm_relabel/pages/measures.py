@@ -10,21 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.metrics import (
-    DRAWS,
-    average_precision,
-    episode_weights,
-    interval,
-    resampled,
-    sweep,
-)
+from relabel.evaluation.metrics import episode_weights, interval, sweep
+from relabel.evaluation.ranking import Ranking
 from vlm_relabel.pages.examples import Frames, known_examples
 from vlm_relabel.pages.grids import Grid
 
 Ints = NDArray[np.int64]
 
 _POINTS: Final = 200  # of a curve
-_WORK: Final = 1 << 28  # frames times draws, beyond which no interval is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +60,18 @@ def measure(
     """
     weights = episode_weights(len(evidence.episode_ids))
     per_episode = 1 + (most - 1) // max(1, len(evidence.episode_ids))
-    goals, draws, work = [], [], 0
+    goals, draws, sampled = [], [], 0
     for frames in evidence:
-        precision = average_precision(frames.label, frames.score)
-        work += len(frames) * DRAWS
-        drawn = np.full(DRAWS, np.nan)
-        if np.isfinite(precision) and work < _WORK:
-            drawn = resampled(average_precision, frames, weights)
+        ranking = Ranking.of(frames)
+        precision, drawn = ranking.average_precision, ranking.precision_draws(weights)
+        if ranking.positives:
             draws.append(drawn)
+        sampled += ranking.is_sampled
         threshold = thresholds[frames.goal]
         goals.append(_goal(frames, grid, threshold, precision, interval(drawn), most, per_episode))
     notes = evidence.notes
-    if work >= _WORK:
-        notes = (*notes, "Too many frames for intervals of every goal; compare has them.")
+    if sampled:
+        notes = (*notes, f"Intervals of {sampled} goals come from a sample of their frames.")
     means = _means(draws)
     known = [goal.precision for goal in goals if np.isfinite(goal.precision)]
     mean = float(np.mean(known)) if known else float("nan")

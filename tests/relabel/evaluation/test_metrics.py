@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_score, recall_score
 
-from relabel.evaluation import metrics
+from relabel.evaluation import ranking
 from relabel.evaluation.evidence import GoalFrames
 from relabel.evaluation.metrics import (
     average_precision,
@@ -17,9 +17,9 @@ from relabel.evaluation.metrics import (
     calibration_error,
     episode_weights,
     interval,
-    resampled,
     sweep,
 )
+from relabel.evaluation.ranking import Ranking
 
 SCORES = arrays.arrays(
     np.float32, st.integers(1, 30), elements=st.sampled_from([0.1, 0.25, 0.3, 0.9])
@@ -96,7 +96,7 @@ def test_probabilities() -> None:
 
 
 def test_whole_episodes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_CELLS", 100)
+    monkeypatch.setattr(ranking, "_CELLS", 100)
     rng = np.random.default_rng(0)
     episode = np.repeat(np.arange(7), rng.integers(1, 9, 7))
     label, score = rng.random(len(episode)) < 0.4, rng.random(len(episode)).astype(np.float32)
@@ -104,7 +104,7 @@ def test_whole_episodes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights.shape == (50, 7)
     assert (weights.sum(axis=1) == 7).all()
     one = frames(label, score, episode)
-    fast = resampled(average_precision, one, weights)
+    fast = Ranking.of(one).precision_draws(weights)
     for draw, found in zip(weights, fast, strict=True):
         drawn = np.concatenate([np.flatnonzero(episode == e).repeat(n) for e, n in enumerate(draw)])
         if label[drawn].any():
@@ -112,10 +112,8 @@ def test_whole_episodes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             assert np.isnan(found)
 
-    def slow(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-        return average_precision(label, score, weight)
-
-    assert resampled(slow, one, weights) == pytest.approx(fast, nan_ok=True)
+    slow = [average_precision(label, score, draw[episode]) for draw in weights]
+    assert slow == pytest.approx(list(fast), nan_ok=True)
 
 
 def test_intervals() -> None:
