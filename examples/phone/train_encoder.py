@@ -27,7 +27,10 @@ from examples.playroom.evaluate import evaluate
 from schemas.locations import path_argument
 
 SIZES: Final = {
+    "tiny": Size(16, 16, 1, 1, pixels=PIXELS, patch=24),
+    "small": Size(32, 32, 1, 1, pixels=PIXELS, patch=24),
     "middle": Size(48, 48, 2, 2, pixels=PIXELS, patch=24),
+    "large": Size(112, 112, 4, 2, pixels=PIXELS, patch=24),
 }
 CHECK_SEED: Final = 1_000_003  # of the phones that no encoder was trained on
 
@@ -155,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--size", choices=sorted(SIZES), default="middle", help="preset")
+    parser.add_argument("--size", choices=list(SIZES), default="middle", help="preset")
     parser.add_argument("--out", type=path_argument, required=True, help="directory to write")
     parser.add_argument("--steps", type=int, default=1500, help="optimizer steps (default: 1500)")
     parser.add_argument("--views", type=int, default=20_000, help="screens (default: 20000)")
