@@ -1,0 +1,73 @@
+"""What every kind of run is given: folders, domains, and how much is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from examples.clip.training import Recipe
+from examples.figures.domains import DOMAINS, Domain, Learning, Trajectories
+from examples.figures.runs import Records
+
+SEEDS: Final = (0, 1, 2)  # of encoders
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done. Quick is enough to see that everything runs, and for nothing else."""
+
+    seeds: tuple[int, ...] = SEEDS
+    episodes: int = 400  # held-out trajectories of a domain
+    draws: int = 300  # of a bootstrap
+    is_quick: bool = False
+
+    def learning(self, domain: Domain) -> Learning:
+        """Of the domain's encoders."""
+        if not self.is_quick:
+            return domain.learning
+        return replace(domain.learning, steps=12, views=200, batch=16)
+
+
+FULL: Final = Effort()
+QUICK: Final = Effort(seeds=(0, 1), episodes=12, draws=20, is_quick=True)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where things are, and how much is done.
+
+    Attributes:
+        folder: `--work`, of all that is heavy: encoders, stores, agents.
+        records: of finished runs.
+        effort: how much is done.
+        domains: names of those that are asked for.
+        sizes: of encoders that are asked for; none: all of a domain.
+        threads: of the CPU, for trainings.
+    """
+
+    folder: Path
+    records: Records
+    effort: Effort = FULL
+    domains: tuple[str, ...] = tuple(DOMAINS)
+    sizes: tuple[str, ...] = ()
+    threads: int = 1
+
+    def sizes_of(self, domain: Domain) -> list[str]:
+        """The domain's sizes of encoders that are asked for, smallest first."""
+        return [size for size in domain.sizes if not self.sizes or size in self.sizes]
+
+    def recipe(self, domain: Domain, seed: int) -> Recipe:
+        """How an encoder of the domain is trained, whatever its size."""
+        told = self.effort.learning(domain)
+        return Recipe(told.steps, told.batch, told.learning_rate, seed, self.threads)
+
+    def trajectories(self, domain: Domain) -> Trajectories:
+        """The held-out ones of a domain, the same for every encoder; kept in memory."""
+        return _trajectories(domain.name, self.effort.episodes)
+
+
+@lru_cache(maxsize=1)
+def _trajectories(domain: str, episodes: int) -> Trajectories:
+    return DOMAINS[domain].trajectories(episodes)
