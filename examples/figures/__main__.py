@@ -15,14 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from examples.figures import encoders
+from examples.figures import encoders, prompts
 from examples.figures.domains import DOMAINS
 from examples.figures.runs import Records, command_of
 from examples.figures.work import FULL, QUICK, Work
 from schemas.errors import RelabelError
 from schemas.locations import path_argument
 
-STAGES: Final[dict[str, Callable[[Work, int], None]]] = {"encoders": encoders.run}
+STAGES: Final[dict[str, Callable[[Work, int], None]]] = {
+    encoders.KIND: encoders.run,
+    prompts.KIND: prompts.run,
+}
 """What is done for every seed, by the kind of its records, in this order."""
 
 
@@ -36,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         effort=QUICK if options.quick else FULL,
         domains=tuple(options.domain or DOMAINS),
         sizes=tuple(options.sizes or ()),
+        encoder=options.encoder,
         threads=options.threads,
     )
     try:
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=list(STAGES), help="kinds (default: all)")
     parser.add_argument("--domain", nargs="+", choices=list(DOMAINS), help="default: all")
     parser.add_argument("--sizes", nargs="+", help="of encoders (default: all)")
+    parser.add_argument("--encoder", help="from a hub, such as ViT-B-32/openai; for prompts")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     parser.add_argument("--threads", type=int, default=1, help="of trainings (default: 1)")
     return parser

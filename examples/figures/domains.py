@@ -3,8 +3,8 @@
 Below the folder `--work` lies what is too heavy for records::
 
     encoders/<domain>-<size>-<seed>              a local-dir: model
-    encoders/<domain>-<size>-<seed>-templates    the same, with the templates of figure 5 in its
-                                                 captions
+    encoders/<domain>-<size>-<seed>-templates    with the templates of figure 5 in its captions
+    encoders/<domain>-<size>-<seed>-long         of more steps, where those of figure 4 are few
 
 `encoder_path` names them. Nothing else may write there.
 """
@@ -42,6 +42,7 @@ Episode = dict[str, Any]  # in RLDS form
 
 HELD_OUT_SPLIT: Final = "held-out"  # its episodes are no other split's
 WITH_TEMPLATES: Final = "templates"
+LONG: Final = "long"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,7 @@ class Domain:
     title: str
     sizes: Mapping[str, Size]  # of encoders, smallest first
     learning: Learning
+    longer: Learning | None  # also, to see whether size still matters; of the first seed only
     goals_file: Path
     seen: Bools  # (G,) encoders are trained on captions of the goal
     parts: Mapping[str, Part]  # what figures tell apart; the first is what encoders are judged by
@@ -139,7 +141,7 @@ class Domain:
         return own[part.goals]
 
 
-def encoder_path(work: Path, domain: str, size: str, seed: int, captions: str = "") -> Path:
+def encoder_path(work: Path, domain: str, size: str, seed: int, variant: str = "") -> Path:
     """Where an encoder lies, or will lie.
 
     Args:
@@ -147,9 +149,9 @@ def encoder_path(work: Path, domain: str, size: str, seed: int, captions: str = 
         domain: its name.
         size: one of the domain's.
         seed: of the training.
-        captions: `WITH_TEMPLATES`, or none: as in figure 4.
+        variant: `WITH_TEMPLATES`, `LONG`, or none: of figure 4.
     """
-    return work / "encoders" / "-".join([domain, size, str(seed), *([captions] * bool(captions))])
+    return work / "encoders" / "-".join([domain, size, str(seed), *([variant] * bool(variant))])
 
 
 def _joined(kept: Mapping[bool, list[Episode]]) -> Trajectories:
@@ -192,6 +194,7 @@ PLAYROOM: Final = Domain(
     title="Hard playroom",
     sizes=hard.SIZES,
     learning=Learning(steps=1500, views=30_000, learning_rate=2e-3),
+    longer=None,
     goals_file=HARD_GOALS_YAML,
     seen=np.array([hard.is_seen(goal) for goal in HARD.goals]),
     parts={
@@ -229,7 +232,8 @@ PHONE: Final = Domain(
     name="phone",
     title="Phone",
     sizes=phone_encoder.SIZES,
-    learning=Learning(steps=500, views=20_000, learning_rate=3e-3),
+    learning=Learning(steps=100, views=10_000, learning_rate=3e-3),
+    longer=Learning(steps=500, views=20_000, learning_rate=3e-3),
     goals_file=GOALS_YAML,
     seen=np.ones(20, bool),
     parts={"new-phones": Part("other phones than those of the training", "new", "all")},

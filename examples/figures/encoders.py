@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from examples.clip import model, training
 from examples.clip.training import Captioned
-from examples.figures.domains import DOMAINS, Domain, Trajectories, encoder_path
+from examples.figures.domains import DOMAINS, LONG, Domain, Trajectories, encoder_path
 from examples.figures.measures import Floats, measured
 from examples.figures.runs import RecordError, Run
 from examples.figures.work import Work
@@ -39,26 +39,33 @@ def run(work: Work, seed: int) -> None:
     for name in work.domains:
         domain = DOMAINS[name]
         _run_controls(work, domain, seed)
-        for size in work.sizes_of(domain):
-            asked = Run(KIND, name, size, seed, settings(work, domain))
-            work.records.once(asked, lambda d=domain, s=size: _measure(work, d, s, seed))
+        _run_sizes(work, domain, seed)
+        if domain.longer is not None and seed == work.effort.seeds[0]:
+            _run_sizes(work, domain, seed, LONG)
 
 
-def settings(work: Work, domain: Domain) -> dict[str, Any]:
+def _run_sizes(work: Work, domain: Domain, seed: int, variant: str = "") -> None:
+    for size in work.sizes_of(domain):
+        asked = Run(variant or KIND, domain.name, size, seed, settings(work, domain, variant))
+        work.records.once(asked, lambda own=size: _measure(work, domain, own, seed, variant))
+
+
+def settings(work: Work, domain: Domain, variant: str = "") -> dict[str, Any]:
     """What decides the record of an encoder, beside its size and seed."""
     effort = work.effort
     return {
-        **asdict(effort.learning(domain)),
+        **asdict(effort.learning(domain, variant)),
         "threads": work.threads,
         "episodes": effort.episodes,
         "draws": effort.draws,
     }
 
 
-def _measure(work: Work, domain: Domain, size: str, seed: int) -> dict[str, Any]:
-    told = trained(work, domain, size, seed)
+def _measure(work: Work, domain: Domain, size: str, seed: int, variant: str) -> dict[str, Any]:
+    told = trained(work, domain, size, seed, variant)
     trajectories = work.trajectories(domain)
-    scores = scored(encoder_path(work.folder, domain.name, size, seed), domain, trajectories)
+    path = encoder_path(work.folder, domain.name, size, seed, variant)
+    scores = scored(path, domain, trajectories)
     wrong = scores[:, strangers(domain.families, seed)]
     return {
         **told,
@@ -71,7 +78,12 @@ def _measure(work: Work, domain: Domain, size: str, seed: int) -> dict[str, Any]
 
 
 def trained(
-    work: Work, domain: Domain, size: str, seed: int, captions: str = "", views: Any = None
+    work: Work,
+    domain: Domain,
+    size: str,
+    seed: int,
+    variant: str = "",
+    views: Callable[[], Captioned] | None = None,
 ) -> Mapping[str, Any]:
     """Trains an encoder, unless it lies there already; how many parameters, in how many seconds.
 
@@ -80,21 +92,21 @@ def trained(
         domain: whose.
         size: one of the domain's.
         seed: of weights, batches and views.
-        captions: of `encoder_path`.
+        variant: of `encoder_path`.
         views: draws what it learns from; None: the domain's own, with its captions.
 
     Raises:
         RecordError: an encoder of another recipe lies there.
     """
-    out = encoder_path(work.folder, domain.name, size, seed, captions)
-    recipe, count = work.recipe(domain, seed), work.effort.learning(domain).views
-    asked = {**vars(recipe), "views": count, "captions": captions}
+    out = encoder_path(work.folder, domain.name, size, seed, variant)
+    recipe = work.recipe(domain, seed, variant)
+    count = work.effort.learning(domain, variant).views
+    asked = {**vars(recipe), "views": count, "variant": variant}
     if (out / TRAINING_FILE).exists():
         return _found(out, asked)
+    captioned = (lambda: drawn(domain.name, count, seed)) if views is None else views
     start = time.monotonic()
-    network = training.train(
-        out, domain.sizes[size], recipe, views or (lambda: drawn(domain.name, count, seed))
-    )
+    network = training.train(out, domain.sizes[size], recipe, captioned)
     told = {
         "parameters": model.parameter_count(network),
         "training_seconds": round(time.monotonic() - start, 1),

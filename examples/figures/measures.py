@@ -8,7 +8,7 @@ the same episodes with the same draws, so that differences are paired.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,21 +42,27 @@ def _short(value: float) -> str:
 
 
 def measured(
-    domain: Domain, trajectories: Trajectories, scores: Floats, draws: int
+    domain: Domain,
+    trajectories: Trajectories,
+    scores: Floats,
+    draws: int,
+    parts: Iterable[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Measures scores on every part of a domain.
+    """Measures scores on parts of a domain.
 
     Args:
         domain: says which frames and goals are a part.
         trajectories: N frames.
         scores: (N, G), higher where the goal is likelier.
         draws: of the bootstrap over episodes.
+        parts: by name; None: all.
 
     Returns:
         Part → `average_precision`, `base_rate`, `goals` (with a true frame), `frames`, `episodes`,
         `by_goal` (by id), `curve` (101 precisions at recalls 0 to 1), `draws`.
     """
-    return {name: _of_part(domain, trajectories, scores, draws, name) for name in domain.parts}
+    names = domain.parts if parts is None else parts
+    return {name: _of_part(domain, trajectories, scores, draws, name) for name in names}
 
 
 def _of_part(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from examples.clip.training import Recipe
-from examples.figures.domains import DOMAINS, Domain, Learning, Trajectories
+from examples.figures.domains import DOMAINS, LONG, Domain, Learning, Trajectories
 from examples.figures.runs import Records
 
 SEEDS: Final = (0, 1, 2)  # of encoders
@@ -23,11 +23,10 @@ class Effort:
     draws: int = 300  # of a bootstrap
     is_quick: bool = False
 
-    def learning(self, domain: Domain) -> Learning:
-        """Of the domain's encoders."""
-        if not self.is_quick:
-            return domain.learning
-        return replace(domain.learning, steps=12, views=200, batch=16)
+    def learning(self, domain: Domain, variant: str = "") -> Learning:
+        """Of the domain's encoders, or of a variant of them."""
+        own = domain.learning if variant != LONG or domain.longer is None else domain.longer
+        return replace(own, steps=12, views=200, batch=16) if self.is_quick else own
 
 
 FULL: Final = Effort()
@@ -44,6 +43,7 @@ class Work:
         effort: how much is done.
         domains: names of those that are asked for.
         sizes: of encoders that are asked for; none: all of a domain.
+        encoder: from a hub, in place of those that are trained here; only for figure 5.
         threads: of the CPU, for trainings.
     """
 
@@ -52,15 +52,16 @@ class Work:
     effort: Effort = FULL
     domains: tuple[str, ...] = tuple(DOMAINS)
     sizes: tuple[str, ...] = ()
+    encoder: str | None = None
     threads: int = 1
 
     def sizes_of(self, domain: Domain) -> list[str]:
         """The domain's sizes of encoders that are asked for, smallest first."""
         return [size for size in domain.sizes if not self.sizes or size in self.sizes]
 
-    def recipe(self, domain: Domain, seed: int) -> Recipe:
+    def recipe(self, domain: Domain, seed: int, variant: str = "") -> Recipe:
         """How an encoder of the domain is trained, whatever its size."""
-        told = self.effort.learning(domain)
+        told = self.effort.learning(domain, variant)
         return Recipe(told.steps, told.batch, told.learning_rate, seed, self.threads)
 
     def trajectories(self, domain: Domain) -> Trajectories:
