@@ -1,4 +1,4 @@
-"""Offline algorithms of d3rlpy by name, with the action spaces they fit."""
+"""Offline algorithms by name, d3rlpy's and our own, with the action spaces they fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Final
 import d3rlpy
 from d3rlpy.constants import ActionSpace
 
+from offline_rl import learners
+from offline_rl.learners import gciql
 from schemas.errors import AlgorithmError
 from schemas.pairs import parse_pairs
 
@@ -21,11 +23,21 @@ CONTINUOUS, DISCRETE = ActionSpace.CONTINUOUS, ActionSpace.DISCRETE
 class Algorithm:
     """One entry of the registry."""
 
-    config: str  # name of d3rlpy's configuration class
+    config: str  # name of its configuration class, of d3rlpy or of `learners`
     action_space: ActionSpace
     trajectories: bool = False  # learns from windows, not from transitions
     values: bool = True  # has a Q function
     next_actions: bool = False  # learns from the stored action behind a transition as well
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a learner of this package."""
+        return self.config in learners.__all__
+
+    @property
+    def configuration(self) -> Any:
+        """Its configuration class."""
+        return getattr(learners if self.own else d3rlpy.algos, self.config)
 
     @property
     def clones(self) -> bool:
@@ -48,12 +60,16 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "decision-transformer": Algorithm(
         "DecisionTransformerConfig", CONTINUOUS, trajectories=True, values=False
     ),
+    "gcivl": Algorithm("GCIVLConfig", CONTINUOUS),
+    "gciql": Algorithm("GCIQLConfig", CONTINUOUS),
     "discrete-cql": Algorithm("DiscreteCQLConfig", DISCRETE),
     "discrete-bcq": Algorithm("DiscreteBCQConfig", DISCRETE),
     "discrete-bc": Algorithm("DiscreteBCConfig", DISCRETE, values=False),
     "discrete-decision-transformer": Algorithm(
         "DiscreteDecisionTransformerConfig", DISCRETE, trajectories=True, values=False
     ),
+    "discrete-gcivl": Algorithm("DiscreteGCIVLConfig", DISCRETE),
+    "discrete-gciql": Algorithm("DiscreteGCIQLConfig", DISCRETE),
 }
 
 
@@ -86,19 +102,20 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def configure(algorithm: Algorithm, settings: Mapping[str, Any], scalers: Mapping[str, Any]) -> Any:
-    """d3rlpy's configuration object.
+    """The configuration object.
 
     Args:
         algorithm: of the registry.
-        settings: hyper-parameters by d3rlpy's names; lists of numbers for `hidden_units`.
+        settings: hyper-parameters by name; lists of numbers for `hidden_units`.
         scalers: observation and action scalers, already fitted.
 
     Raises:
         AlgorithmError: an unknown hyper-parameter, or a value of the wrong kind.
     """
-    config = getattr(d3rlpy.algos, algorithm.config)
+    config = algorithm.configuration
     known = {f.name: f for f in fields(config)}
-    simple = sorted(n for n in known if not n.endswith(("_factory", "_scaler")))
+    unusual = ("compile_graph",) if algorithm.own else ()  # d3rlpy's alone are compiled
+    simple = sorted(n for n in known if not n.endswith(("_factory", "_scaler", *unusual)))
     settings = dict(settings)
     hidden = settings.pop("hidden_units", None)
     unknown = sorted(set(settings) - set(simple))
@@ -206,6 +223,7 @@ _RANGES: Final[Mapping[str, _Range]] = {
 _RATE_SUFFIX: Final = "learning_rate"
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "advantage_type": ("mean", "max"),
+    "actor_loss": (gciql.AWR, gciql.DDPG_BC),
     "weight_type": ("exp", "binary"),
     "target_update_type": ("hard", "soft"),
     "policy_type": ("deterministic", "stochastic"),

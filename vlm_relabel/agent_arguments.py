@@ -44,7 +44,7 @@ class TrainArguments:
     observation: Words = None  # columns; None: every observation vector that is no text embedding
     goal_encoding: Literal["text", "one-hot", "none"] | None = None
     learn_from: Literal["vlm", "true", "none"] = "vlm"
-    set: Pairs = None  # hyper-parameters of d3rlpy's configuration
+    set: Pairs = None  # hyper-parameters of the algorithm
     kind_weight: Pairs = None  # sampling weights
     positive_share: Share | None = None
     action: Words = None

@@ -27,7 +27,7 @@ from tests.offline_rl import playground
 from tests.offline_rl.runs import config_of
 
 GOALS = ("red", "green", "blue")
-WITH_CRITIC = ["iql", "td3-bc", "discrete-cql"]
+WITH_CRITIC = ["iql", "td3-bc", "discrete-cql", "gcivl", "discrete-gciql"]
 
 
 def made(store: Path, algo: str) -> tuple[Any, GoalConditionedReplayBuffer]:

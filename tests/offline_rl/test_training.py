@@ -89,7 +89,11 @@ class PowerError(Exception):
 
 
 @pytest.mark.parametrize(
-    "algo", ["discrete-cql", "iql", "td3-bc", "cql", "decision-transformer", "bcq"]
+    "algo",
+    [
+        *("discrete-cql", "iql", "td3-bc", "cql", "decision-transformer", "bcq"),
+        *("gcivl", "gciql", "discrete-gcivl", "discrete-gciql"),
+    ],
 )
 def test_interrupted_run_ends_as_an_uninterrupted_one(
     algo: str, playground_store: Path, tmp_path: Path

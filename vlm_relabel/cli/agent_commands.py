@@ -31,9 +31,9 @@ def train(
         str,
         typer.Option(
             help="Algorithm. For continuous actions: iql, cql, cal-ql, td3-bc, rebrac, "
-            "awac, crr, bcq, bear, plas, bc, decision-transformer. For discrete "
-            "actions: discrete-cql, discrete-bcq, discrete-bc, "
-            "discrete-decision-transformer."
+            "awac, crr, bcq, bear, plas, bc, decision-transformer, gcivl, gciql. For "
+            "discrete actions: discrete-cql, discrete-bcq, discrete-bc, "
+            "discrete-decision-transformer, discrete-gcivl, discrete-gciql."
         ),
     ],
     out: Annotated[
@@ -74,7 +74,7 @@ def train(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Hyper-parameter of the algorithm, by its name in d3rlpy, such as "
+            help="Hyper-parameter of the algorithm, by its name in the configuration, such as "
             "alpha=0.05. Repeat the option for several.",
         ),
     ] = None,
@@ -147,7 +147,7 @@ def train(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Train an offline agent on a goal dataset, with an algorithm of d3rlpy."""
+    """Train an offline agent on a goal dataset, with an algorithm of d3rlpy or of our own."""
 
     def job(show: Show) -> TrainReport:
         _check_renamed(old_goals, old_rewards)

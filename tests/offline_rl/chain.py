@@ -1,0 +1,149 @@
+"""A chain of five places, recorded by a random walker, and its values by brute force.
+
+    0 ◀─ left ─ 1 ─ right ─▶ 2 … 4        goals: be at 0, be at 4
+    a third action gambles: to place 0 or to place 4, one time in two
+
+Everything is counted from the recorded transitions, so nothing is left to chance but the networks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
+
+PLACES = 5
+GOALS = (0, 4)
+LEFT, RIGHT, GAMBLE = range(3)
+MOVES = np.array([-1.0, 1.0, 0.0])  # the same actions as continuous ones
+GAMMA = 0.8
+
+Key = tuple[int, int]  # place, goal
+
+
+@dataclass(frozen=True)
+class Move:
+    """One recorded transition under one goal."""
+
+    action: int
+    reward: float
+    following: int
+    terminal: bool
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Recorded trajectories, for the replay and for counting."""
+
+    places: Any  # (F,)
+    actions: Any  # (F,)
+    rows: Trajectories
+    moves: dict[Key, list[Move]]
+
+    def replay(self, *, continuous: bool) -> GoalConditionedReplayBuffer:
+        """Places and goals are one-hot."""
+        actions = MOVES[self.actions] if continuous else self.actions
+        return GoalConditionedReplayBuffer(
+            np.eye(PLACES, dtype=np.float32)[self.places],
+            actions.reshape(-1, 1).astype(np.float32 if continuous else np.int64),
+            self.rows,
+            np.eye(len(GOALS), dtype=np.float32),
+            action_size=1 if continuous else 3,
+        )
+
+
+def walk(episodes: int = 300, length: int = 6) -> Walk:
+    """Random episodes; a trajectory per goal, which ends where the goal is reached."""
+    rng = np.random.default_rng(0)
+    places, actions, first, count, goal, terminal, rewards = [], [], [], [], [], [], []
+    moves: dict[Key, list[Move]] = defaultdict(list)
+    for _ in range(episodes):
+        start = len(places)
+        path = [int(rng.integers(PLACES))]
+        done = rng.integers(3, size=length).tolist()
+        for action in done:
+            path.append(_next(path[-1], action, rng))
+        places += path
+        actions += [*done, 0]
+        for g, wanted in enumerate(GOALS):
+            if path[0] == wanted:
+                continue
+            reached = [p == wanted for p in path[1:]]
+            ends = reached.index(True) + 1 if any(reached) else length
+            first.append(start)
+            count.append(ends)
+            goal.append(g)
+            terminal.append(any(reached))
+            for t in range(ends):
+                rewards.append(float(reached[t]))
+                moves[path[t], g].append(Move(done[t], rewards[-1], path[t + 1], reached[t]))
+    rows = Trajectories(
+        np.array(first),
+        np.array(count),
+        np.array(goal),
+        np.array(terminal),
+        np.ones(len(first)),
+        np.array(rewards, np.float32),
+    )
+    return Walk(np.array(places), np.array(actions), rows, moves)
+
+
+def _next(place: int, action: int, rng: np.random.Generator) -> int:
+    if action == GAMBLE:
+        return int(rng.choice([0, PLACES - 1]))
+    return int(np.clip(place + (1 if action == RIGHT else -1), 0, PLACES - 1))
+
+
+def expectile(values: Any, tau: float) -> float:
+    """The v that minimises Σ |τ - 1(u < 0)| u², u = values - v: where its derivative is 0."""
+    low, high = float(np.min(values)), float(np.max(values))
+    if high - low < 1e-12:
+        return low
+
+    def slope(v: float) -> float:
+        u = np.asarray(values) - v
+        return float((np.where(u < 0, 1 - tau, tau) * u).sum())
+
+    return float(brentq(slope, low, high))
+
+
+def values_of_outcomes(moves: dict[Key, list[Move]], tau: float) -> dict[Key, float]:
+    """GCIVL's fixed point: the expectile of r + γ V over all that followed a place."""
+    values = dict.fromkeys(moves, 0.0)
+    for _ in range(200):
+        values = {key: expectile(_targets(moves[key], key, values), tau) for key in moves}
+    return values
+
+
+def values_of_actions(
+    moves: dict[Key, list[Move]], tau: float
+) -> tuple[dict[Key, float], dict[tuple[int, int, int], float]]:
+    """GCIQL's fixed point: V the expectile of Q over the actions taken, Q the mean of r + γ V."""
+    values = dict.fromkeys(moves, 0.0)
+    worth: dict[tuple[int, int, int], float] = {}
+    for _ in range(200):
+        for key, own in moves.items():
+            targets = _targets(own, key, values)
+            taken = np.array([move.action for move in own])
+            for action in np.unique(taken):
+                worth[(*key, int(action))] = float(targets[taken == action].mean())
+        values = {
+            key: expectile([worth[(*key, move.action)] for move in own], tau)
+            for key, own in moves.items()
+        }
+    return values, worth
+
+
+def _targets(own: list[Move], key: Key, values: dict[Key, float]) -> Any:
+    ahead = [0.0 if m.terminal else values.get((m.following, key[1]), 0.0) for m in own]
+    return np.array([m.reward for m in own]) + GAMMA * np.array(ahead)
+
+
+def seen(key: Key) -> Any:
+    """What the agent sees at a place under a goal."""
+    return np.concatenate([np.eye(PLACES)[key[0]], np.eye(len(GOALS))[key[1]]]).astype(np.float32)
