@@ -9,10 +9,10 @@ DATA ?= ../shared/data/bridge_dataset/1.0.0
 # Tests that need no source, Beam, torch, server or browser: what is changed most, in under a minute.
 QUICK := tests/schemas tests/relabel/goals tests/relabel/rewards tests/relabel/frames tests/test_*.py
 
-.PHONY: help demo playroom bridge bench test quick torture lint docs clean
+.PHONY: help demo playroom figures figures-quick bridge bench test quick torture lint docs clean
 
 help:  ## Say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(READY): setup.py requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, thr
 	$(BIN)/python -m examples.playroom.recipe --store $(DEMO)/free.store --out $(DEMO)/recipe --seeds 3
 	$(BIN)/python -m examples.playroom.figure3 --out $(DEMO)/figure3.png \
 		--runs $(DEMO)/recipe/vlm-0 $(DEMO)/recipe/vlm-1 $(DEMO)/recipe/vlm-2
+
+figures: $(READY)  ## The paper's figures in two worlds: hours; goes on where it was stopped; docs/results.md
+	$(BIN)/python -m examples.figures --work $(DEMO)/figures
+
+figures-quick: $(READY)  ## The same in minutes, to see that everything runs; pages and records in DEMO/figures-quick
+	$(BIN)/python -m examples.figures --quick --work $(DEMO)/figures-quick
 
 bridge: $(READY)  ## Inspect and relabel a BridgeData directory: make bridge DATA=DIR ENCODER=NAME
 	$(BIN)/python -m examples.bridge --data $(DATA) --out $(DEMO)/bridge.store $(if $(ENCODER),--encoder $(ENCODER))

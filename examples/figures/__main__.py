@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from examples.figures import encoders, prompts
+from examples.figures import encoders, page, prompts
 from examples.figures.domains import DOMAINS
 from examples.figures.runs import Records, command_of
 from examples.figures.work import FULL, QUICK, Work
@@ -27,6 +27,7 @@ STAGES: Final[dict[str, Callable[[Work, int], None]]] = {
     prompts.KIND: prompts.run,
 }
 """What is done for every seed, by the kind of its records, in this order."""
+PAGE: Final = "page"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     try:
         for seed in options.seeds or work.effort.seeds:
             for kind in options.only or STAGES:
-                STAGES[kind](work, seed)
+                if kind != PAGE:
+                    STAGES[kind](work, seed)
+        if options.only is None or PAGE in options.only:
+            page.run(work)
     except RelabelError as error:
         raise SystemExit(f"figures: {error}") from error
 
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of records (default: docs/results; with --quick WORK/results)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny, to see that everything runs")
-    parser.add_argument("--only", nargs="+", choices=list(STAGES), help="kinds (default: all)")
+    parser.add_argument("--only", nargs="+", choices=[*STAGES, PAGE], help="kinds (default: all)")
     parser.add_argument("--domain", nargs="+", choices=list(DOMAINS), help="default: all")
     parser.add_argument("--sizes", nargs="+", help="of encoders (default: all)")
     parser.add_argument("--encoder", help="from a hub, such as ViT-B-32/openai; for prompts")

@@ -81,7 +81,8 @@ def test_differences_are_paired_over_episodes() -> None:
 
 
 def test_estimates_read_well() -> None:
-    assert str(Estimate(0.4314, -0.02, 1.0)) == ".431 (-.020–1.000)"
+    assert str(Estimate(0.4314, -0.02, 1.0)) == ".431 (−.020 to 1.000)"
+    assert str(Estimate(-0.0001, -1.5, 0.9999)) == ".000 (−1.500 to 1.000)"
 
 
 def test_strangers_are_other_goals_of_the_family() -> None:

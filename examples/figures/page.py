@@ -1,0 +1,138 @@
+"""Writes the page of results from the records, with its pictures; trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from examples.figures import encoders, page_encoders, plots
+from examples.figures.domains import DOMAINS, Domain
+from examples.figures.runs import Records, say
+from examples.figures.work import FULL, Work
+from examples.figures.writing import command, item, prose, table
+
+_INTRODUCTION = (
+    "Baumli et al. 2023 (arXiv 2312.09187) show with reinforcement learning in two domains that "
+    "the return by a vision-language model tracks the true return (their Figure 3), that larger "
+    "models give better rewards and better agents (Figure 4), and that the wording of goals "
+    "matters (Figure 5). This page repeats the three offline, in two worlds in which the truth of "
+    "every goal is known: a [phone](../examples/phone/README.md), for their AndroidEnv, and the "
+    "[hard playroom](../examples/playroom/README.md#the-hard-playroom), for their Playhouse.",
+    "Encoders are trained from scratch on captions of the same simulators, in minutes: they are "
+    "small, and know nothing else. So this page shows what the pipeline does with rewards of "
+    "several qualities. It does not show how good a CLIP from a hub is in any world.",
+    "The page is written from records, one small JSON for each run, with its command, seed, "
+    "settings, machine, versions and seconds, in [docs/results](results). `make figures` does what "
+    "has no record yet, which takes hours, and writes the page anew; interrupted, it goes on where "
+    "it was. `make figures-quick` does all of it in minutes with encoders that have learned next "
+    "to nothing, in a folder of its own.",
+)
+
+_LIMITS = (
+    "Two simulators, both of this project, and encoders that learned from the same simulators: "
+    "rooms, phones and combinations are held out, the renderer is not.",
+    "Few seeds: an interval over three seeds is a rough one, and too narrow rather than too wide.",
+    "The sizes differ by a factor of 20 to 41, and the largest has fewer than a million "
+    "parameters: what one core of a CPU trains in minutes. The paper's encoders are far larger, "
+    "and learned from the web.",
+    "Learning rates were chosen for the middle size and are the same for all; a rate for each "
+    "size was not sought, for any of them.",
+    "The number of steps on the phone was chosen after seeing that more of them leave no "
+    "difference to be measured (above).",
+    "Nothing on this page was run with a model of a hub, or on a GPU.",
+)
+
+
+def run(work: Work) -> Path:
+    """Draws the pictures and writes `results.md` beside the folder of records."""
+    folder = work.records.folder.parent
+    pictures = plots.draw(work.records, folder / "images")
+    page = folder / "results.md"
+    page.write_text(text(work.records, pictures), encoding="utf-8")
+    say(f"wrote {page}")
+    return page
+
+
+def text(records: Records, pictures: Mapping[str, Path]) -> str:
+    """The page."""
+    sections = (
+        _protocol(records),
+        page_encoders.controls(records),
+        page_encoders.figure_4(records, pictures),
+        _not_yet("Figure 4, part two: agents of these rewards", "agents"),
+        page_encoders.figure_5(records, pictures),
+        _not_yet("Figure 3: the VLM's return beside the true one", "returns"),
+        _times(records),
+    )
+    head = ["# Results: the paper's figures in two simulated worlds\n", *map(prose, _INTRODUCTION)]
+    pieces = [*head, *(piece for section in sections for piece in section if piece)]
+    return "\n".join([*pieces, "## Limits\n", *(item(limit) for limit in _LIMITS)])
+
+
+def _not_yet(title: str, kind: str) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield command(f"--only {kind}")
+
+
+def _protocol(records: Records) -> Iterator[str]:
+    yield "## Protocol\n"
+    yield table(
+        ["domain", "goals", "of seen combinations", "held-out trajectories", "frames"],
+        [_measured_on(records, domain) for domain in DOMAINS.values()],
+    )
+    yield prose(
+        "Held-out trajectories are whole episodes of the mixed behaviour policy (random, noisy, "
+        "expert, play), on phones and in rooms of their own. In the hard playroom half of them are "
+        "in rooms that look like none of the training. Scores are computed by the same code, with "
+        "the same goals files and negatives, as those of a store."
+    )
+    yield prose(
+        "Intervals, in brackets, are 95 %: seeds of the training are drawn with replacement, then "
+        f"whole episodes ({FULL.draws} draws). All encoders share the draws of episodes, so "
+        "differences between them are paired. A draw that repeats episodes raises the average "
+        "precision of goals that are true of few frames; draws are moved by their mean difference "
+        "to the value."
+    )
+
+
+def _measured_on(records: Records, domain: Domain) -> list[str]:
+    found = plots.by_name(records, encoders.CONTROLS, domain.name)
+    parts = next(iter(found.values()))[0].result["parts"] if found else {}
+    unique = {domain.parts[name].looks: own for name, own in parts.items()}
+    return [
+        domain.title,
+        str(len(domain.seen)),
+        str(int(domain.seen.sum())),
+        f"{sum(own['episodes'] for own in unique.values()):,}" if unique else "none yet",
+        f"{sum(own['frames'] for own in unique.values()):,}" if unique else "none yet",
+    ]
+
+
+def _times(records: Records) -> Iterator[str]:
+    """What it took."""
+    yield "## Times\n"
+    rows = []
+    for domain in DOMAINS.values():
+        for size, own in plots.of_sizes(records, domain).items():
+            seconds = [result["training_seconds"] for result in own]
+            told = [domain.title, size, str(len(own)), f"{np.mean(seconds):.0f}"]
+            rows.append([*told, f"{min(seconds):.0f}–{max(seconds):.0f}"])
+    if rows:
+        yield table(["domain", "encoder", "seeds", "seconds of training, mean", "range"], rows)
+    machines = {
+        (record.machine["processor"], record.machine["cores"])
+        for kind in _kinds(records)
+        for record in records.of_kind(kind)
+    }
+    for processor, cores in sorted(machines, key=str):
+        yield prose(
+            f"Machine: {processor}, {cores} cores, one thread for each training, other work beside "
+            "it, so that times say little. The first size of a seed also draws the frames."
+        )
+
+
+def _kinds(records: Records) -> list[str]:
+    folders = sorted(records.folder.iterdir()) if records.folder.exists() else []
+    return [folder.name for folder in folders if folder.is_dir()]
