@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from schemas.files import FileState, Folder
+from schemas.files import Folder
 from schemas.manifests import AnyTableManifest
 from schemas.slices import Slice, TableFile
 from schemas.store import RECEIPTS, Store
@@ -58,36 +58,28 @@ def uncommitted(
     Raises:
         StoreError: a file belongs to another table.
     """
-    there = {piece.file for piece in slices}
+    named = {piece.file: piece for piece in slices}
+    there = set(named)
     for table in tables:
         if there:
-            known = [piece for piece in slices if piece.file in there]
-            there = _there(store, table, known)
-    return [piece for piece in slices if piece.file not in there]
+            there = _there(store, table, there, named)
+    return [piece for file, piece in named.items() if file not in there]
 
 
-def _there(store: Store, table: AnyTableManifest, slices: Sequence[Slice]) -> set[str]:
-    states = store.folder.states(table.table)
-    receipts = store.folder.states(f"{table.table}/{RECEIPTS}") if states else {}
-    found, doubtful = set(), []
-    for piece in slices:
-        state, receipt = states.get(piece.file), receipts.get(f"{piece.file}.json")
-        if state is None:
-            continue
-        if receipt is not None and _is_no_younger(state, receipt):
-            found.add(piece.file)
-        else:
-            doubtful.append(piece)
-    looked = at_once(
-        store.folder, lambda piece: store.committed(table, piece, states[piece.file]), doubtful
-    )
-    return found | {files[-1].file for files in looked if files}
+def _there(
+    store: Store, table: AnyTableManifest, asked: set[str], named: Mapping[str, Slice]
+) -> set[str]:
+    changes = store.folder.changes(table.table)
+    receipts = store.folder.changes(f"{table.table}/{RECEIPTS}") if changes else {}
+    there = asked & changes.keys()
+    sure = {file for file in there if _is_no_younger(changes[file], receipts.get(f"{file}.json"))}
+    doubtful = [named[file] for file in sorted(there - sure)]
+    looked = at_once(store.folder, lambda piece: store.committed(table, piece), doubtful)
+    return sure | {files[-1].file for files in looked if files}
 
 
-def _is_no_younger(file: FileState, receipt: FileState) -> bool:
-    if file.changed is None or receipt.changed is None:
-        return False
-    return file.changed <= receipt.changed
+def _is_no_younger(file: float | None, receipt: float | None) -> bool:
+    return file is not None and receipt is not None and file <= receipt
 
 
 def slice_rows(store: Store, table: str, files: Sequence[str]) -> Mapping[str, int]:

@@ -10,7 +10,8 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,7 +38,7 @@ from schemas.processes import host_mark, pid_runs
 _TEMPORARY: Final = ".tmp-"  # prefix of a file that is not yet committed
 _WRITER: Final = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-")  # whose it is: machine, process
 _FOREIGN_S: Final = 3600.0  # a file of another machine is left over if unchanged for so long
-_AT_ONCE: Final = 32  # calls to an object store that wait side by side
+_AT_ONCE: Final = 32  # calls to an object store, or a disk's deletions, that wait side by side
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EXDEV)
 
 
@@ -138,14 +139,27 @@ class Folder:
 
         Files of which the place tells no time are left out. A copy has times of its own.
         """
-        base = self.join(folder)
-        with self.reaching(base):
-            infos = self.filesystem.get_file_info(fs.FileSelector(base, allow_not_found=True))
-        return {info.base_name: info.mtime_ns / 1e9 for info in infos if info.mtime_ns}
+        found = self.changes(folder).items()
+        return {name: changed for name, changed in found if changed is not None}
 
-    def _local_names(self, base: str, prefix: str = "") -> list[str]:
+    def changes(self, folder: str) -> dict[str, float | None]:
+        """`FileState.changed` of every file in `folder`, by its name there, of one listing."""
+        if self.remote is not None:
+            return {name: state.changed for name, state in self.states(folder).items()}
+        base = self.join(folder)
         with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
-            return sorted(e.name for e in entries if e.name.startswith(prefix) and e.is_file())
+            return {e.name: e.stat().st_mtime for e in entries if e.is_file()}
+        return {}
+
+    def _local_names(self, base: str) -> list[str]:
+        with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
+            return sorted(e.name for e in entries if e.is_file())
+        return []
+
+    def _local_temporaries(self, base: str) -> list[str]:
+        with self.reaching(base), suppress(FileNotFoundError):
+            names = [name for name in os.listdir(base) if name.startswith(_TEMPORARY)]
+            return sorted(name for name in names if Path(base, name).is_file())
         return []
 
     def folders(self, folder: str) -> list[str]:
@@ -190,7 +204,10 @@ class Folder:
         """Whole content of a small file, by one call; None if there is no such file."""
         path = self.join(name)
         with self.reaching(path), suppress(FileNotFoundError, NotADirectoryError):
-            return Path(path).read_bytes() if self.remote is None else self.remote.cat_file(path)
+            if self.remote is not None:
+                return bytes(self.remote.cat_file(path))
+            with open(path, "rb") as stream:  # a third of the time that Path takes
+                return stream.read()
         return None
 
     def sha256(self, name: str) -> str:
@@ -228,18 +245,24 @@ class Folder:
                 self.filesystem.delete_file(path)
 
     def delete_folder(self, name: str) -> None:
-        """Removes a folder with all below it; it may be gone already."""
+        """Removes a folder with all below it; it may be gone already.
+
+        Files of a disk are removed side by side, since some disks make each of them wait for
+        milliseconds; an object store is told as many at once as it takes.
+        """
         path = self.join(name)
         if not self.info(name).is_folder:
             return
         with self.reaching(path), suppress(FileNotFoundError):
+            if self.remote is None and not Path(path).is_symlink():
+                _delete_side_by_side(path)
             self.filesystem.delete_dir(path)
 
     def leftovers(self, folder: str = "", *, recursive: bool = True) -> list[str]:
         """Files of writers that were killed before they committed; not those of one at work."""
         if self.is_local and not recursive:
             base = self.join(folder) if folder else self.path
-            temporary = self._local_names(base, _TEMPORARY)
+            temporary = self._local_temporaries(base)
         else:
             names = self.names(folder, recursive=recursive)
             temporary = [n for n in names if n.rpartition("/")[2].startswith(_TEMPORARY)]
@@ -411,17 +434,31 @@ def _is_at_work(file: str | Path) -> bool:
     return False
 
 
+def _delete_side_by_side(folder: str) -> None:
+    """Removes all files below a folder of a disk; not the folders."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for base, _, names in os.walk(folder):
+            shares = (names[start::_AT_ONCE] for start in range(min(_AT_ONCE, len(names))))
+            list(pool.map(lambda share, base=base: _unlink(base, share), shares))
+
+
+def _unlink(folder: str, names: Sequence[str]) -> None:
+    for name in names:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+
+
 def _sync(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def _file_state(found: os.stat_result) -> FileState:
-    return FileState(True, False, found.st_size, str(found.st_mtime_ns), found.st_mtime_ns / 1e9)
+    return FileState(True, False, found.st_size, str(found.st_mtime_ns), found.st_mtime)
 
 
 def _object_state(found: Mapping[str, Any]) -> FileState:
-    changed = found.get("LastModified")  # of S3
+    changed = found.get("LastModified", found.get("mtime"))  # of S3, of Google's
     return FileState(
         is_file=True,
         size=int(found["size"]),

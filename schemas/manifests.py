@@ -109,15 +109,16 @@ class StoreManifest(_Model):
 
     def plan(self) -> tuple[Slice, ...]:
         """The slices, as the jobs pass them around."""
+        count, split, numbered = len(self.slices), self.source.split, self.is_of_first_format
         return tuple(
             Slice(
                 index=index,
-                count=len(self.slices),
-                split=piece.split or self.source.split,
+                count=count,
+                split=piece.split or split,
                 shard=piece.shard,
                 start=piece.start,
                 stop=piece.stop,
-                numbered=self.is_of_first_format,
+                numbered=numbered,
             )
             for index, piece in enumerate(self.slices)
         )

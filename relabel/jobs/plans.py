@@ -144,8 +144,9 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
     """
     from relabel.jobs.store_plan import StoreSettings, open_source, plan_store  # TFDS
 
+    stored = Store.open(options.store) if Store.exists(options.store) else None
     source = open_source(
-        options.store,
+        stored,
         what.source,
         what.split,
         exclude=what.exclude,
@@ -161,6 +162,7 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
     )
     planned = plan_store(
         options.store,
+        stored,
         source,
         settings,
         overwrite=options.overwrite,

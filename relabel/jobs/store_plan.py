@@ -46,7 +46,7 @@ class StorePlan:
 
 
 def open_source(
-    location: str,
+    stored: Store | None,
     directory: str,
     split: str | None,
     *,
@@ -56,7 +56,7 @@ def open_source(
     """The source of a store, read as the store has read it or, if there is none, as asked for.
 
     Args:
-        location: of the store; it need not exist.
+        stored: the store; None: there is none yet.
         directory: of the dataset.
         split: which part; None: the part that the store holds, or "train".
         exclude: as `Source.open` takes it.
@@ -65,24 +65,26 @@ def open_source(
     Raises:
         SourceError: no such source, or no such split.
     """
-    if Store.exists(location):
-        manifest = Store.open(location).manifest
-        return Source.open_as(directory, split or manifest.source.instruction, manifest)
+    if stored is not None:
+        wanted = split or stored.manifest.source.instruction
+        return Source.open_as(directory, wanted, stored.manifest)
     return Source.open(directory, split or DEFAULT_SPLIT, exclude=exclude, keep_merged=keep_merged)
 
 
 def plan_store(
     location: str,
+    stored: Store | None,
     source: Source,
     settings: StoreSettings,
     *,
     overwrite: bool = False,
     retry: bool = False,
 ) -> StorePlan:
-    """Opens or plans the store of a source; writes nothing.
+    """Plans the store of a source; writes nothing.
 
     Args:
         location: of the store.
+        stored: what is there; None: nothing yet.
         source: its part may be larger than what the store holds: the store grows then.
         settings: what a store fixes.
         overwrite: plan slices anew whose records have changed, instead of refusing. Those that
@@ -96,10 +98,10 @@ def plan_store(
     """
     source.extent.check()
     notes = tuple(source.extent.notes())
-    if not Store.exists(location):
+    if stored is None:
         store = Store(location, Folder.at(location), new_manifest(source, settings))
         return StorePlan(store, notes=notes)
-    store = Store.open(location)
+    store = stored
     check_source(store, source)
     _check_settings(store, settings, source)
     changed = changed_slices(store, source)

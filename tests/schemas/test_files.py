@@ -119,6 +119,61 @@ def test_deleting_twice_is_once(folder: Folder) -> None:
     assert folder.names("steps") == []
 
 
+def test_a_folder_is_deleted_with_all_below_it(folder: Folder) -> None:
+    for place in range(70):  # more than are deleted side by side
+        folder.write(f"steps/__meta__/receipts/{place}", b"")
+    for name in ("steps/x", "steps/__meta__/plan", "steps2/y", "z"):
+        folder.write(name, b"")
+    folder.delete_folder("steps")
+    assert folder.names("", recursive=True) == ["steps2/y", "z"]
+    assert folder.folders("") == ["steps2"]
+
+
+def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine").touch()
+    folder = local(tmp_path)
+    folder.write("steps/x", b"")
+    (tmp_path / "store/steps/inside").symlink_to(elsewhere)
+    folder.delete_folder("steps")
+    assert folder.folders("") == []
+    (tmp_path / "store/steps").symlink_to(elsewhere)
+    folder.delete_folder("steps")
+    assert os.listdir(tmp_path / "store") == []
+    assert (elsewhere / "mine").exists()
+
+
+def test_a_bucket_is_told_at_once_what_to_delete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_bucket(tmp_path)
+    for place in range(20):
+        folder.write(f"steps/{place}", b"")
+    told: list[str] = []
+    ask = type(folder.remote)._call_s3
+
+    async def heard(self: Any, method: str, *args: Any, **more: Any) -> Any:
+        told.append(method)
+        return await ask(self, method, *args, **more)
+
+    monkeypatch.setattr(type(folder.remote), "_call_s3", heard)
+    folder.delete_folder("steps")
+    assert [method for method in told if "delete" in method] == ["delete_objects"]
+    assert folder.names("steps") == []
+
+
+def test_when_files_changed_is_told_of_one_listing(folder: Folder) -> None:
+    assert folder.changes("nowhere") == {}
+    for name in ("steps/x", "steps/y", "steps/__meta__/z"):
+        folder.write(name, b"")
+    found = folder.changes("steps")
+    assert found == {name: folder.info(f"steps/{name}").changed for name in ("x", "y")}
+    known = {name: changed for name, changed in found.items() if changed is not None}
+    assert folder.times("steps") == known
+    assert not known or abs(time.time() - known["x"]) < 600
+
+
 def test_a_missing_file_is_named(folder: Folder) -> None:
     with pytest.raises(StoreError, match=r"steps/x: no such file"):
         folder.read("steps/x")
