@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from examples.figures import encoders, page, prompts
+from examples.figures import agents, encoders, page, prompts, returns
 from examples.figures.domains import DOMAINS
 from examples.figures.runs import Records, command_of
 from examples.figures.work import FULL, QUICK, Work
@@ -25,6 +25,9 @@ from schemas.locations import path_argument
 STAGES: Final[dict[str, Callable[[Work, int], None]]] = {
     encoders.KIND: encoders.run,
     prompts.KIND: prompts.run,
+    agents.REWARDS: agents.run_rewards,
+    agents.KIND: agents.run,
+    returns.KIND: returns.run,
 }
 """What is done for every seed, by the kind of its records, in this order."""
 PAGE: Final = "page"
@@ -41,12 +44,13 @@ def main(argv: list[str] | None = None) -> None:
         domains=tuple(options.domain or DOMAINS),
         sizes=tuple(options.sizes or ()),
         encoder=options.encoder,
+        agents=tuple(options.agents or ()),
         threads=options.threads,
     )
     try:
-        for seed in options.seeds or work.effort.seeds:
+        for seed in options.seeds or work.effort.agent_seeds:
             for kind in options.only or STAGES:
-                if kind != PAGE:
+                if kind != PAGE and (options.seeds or seed in work.effort.seeds_of(kind)):
                     STAGES[kind](work, seed)
         if options.only is None or PAGE in options.only:
             page.run(work)
@@ -76,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--domain", nargs="+", choices=list(DOMAINS), help="default: all")
     parser.add_argument("--sizes", nargs="+", help="of encoders (default: all)")
     parser.add_argument("--encoder", help="from a hub, such as ViT-B-32/openai; for prompts")
-    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
+    parser.add_argument("--agents", nargs="+", help="names of agents (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2, of agents also 3 4")
     parser.add_argument("--threads", type=int, default=1, help="of trainings (default: 1)")
     return parser
 

@@ -181,8 +181,9 @@ def _play_rooms(seed: int) -> Iterator[tuple[Episode, bool]]:
 
 def _collect_rooms(out: Path, episodes: int, seed: int) -> None:
     collect_rooms(
-        out, count=episodes, seed=seed, split="train", shards=min(4, episodes), world=HARD
-    )
+        out, count=episodes, seed=seed, split="train", shards=min(2, episodes),
+        mixture="free-play", world=HARD,
+    )  # fmt: skip
 
 
 def _make_room(**settings: Any) -> gymnasium.Env[Any, Any]:

@@ -21,6 +21,7 @@ class Effort:
     seeds: tuple[int, ...] = SEEDS
     episodes: int = 400  # held-out trajectories of a domain
     draws: int = 300  # of a bootstrap
+    agent_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # all others are among them
     is_quick: bool = False
 
     def learning(self, domain: Domain, variant: str = "") -> Learning:
@@ -28,9 +29,13 @@ class Effort:
         own = domain.learning if variant != LONG or domain.longer is None else domain.longer
         return replace(own, steps=12, views=200, batch=16) if self.is_quick else own
 
+    def seeds_of(self, kind: str) -> tuple[int, ...]:
+        """Of the runs of a kind: more of agents, which differ more."""
+        return self.agent_seeds if kind in ("agents", "returns") else self.seeds
+
 
 FULL: Final = Effort()
-QUICK: Final = Effort(seeds=(0, 1), episodes=12, draws=20, is_quick=True)
+QUICK: Final = Effort(seeds=(0, 1), episodes=12, draws=20, agent_seeds=(0, 1), is_quick=True)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Work:
         domains: names of those that are asked for.
         sizes: of encoders that are asked for; none: all of a domain.
         encoder: from a hub, in place of those that are trained here; only for figure 5.
+        agents: names of those that are asked for; none: all of a domain.
         threads: of the CPU, for trainings.
     """
 
@@ -53,6 +59,7 @@ class Work:
     domains: tuple[str, ...] = tuple(DOMAINS)
     sizes: tuple[str, ...] = ()
     encoder: str | None = None
+    agents: tuple[str, ...] = ()
     threads: int = 1
 
     def sizes_of(self, domain: Domain) -> list[str]:

@@ -4,7 +4,8 @@
 
 Episodes come from seeds that no encoder was trained on, and only frames whose pixels no encoder was
 trained on are counted. Goals over things that are absent from a room are scored like all others.
-The agent learns for about a minute only, from few episodes; `recipe` is the long version.
+The agent learns for some two minutes, from other episodes: most of them play that heeds no command,
+so that all that it knows of the goals is what the rewards say. `recipe` is the long version.
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ def command(*words: str) -> dict[str, object]:
         [str(program), *words, "--json"], check=True, stdout=subprocess.PIPE, text=True
     )
     return dict(json.loads(done.stdout))
+
+
+def episodes(source: Path, count: int, mixture: str) -> Path:
+    """Collects a dataset anew, of one mixture of behaviour policies; where it lies."""
+    shutil.rmtree(source, ignore_errors=True)
+    sys.stdout.write(f"collecting {count} playroom episodes ({mixture}) into {source}\n")
+    sys.stdout.flush()  # before the progress on standard error
+    collect(source, count=count, seed=DEMO_SEED, split="train", shards=2, mixture=mixture)
+    return source
 
 
 def relabel(source: Path, store: Path, encoder: Path, name: str) -> dict[str, object]:
@@ -149,21 +159,22 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=path_argument, default=Path("demo"), help="folder; made anew")
     parser.add_argument("--episodes", type=int, default=600, help="to collect")
+    parser.add_argument("--play", type=int, default=800, help="more of them, for the agent")
     parser.add_argument("--encoders", nargs="+", default=["small", "smaller"], help="shipped ones")
     parser.add_argument("--steps", type=int, default=8000, help="updates of the agent")
     options = parser.parse_args(argv)
-    source, store = options.out / "playroom" / "1.0.0", options.out / "playroom.store"
-    run = options.out / "playroom.run"
-    for folder in (source, store, run):
+    store, play, run = (options.out / f"{n}" for n in ("playroom.store", "play.store", "play.run"))
+    for folder in (store, play, run):
         shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.write(f"collecting {options.episodes} playroom episodes into {source}\n")
-    sys.stdout.flush()  # before the progress on standard error
-    collect(source, count=options.episodes, seed=DEMO_SEED, split="train", shards=2)
+    source = episodes(options.out / "playroom" / "1.0.0", options.episodes, "mixed")
     reports = {
         name: relabel(source, store, HERE / "encoders" / name, name) for name in options.encoders
     }
     show({name: measure(store, name) for name in options.encoders}, reports)
-    learn(store, options.encoders[0], run, options.steps)
+    name = options.encoders[0]
+    source = episodes(options.out / "play" / "1.0.0", options.play, "free-play")
+    relabel(source, play, HERE / "encoders" / name, name)
+    learn(play, name, run, options.steps)
     show_next(store)
     look(store, options.out / "playroom.report")
 

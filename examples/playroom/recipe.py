@@ -4,7 +4,7 @@
 
 The store needs the goal datasets gc1 (of the VLM's rewards) and gc1.true (of the
 truth). All agents play the same fresh rooms, at least 100 for each family, and so does a random
-policy. The agents with rewards are DiscreteCQL on all trajectories; the one without is behaviour
+policy. The agents with rewards are GCIVL on all trajectories; the one without is behaviour
 cloning of what was done on command. A finished run in --out is not trained again. Intervals (95 %)
 are two-level bootstraps: seeds are drawn with replacement, then rooms within each family, the same
 for all agents.
@@ -53,13 +53,16 @@ class Learner:
 
 
 VALUES: Final = Learner(
-    "discrete-cql",
+    "discrete-gcivl",
     {
         "batch_size": 128,
-        "learning_rate": 3e-4,
+        "actor_learning_rate": 1e-3,
+        "critic_learning_rate": 1e-3,
         "gamma": 0.9,
-        "alpha": 0.015,
-        "target_update_interval": 100,
+        "expectile": 0.9,
+        "n_critics": 1,
+        "weight_temp": 20.0,
+        "normalize_advantage": False,
     },
 )
 CLONING: Final = Learner("discrete-bc", {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01})
