@@ -60,6 +60,7 @@ BEHAVIOUR: Final = {
     PHONE.name: Behaviour(episodes=3000, seed=11, discount=0.9),
 }
 _QUICK_EPISODES: Final = 12
+_QUICK_THRESHOLD: Final = 0.01  # an encoder of a few steps is sure of nothing
 
 
 def behaviour_of(work: Work, domain: Domain) -> Behaviour:
@@ -152,6 +153,7 @@ def _relabel(work: Work, domain: Domain, size: str) -> None:
         goals=str(domain.goals_file),
         store=store_of(work, domain),
         name=size,
+        threshold=_QUICK_THRESHOLD if work.effort.is_quick else None,
         threads=work.threads,
     )
 

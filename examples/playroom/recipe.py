@@ -41,7 +41,7 @@ Rewards = Literal["vlm", "true", "none"]
 
 AGENTS: Final[tuple[Rewards, ...]] = ("vlm", "true", "none")
 OBSERVATION: Final = "observation.things"
-STEPS: Final = 20_000
+STEPS: Final = 12_000
 
 
 @dataclass(frozen=True)
