@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from relabel.evaluation.ranking import Ranking
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
+_MANY: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Estimate:
 
 def _short(value: float) -> str:
     """Three digits, without a zero before the point, and without a sign of nothing."""
+    if abs(value) >= _MANY:
+        return "many"  # a share of next to nothing
     digits = f"{abs(value):.3f}"
     sign = "−" if value < 0 and float(digits) else ""
     return sign + digits.removeprefix("0")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.figures import encoders, page_encoders, plots
+from examples.figures import encoders, page_agents, page_encoders, plots, plots_agents
 from examples.figures.domains import DOMAINS, Domain
 from examples.figures.runs import Records, say
 from examples.figures.work import FULL, Work
-from examples.figures.writing import command, item, prose, table
+from examples.figures.writing import item, prose, table
 
 _INTRODUCTION = (
     "Baumli et al. 2023 (arXiv 2312.09187) show with reinforcement learning in two domains that "
@@ -48,7 +48,8 @@ _LIMITS = (
 def run(work: Work) -> Path:
     """Draws the pictures and writes `results.md` beside the folder of records."""
     folder = work.records.folder.parent
-    pictures = plots.draw(work.records, folder / "images")
+    asked = {**plots.PICTURES, **plots_agents.PICTURES}
+    pictures = plots.draw(work.records, folder / "images", asked)
     page = folder / "results.md"
     page.write_text(text(work.records, pictures), encoding="utf-8")
     say(f"wrote {page}")
@@ -61,19 +62,14 @@ def text(records: Records, pictures: Mapping[str, Path]) -> str:
         _protocol(records),
         page_encoders.controls(records),
         page_encoders.figure_4(records, pictures),
-        _not_yet("Figure 4, part two: agents of these rewards", "agents"),
+        page_agents.figure_4(records, pictures),
         page_encoders.figure_5(records, pictures),
-        _not_yet("Figure 3: the VLM's return beside the true one", "returns"),
+        page_agents.figure_3(records, pictures),
         _times(records),
     )
     head = ["# Results: the paper's figures in two simulated worlds\n", *map(prose, _INTRODUCTION)]
     pieces = [*head, *(piece for section in sections for piece in section if piece)]
     return "\n".join([*pieces, "## Limits\n", *(item(limit) for limit in _LIMITS)])
-
-
-def _not_yet(title: str, kind: str) -> Iterator[str]:
-    yield f"## {title}\n"
-    yield command(f"--only {kind}")
 
 
 def _protocol(records: Records) -> Iterator[str]:

@@ -18,7 +18,7 @@ from examples.figures.writing import command, picture, prose, seeds_of, sure, ta
 
 def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
     """Encoders by size."""
-    yield "## Figure 4: larger encoders give better rewards\n"
+    yield "## Figure 4: the size of encoders and their rewards\n"
     yield prose(
         "Scores are softmax probabilities, as `relabel` stores them. Average precision is taken "
         "goal by goal and averaged over goals."
@@ -28,8 +28,8 @@ def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
         return
     yield picture(pictures, "curves", "Precision by recall of encoders of four sizes")
     yield prose(
-        "Lines are means over seeds, bands reach from the lowest to the highest seed, dots are "
-        "base rates."
+        "Lines are means over seeds, bands reach from the lowest to the highest seed, dotted lines "
+        "are base rates. Bars below are 95 % intervals."
     )
     yield picture(pictures, "sizes", "Average precision by parameters of the encoder")
     for domain in DOMAINS.values():

@@ -21,7 +21,9 @@ from examples.figures.runs import Record, Records
 
 _WIDTH: Final = 2.9  # inches of an axis
 _DPI: Final = 110
-_COLOURS: Final = ("#9ecae1", "#4292c6", "#08519c", "#08204b", "#b2182b", "#ef8a62")
+COLOURS: Final = ("#9ecae1", "#4292c6", "#08519c", "#08204b", "#b2182b", "#ef8a62")
+
+Make = Callable[[Records], Figure | None]  # None: nothing to draw yet
 
 
 def by_name(records: Records, kind: str, domain: str) -> dict[str, list[Record]]:
@@ -39,15 +41,20 @@ def of_sizes(records: Records, domain: Domain, kind: str = encoders.KIND) -> dic
     return {size: [r.result for r in found[size]] for size in domain.sizes if size in found}
 
 
-def draw(records: Records, folder: Path) -> dict[str, Path]:
+def draw(records: Records, folder: Path, pictures: Mapping[str, Make]) -> dict[str, Path]:
     """Draws what there are records of, as PNG.
+
+    Args:
+        records: of what was run.
+        folder: of the pictures.
+        pictures: by name, such as `PICTURES`.
 
     Returns:
         Name of the picture → its path; a picture without records is left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, make in _PICTURES.items():
+    for name, make in pictures.items():
         figure = make(records)
         if figure is not None:
             found[name] = folder / f"results-{name}.png"
@@ -56,9 +63,10 @@ def draw(records: Records, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _axes(
+def axes_of(
     rows: int, columns: int, height: float = 2.6, width: float = _WIDTH
 ) -> tuple[Figure, Any]:
+    """A figure of axes, which come as an array of rows and columns."""
     return plt.subplots(
         rows, columns, figsize=(width * columns, height * rows), layout="constrained",
         squeeze=False,
@@ -82,9 +90,9 @@ def _curves(records: Records) -> Figure | None:
     panels = _panels(records)
     if not panels:
         return None
-    figure, axes = _axes(1, len(panels))
+    figure, axes = axes_of(1, len(panels))
     for axis, (domain, part) in zip(axes[0], panels, strict=True):
-        for (size, results), colour in zip(of_sizes(records, domain).items(), _COLOURS):  # noqa: B905
+        for (size, results), colour in zip(of_sizes(records, domain).items(), COLOURS):  # noqa: B905
             curves = np.array([result["parts"][part]["curve"] for result in results])
             recall = np.linspace(0, 1, curves.shape[1])
             axis.plot(recall, curves.mean(axis=0), color=colour, label=size)
@@ -93,7 +101,7 @@ def _curves(records: Records) -> Figure | None:
             )
         base = next(iter(of_sizes(records, domain).values()))[0]["parts"][part]["base_rate"]
         axis.axhline(base, color="grey", lw=0.8, ls=":")
-        _labelled(axis, f"{domain.title}\n{domain.parts[part].title}", "recall", "precision")
+        labelled(axis, f"{domain.title}\n{domain.parts[part].title}", "recall", "precision")
         axis.set(xlim=(0, 1), ylim=(0, 1.02))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
@@ -107,13 +115,13 @@ def _sizes(records: Records) -> Figure | None:
     domains = [domain for domain in DOMAINS.values() if of_sizes(records, domain)]
     if not domains:
         return None
-    figure, axes = _axes(1, len(domains), height=4.0, width=3.8)
+    figure, axes = axes_of(1, len(domains), height=4.0, width=3.8)
     for axis, domain in zip(axes[0], domains, strict=True):
         sizes = of_sizes(records, domain)
         counts = [results[0]["parameters"] for results in sizes.values()]
         for place, (part, told) in enumerate(domain.parts.items()):
             own = [estimate([r["parts"][part] for r in results]) for results in sizes.values()]
-            _line(axis, counts, own, _COLOURS[(place + 1) % len(_COLOURS)], told.title)
+            _line(axis, counts, own, COLOURS[(place + 1) % len(COLOURS)], told.title)
         longer = of_sizes(records, domain, "long")
         if longer:
             part = next(iter(domain.parts))
@@ -127,7 +135,7 @@ def _sizes(records: Records) -> Figure | None:
         )
         axis.minorticks_off()
         axis.set_ylim(0, 1.02)
-        _labelled(axis, domain.title, "parameters of the encoder", "average precision")
+        labelled(axis, domain.title, "parameters of the encoder", "average precision")
         axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.28), frameon=False)
     return figure
 
@@ -140,7 +148,8 @@ def _line(axis: Axes, x: list[int], own: list[Estimate], colour: str, label: str
     )
 
 
-def _labelled(axis: Axes, title: str, x: str, y: str) -> None:
+def labelled(axis: Axes, title: str, x: str, y: str) -> None:
+    """In small letters."""
     axis.set_title(title, fontsize=8)
     axis.set_xlabel(x, fontsize=8)
     axis.set_ylabel(y, fontsize=8)
@@ -161,7 +170,7 @@ def _prompts(records: Records) -> Figure | None:
         return None
     rows = [domain for domain in DOMAINS.values() if any(own is domain for own, _, _ in panels)]
     columns = max(sum(own is domain for own, _, _ in panels) for domain in rows)
-    figure, axes = _axes(len(rows), columns, height=2.8)
+    figure, axes = axes_of(len(rows), columns, height=2.8)
     for axis in axes.flat:
         axis.set_visible(False)
     for row, domain in zip(axes, rows, strict=True):
@@ -194,15 +203,15 @@ def _bars(axis: Axes, grid: Mapping[str, Mapping[str, Estimate]], title: str) ->
         at = np.arange(len(own)) + (place - (len(grid) - 1) / 2) * width
         errors = np.array([[e.value - e.low for e in own], [e.high - e.value for e in own]])
         axis.bar(
-            at, [e.value for e in own], width, yerr=errors.clip(0), color=_COLOURS[place],
+            at, [e.value for e in own], width, yerr=errors.clip(0), color=COLOURS[place],
             error_kw={"lw": 0.8}, label=wording,
         )  # fmt: skip
     axis.set_xticks(np.arange(len(own)), list(templates))
     axis.set_ylim(0, 1.02)
-    _labelled(axis, title, "template", "average precision")
+    labelled(axis, title, "template", "average precision")
 
 
-_PICTURES: Final[Mapping[str, Callable[[Records], Figure | None]]] = {
+PICTURES: Final[Mapping[str, Make]] = {
     "curves": _curves,
     "sizes": _sizes,
     "prompts": _prompts,

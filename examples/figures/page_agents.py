@@ -1,0 +1,169 @@
+"""What the page says of agents and of their returns: figures 4 (part two) and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.figures import agents, returns
+from examples.figures.domains import DOMAINS, Domain
+from examples.figures.measures import Estimate
+from examples.figures.plots import by_name
+from examples.figures.runs import Record, Records
+from examples.figures.work import Work
+from examples.figures.writing import command, picture, prose, seeds_of, sure, table
+from examples.playroom.recipe import Bootstrap, mean_of
+
+
+def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
+    """Agents by the rewards that they learned from."""
+    yield "## Figure 4, part two: what agents of these rewards earn\n"
+    yield prose(
+        "All agents of a domain learn from the same episodes of a mixed behaviour policy, see the "
+        "same observation and the goal as one-hot, and differ by their rewards alone: those of an "
+        "encoder by its size, with labels (“calibrated”, “head”) or without, the simulator's truth "
+        "(“true”), or none: cloning of what was done on command (“none”). `true@cql` learned from "
+        "the truth by another algorithm. “random” acts at random. They play the same fresh rooms "
+        "or phones, with goals of seen combinations, and an episode ends with success. Encoders "
+        "are those of seed 0; seeds are the agents'. Intervals draw seeds, then rooms, the same "
+        "rooms for all agents."
+    )
+    if not records.of_kind(agents.KIND):
+        yield command("--only rewards agents")
+        return
+    yield picture(pictures, "agents", "Success of agents by the encoder of their rewards")
+    for domain in DOMAINS.values():
+        yield from _agents_of(records, domain)
+
+
+def _agents_of(records: Records, domain: Domain) -> Iterator[str]:
+    found = by_name(records, agents.KIND, domain.name)
+    if not found:
+        yield command(f"--only agents --domain {domain.name}", f"**{domain.title}.** Not run yet:")
+        return
+    played = agents.played([r for own in found.values() for r in own], domain.name)
+    bootstrap, families = Bootstrap(played), list(next(iter(played.values())))
+    order = [*domain.sizes, *(name for name in played if name not in domain.sizes)]
+    rows = []
+    for name in (name for name in order if name in played):
+        own = [name, str(len(found[name])), *(_of(bootstrap, name, f) for f in families)]
+        rows.append([*own, _of(bootstrap, name, "all")] if len(families) > 1 else own)
+    heads = ["rewards", "seeds", *families, *(["mean over families"] * (len(families) > 1))]
+    yield prose(f"**{domain.title}.** Success, {_learned(found)}.")
+    yield table(heads, rows)
+    size = agents.STUDIES[domain.name].size
+    told = agents.comparisons(played, size) if size in played else {}
+    if told:
+        yield table(
+            ["comparison", "value", "its interval"],
+            [[name, str(_plain(own)), _says(name, own)] for name, own in told.items()],
+        )
+    asked = agents.names(Work(Path(), records), domain)
+    missing = [name for name in asked if name not in played]
+    if missing:
+        yield command(
+            f"--only agents --domain {domain.name}", f"Not run yet: {', '.join(missing)}."
+        )
+    yield from _rewards(records, domain)
+
+
+def _learned(found: Mapping[str, list[Record]]) -> str:
+    """By what algorithms, and from how many episodes."""
+    told = {
+        r.settings["algo"]: r.settings
+        for own in found.values()
+        for r in own
+        if "algo" in r.settings
+    }
+    algos = ", ".join(f"{algo} with {own['steps']:,} updates" for algo, own in sorted(told.items()))
+    episodes = {own["behaviour"]["episodes"] for own in told.values()}
+    return f"{algos or 'no training'}; {' and '.join(f'{n:,}' for n in sorted(episodes))} episodes"
+
+
+def _of(bootstrap: Bootstrap, name: str, family: str) -> str:
+    return str(_plain(bootstrap(mean_of(name, family))))
+
+
+def _plain(found: Any) -> Estimate:
+    return Estimate(found.value, found.low, found.high)
+
+
+def _says(name: str, found: Any) -> str:
+    if "/" not in name:
+        return sure(_plain(found))
+    return "excludes 1" if found.low > 1 or found.high < 1 else "includes 1"
+
+
+def _rewards(records: Records, domain: Domain) -> Iterator[str]:
+    """How right the rewards were that agents learned from."""
+    found = by_name(records, agents.REWARDS, domain.name)
+    if not found:
+        return
+    keys = list(next(iter(found.values()))[0].result)
+    yield prose(
+        "How these rewards agree with the truth on the frames that the agents learned from; "
+        "precision and recall are means over goals."
+    )
+    rows = [
+        [name, *(f"{own[0].result[key]:.3f}".removeprefix("0") for key in keys)]
+        for name, own in found.items()
+    ]
+    yield table(["rewards", *keys], rows)
+
+
+# --- figure 3 -------------------------------------------------------------------------------------
+
+
+def figure_3(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
+    """Returns by the VLM and in truth, over checkpoints."""
+    yield "## Figure 3: the VLM's return beside the true one\n"
+    yield prose(
+        "The agent of every checkpoint plays fresh rooms or phones with every seen goal. The true "
+        "return of an episode is 1 if the goal was reached. The VLM's is 1 if the rewards of the "
+        "encoder that the agent learned from say so, by the frames. Checkpoint 0 is a random "
+        "policy. Correlations are Pearson's, over goals and checkpoints; their intervals draw "
+        "goals, each with all its checkpoints and seeds."
+    )
+    found = records.of_kind(returns.KIND)
+    if not found:
+        yield command("--only returns")
+        return
+    yield picture(pictures, "returns", "VLM return and true return over checkpoints")
+    for domain in DOMAINS.values():
+        yield from _returns_of(records, domain, [r for r in found if r.domain == domain.name])
+
+
+def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterator[str]:
+    if not found:
+        yield command(f"--only returns --domain {domain.name}", f"**{domain.title}.** Not run yet:")
+        return
+    yield prose(f"**{domain.title}**, {seeds_of(found)}. Correlation by family of goals:")
+    told = returns.correlations(found, domain)
+    families = list(dict.fromkeys(family for own in told.values() for family in own))
+    rows = [
+        [size, *(str(Estimate(**own[f])) if f in own else "none" for f in families)]
+        for size, own in told.items()
+    ]
+    yield table(["encoder", *families], rows)
+    yield table(
+        ["encoder", "episodes", "VLM return", "true return", "fooled the VLM"],
+        [_fooled(domain, size, found) for size in domain.sizes if size in told],
+    )
+    for record in found:
+        path = records.folder / record.kind / f"{domain.name}-{record.name}-{record.seed}.png"
+        if path.exists():
+            frames = "/".join((records.folder.name, record.kind, path.name))
+            title = f"Frames that fooled the encoder {record.name}"
+            yield f"![{title}]({frames})\n"
+            yield prose(f"*{title}, {domain.title.lower()}, agents of seed {record.seed}.*")
+
+
+def _fooled(domain: Domain, size: str, found: list[Record]) -> list[str]:
+    own = [r.result for r in found if r.name == size and r.result["steps"]]
+    episodes = sum(result["episodes"] for result in own)
+    wrong = sum(len(result["fooled"]) for result in own)
+    means = [f"{np.mean([np.mean(result[key]) for result in own]):.3f}" for key in ("vlm", "true")]
+    return [size, f"{episodes:,}", *(m.removeprefix("0") for m in means), f"{wrong:,} episodes"]
