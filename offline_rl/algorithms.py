@@ -28,6 +28,7 @@ class Algorithm:
     trajectories: bool = False  # learns from windows, not from transitions
     values: bool = True  # has a Q function
     next_actions: bool = False  # learns from the stored action behind a transition as well
+    returns_to_go: bool = False  # learns from the sum of a trajectory's rewards as well
 
     @property
     def own(self) -> bool:
@@ -48,7 +49,7 @@ class Algorithm:
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "iql": Algorithm("IQLConfig", CONTINUOUS),
     "cql": Algorithm("CQLConfig", CONTINUOUS),
-    "cal-ql": Algorithm("CalQLConfig", CONTINUOUS),
+    "cal-ql": Algorithm("CalQLConfig", CONTINUOUS, returns_to_go=True),
     "td3-bc": Algorithm("TD3PlusBCConfig", CONTINUOUS),
     "rebrac": Algorithm("ReBRACConfig", CONTINUOUS, next_actions=True),
     "awac": Algorithm("AWACConfig", CONTINUOUS),

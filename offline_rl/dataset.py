@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from offline_rl.achieved import achieved_goals
 from offline_rl.actions import ActionBounds, ActionLayout, Actions, layout_of, read_actions
 from offline_rl.choices import choice, kind_weights
 from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, column_width
+from offline_rl.hindsight import AchievedGoals, GoalMix
 from offline_rl.observations import default_observations
 from offline_rl.positives import reached
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
@@ -297,6 +299,9 @@ class GoalDataset:
         frames: FrameTable | None = None,
         cache: str | os.PathLike[str] | None = None,
         next_actions: bool = False,
+        n_step: int = 1,
+        gamma: float = 1.0,
+        goal_mix: GoalMix | None = None,
         **choices: Unpack[ViewChoices],
     ) -> GoalConditionedReplayBuffer:
         """The replay buffer of one split.
@@ -309,6 +314,9 @@ class GoalDataset:
             cache: folder of memory-mapped frames; None keeps them in memory.
             next_actions: leaves out the transitions into a final observation that is not terminal,
                 since no action was taken there; for `Algorithm.next_actions`.
+            n_step: steps between an observation and the next one.
+            gamma: discount of the rewards on the way, and of how far ahead goals are drawn.
+            goal_mix: where goals come from; None: they are those of the trajectories.
             **choices: as the method `view` takes them, instead of a view.
 
         Raises:
@@ -352,6 +360,30 @@ class GoalDataset:
             positives=(
                 reached(self.store, self.manifest, trajectories) if view.positive_share else None
             ),
+            n_step=n_step,
+            gamma=gamma,
+            hindsight=self._achieved(rows, trajectories, frames, view, goal_mix, cache),
+        )
+
+    def _achieved(
+        self,
+        rows: pa.Table,
+        trajectories: Trajectories,
+        frames: FrameTable,
+        view: View,
+        mix: GoalMix | None,
+        cache: str | os.PathLike[str] | None,
+    ) -> AchievedGoals | None:
+        if mix is None:
+            return None
+        if view.goals is not GoalEncoding.TEXT:
+            raise StoreError(
+                f"--goal-mix: frames become goals in the space of text embeddings, got "
+                f"--goal-encoding {view.goals}; take text"
+            )
+        folder = None if cache is None else Path(cache)
+        return achieved_goals(
+            self.store, self.manifest, self.basis, rows, trajectories, frames, mix, folder
         )
 
     def _into_filler(self, rows: pa.Table, frames: FrameTable) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_rl.replay import Ints, Trajectories
+from offline_rl.outcomes import Ints, Trajectories
 from schemas import fields
 from schemas.goal_basis import basis
 from schemas.goal_datasets import GoalDatasetManifest

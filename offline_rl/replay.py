@@ -3,25 +3,24 @@
 Frames are held once, whatever the number of goals; a batch is gathered by array indexing:
 
     observation   = frames[row(t)]   ++ goal vector
-    next          = frames[row(t+1)] ++ goal vector, zeros after a terminal transition (as d3rlpy)
+    next          = frames[row(t+n)] ++ goal vector, zeros after a terminal transition (as d3rlpy)
+
+The goal vector is that of the trajectory's goal or, in hindsight, of a frame that was achieved.
 """
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, overload
 
 import numpy as np
-import torch
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
     BasicTrajectorySlicer,
     BasicTransitionPicker,
     DatasetInfo,
     Episode,
+    MultiStepTransitionPicker,
     PartialTrajectory,
     ReplayBufferBase,
     Signature,
@@ -31,33 +30,12 @@ from d3rlpy.dataset import (
 )
 from numpy.typing import NDArray
 
+from offline_rl.gathering import Gatherer
+from offline_rl.hindsight import AchievedGoals, GoalMix
+from offline_rl.outcomes import Floats, Ints, NStep, Trajectories, returns_to_go
 from schemas.errors import StoreError
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """R trajectories over F frames, as arrays; transitions are numbered 0 … N-1 row after row."""
-
-    first: Ints  # (R,) frame of each row's first transition
-    count: Ints  # (R,) transitions of each row, at least 1
-    goal: Ints  # (R,) row of the goal table
-    terminal: NDArray[np.bool_]  # (R,) whether the last transition ends the task
-    weight: NDArray[np.float64]  # (R,) of each transition of the row when sampling; 0: never
-    rewards: Floats  # (N,)
-
-    def __post_init__(self) -> None:
-        if not len(self.first):
-            raise StoreError("the dataset has no trajectory in this split, with these kinds")
-        if int(self.count.min()) < 1 or int(self.count.sum()) != len(self.rewards):
-            raise StoreError("trajectories and rewards do not fit each other")
-
-    @property
-    def offset(self) -> Ints:
-        """(R,) number of each row's first transition."""
-        return np.cumsum(self.count) - self.count
+__all__ = ["GoalConditionedReplayBuffer", "Trajectories"]
 
 
 class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
@@ -73,6 +51,9 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         positive_share: share of each batch drawn from the transitions that reach their goal, by
             the weights of their trajectories; None draws them as they come.
         positives: (N,) which transitions those are; needed for a positive share.
+        n_step: steps between an observation and the next one, fewer at a trajectory's end.
+        gamma: discount on the way there, and of how far ahead goals are drawn in hindsight.
+        hindsight: goals that were achieved; None: only those of the trajectories.
 
     Raises:
         StoreError: nothing to sample, or a positive share without any positive.
@@ -89,14 +70,18 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         seed: int = 0,
         positive_share: float | None = None,
         positives: NDArray[np.bool_] | None = None,
+        n_step: int = 1,
+        gamma: float = 1.0,
+        hindsight: AchievedGoals | None = None,
     ) -> None:
         self._frames = frames
         self._actions = actions
         self.trajectories = self._rows = trajectories
         self._goals = goals
-        self._pairs = _pairs(frames)
-        self._pool = _Pool()
         self._goal_width = 0 if goals is None else goals.shape[1]
+        self._gatherer = Gatherer(frames, self._goal_width)
+        self._ahead = NStep(trajectories, n_step, gamma)
+        self.hindsight = hindsight
         self._offset = trajectories.offset
         self._mass = np.cumsum(trajectories.count * trajectories.weight)
         self._mass_before = np.concatenate([[0.0], self._mass[:-1]])
@@ -110,7 +95,9 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
                 "among those that can be drawn, so none can be over-sampled"
             )
         self.rng = np.random.default_rng(seed)
-        self._picker = BasicTransitionPicker()
+        self._picker = (
+            BasicTransitionPicker() if n_step == 1 else MultiStepTransitionPicker(n_step, gamma)
+        )
         self._slicer = BasicTrajectorySlicer()
         self._episodes = _Lazy(len(trajectories.first), self.episode)
         self._info = self._describe(action_size)
@@ -120,33 +107,73 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
     def sample_transition_batch(self, batch_size: int) -> TransitionMiniBatch:
         """`batch_size` transitions; each observation is (D + E,) float32."""
         row, step = self._draw(batch_size)
-        return self.transition_batch(row, step)
+        if (achieved := self.hindsight) is None:
+            return self.transition_batch(row, step)
+        return self._in_hindsight(achieved, achieved.mix, self._ahead.gamma, row, step)
 
-    def transition_batch(self, row: Ints, step: Ints) -> TransitionMiniBatch:
+    def sample_batches(self, batch_size: int) -> tuple[TransitionMiniBatch, ...]:
+        """Transitions to learn values from and, in hindsight, again with goals for the policy.
+
+        As in OGBench, the policy is asked for nothing but what a trajectory leads to, and for
+        every later frame of it alike.
+        """
+        if (achieved := self.hindsight) is None:
+            return (self.sample_transition_batch(batch_size),)
+        row, step = self._draw(batch_size)
+        return (
+            self._in_hindsight(achieved, achieved.mix, self._ahead.gamma, row, step),
+            self._in_hindsight(achieved, achieved.mix.for_policy, None, row, step),
+        )
+
+    def _in_hindsight(
+        self, achieved: AchievedGoals, mix: GoalMix, gamma: float | None, row: Ints, step: Ints
+    ) -> TransitionMiniBatch:
+        frame = self._rows.first.take(row) + step
+        random = self._by_weight(len(row))
+        others = self._rows.first.take(random[0]) + random[1]
+        goal_frame = achieved.draw(self.rng, mix, row, frame, (random[0], others), gamma)
+        return self.transition_batch(row, step, goal_frame)
+
+    def transition_batch(
+        self, row: Ints, step: Ints, goal_frame: Ints | None = None
+    ) -> TransitionMiniBatch:
         """The transitions `step` of trajectories `row`.
 
         Args:
             row: (B,) trajectories.
             step: (B,) transition within each, from 0.
+            goal_frame: (B,) frames that are goals in hindsight, -1 for the trajectory's own; None
+                for none.
         """
         rows = self._rows
         frame = rows.first.take(row) + step
-        terminal = rows.terminal.take(row) & (step == rows.count.take(row) - 1)
-        observations = self._observe_pairs(frame, rows.goal.take(row))
+        outcomes = self._ahead.outcomes(row, step)
+        goals = None if self._goals is None else self._goals.take(rows.goal.take(row), axis=0)
+        if goal_frame is not None and self.hindsight is not None and goals is not None:
+            achieved = self.hindsight
+            own = (goal_frame >= 0).nonzero()[0]
+            if len(own):
+                goals[own] = achieved.embeddings.take(goal_frame[own], axis=0)
+                n_step, gamma = self._ahead.n_step, self._ahead.gamma
+                found = achieved.outcomes(row[own], frame[own], goal_frame[own], n_step, gamma)
+                outcomes = outcomes.replaced(own, found)
+        interval, terminal = outcomes.interval, outcomes.terminal
+        observations = self._gatherer.pairs(frame, interval, goals)
         actions = self._actions.take(frame, axis=0).astype(np.float32, copy=False)
         # A terminal transition may be the very last frame: there is nothing behind it to read.
-        next_actions = self._actions.take(frame + ~terminal, axis=0).astype(np.float32, copy=False)
+        behind = frame + np.where(terminal, 0, interval)
+        next_actions = self._actions.take(behind, axis=0).astype(np.float32, copy=False)
         if len(ends := terminal.nonzero()[0]):
             observations[ends, 1] = 0
             next_actions[ends] = 0
         return TransitionMiniBatch(
             observations=observations[:, 0],
             actions=actions,
-            rewards=rows.rewards.take(self._offset.take(row) + step).reshape(-1, 1),
+            rewards=outcomes.reward.reshape(-1, 1),
             next_observations=observations[:, 1],
             next_actions=next_actions,
             terminals=terminal.astype(np.float32).reshape(-1, 1),
-            intervals=np.ones((len(row), 1), np.float32),
+            intervals=interval.astype(np.float32).reshape(-1, 1),
             transitions=_Lazy(len(row), lambda i: self._transition(int(row[i]), int(step[i]))),
         )
 
@@ -182,15 +209,18 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
             length=length,
         )
 
-    def _draw(self, size: int) -> tuple[Ints, Ints]:
-        """(B,) trajectories and (B,) transitions within them."""
+    def _by_weight(self, size: int) -> tuple[Ints, Ints]:
+        """(B,) trajectories and (B,) transitions within them, by the weights of their kinds."""
         position = self.rng.random(size) * self._mass[-1]
         row = np.minimum(self._mass.searchsorted(position, "right"), len(self._mass) - 1)
         before, weight = self._mass_before.take(row), self._rows.weight.take(row)
         step = ((position - before) / weight).astype(np.int64)
-        step = np.minimum(
-            step, self._rows.count.take(row) - 1
-        )  # rounding at a trajectory's very end
+        # Rounding at a trajectory's very end.
+        return row, np.minimum(step, self._rows.count.take(row) - 1)
+
+    def _draw(self, size: int) -> tuple[Ints, Ints]:
+        """As `_by_weight`, with the share of positives that was asked for."""
+        row, step = self._by_weight(size)
         if self._positive_share:
             chosen = round(self._positive_share * size)
             position = self.rng.random(chosen) * self._positive_mass[-1]
@@ -204,18 +234,6 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         """(n, D + E) for frames (n,) of goals (n,)."""
         values = self._frames[frame]
         return values if self._goals is None else np.hstack([values, self._goals[goal]])
-
-    def _observe_pairs(self, frame: Ints, goal: Ints) -> Floats:
-        """(n, 2, D + E) for frames (n,) and whatever frames follow them, of goals (n,)."""
-        width = self._frames.shape[1]
-        pairs = self._pool.array((len(frame), 2, width + self._goal_width))
-        # The very last frame is the second one of the last pair.
-        _gather(self._pairs, np.minimum(frame, len(self._pairs) - 1), pairs[..., :width])
-        if len(last := (frame == len(self._pairs)).nonzero()[0]):
-            pairs[last, 0, :width] = self._frames[-1]
-        if self._goals is not None:
-            pairs[..., width:] = self._goals.take(goal, axis=0)[:, None]
-        return pairs
 
     @property
     def _returns_to_go(self) -> Floats:
@@ -275,7 +293,7 @@ class GoalConditionedReplayBuffer(ReplayBufferBase):  # type: ignore[misc]
         return len(self._rows.rewards)
 
     @property
-    def transition_picker(self) -> BasicTransitionPicker:
+    def transition_picker(self) -> BasicTransitionPicker | MultiStepTransitionPicker:
         """How d3rlpy cuts transitions out of `episodes`."""
         return self._picker
 
@@ -350,62 +368,6 @@ def _positives(
     weight = np.repeat(rows.weight, rows.count)
     found = np.flatnonzero(positives & (weight > 0))
     return found, np.cumsum(weight[found])
-
-
-def returns_to_go(rows: Trajectories) -> Floats:
-    """(N,) undiscounted sum of a row's rewards from each transition to its end."""
-    total = np.cumsum(rows.rewards.astype(np.float64))
-    end = np.repeat(total[rows.offset + rows.count - 1], rows.count)
-    to_go: Floats = (end - total + rows.rewards).astype(np.float32)
-    return to_go
-
-
-def _pairs(frames: Floats) -> torch.Tensor:
-    """(F - 1, 2, D): every frame with the one behind it, in the same memory, for reading only."""
-    frames = np.ascontiguousarray(frames if len(frames) > 1 else np.repeat(frames, 2, axis=0))
-    with warnings.catch_warnings():  # a memory map may not be written, which torch warns of
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        tensor = torch.from_numpy(frames)
-    count, width = tensor.shape
-    return tensor.as_strided((count - 1, 2, width), (width, width, 1))
-
-
-def _gather(pairs: torch.Tensor, rows: Ints, out: Floats) -> None:
-    """`out[:] = pairs[rows]` in one pass; NumPy needs a second one where `out` has gaps.
-
-    On one thread: the rows are memory traffic, and waking another core costs more.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        torch.index_select(pairs, 0, torch.from_numpy(rows), out=torch.from_numpy(out))
-    finally:
-        torch.set_num_threads(threads)
-
-
-class _Pool:
-    """Arrays that are handed out again once nobody holds them or a view of them.
-
-    A batch of a megabyte in fresh memory costs three times as much as in pages that are mapped
-    already; the C library gives such blocks back to the system at every turn.
-    """
-
-    _MOST = 4  # arrays kept; a caller that holds more gets fresh ones
-    _UNUSED = 2  # references to an array that only the pool holds: the list's and the probe's
-
-    def __init__(self) -> None:
-        self._arrays: list[Floats] = []
-
-    def array(self, shape: tuple[int, ...]) -> Floats:
-        """An uninitialised array that no one else sees."""
-        self._arrays = [array for array in self._arrays if array.shape == shape]
-        for place in range(len(self._arrays)):
-            if sys.getrefcount(self._arrays[place]) <= self._UNUSED:
-                return self._arrays[place]
-        fresh: Floats = np.empty(shape, np.float32)
-        if len(self._arrays) < self._MOST:
-            self._arrays.append(fresh)
-        return fresh
 
 
 class _Lazy(Sequence[Any]):

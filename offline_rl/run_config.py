@@ -37,6 +37,8 @@ class TrainConfig(BaseModel):
     actions: tuple[str, ...] = (fields.ACTION,)  # columns or groups of them
     discrete: bool | None = None  # ids of choices; None: if the action is one integer scalar
     action_bounds: ActionBounds = ActionBounds.MIN_MAX
+    n_step: int | None = Field(default=None, ge=1)  # None: as the algorithm has it
+    goal_mix: dict[str, float] = Field(default_factory=dict)  # {}: language alone
     layout: ActionLayout | None = None  # of the joined action; filled in when the run starts
     steps: int = Field(ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)

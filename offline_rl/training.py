@@ -27,6 +27,7 @@ from offline_rl.actions import ActionLayout
 from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
 from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
+from offline_rl.hindsight import goal_mix
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from offline_rl.run_files import write_whole, writing
@@ -89,6 +90,7 @@ def train(
     config = _resolved(config, dataset, out)
     algorithm = find(config.algo, dataset.action_layout(config.view).space)
     _check_rewards(config, algorithm)
+    _check_ahead(config, algorithm)
     _check_commanded(config, dataset)
     replay = dataset.replay(
         Split.TRAIN,
@@ -96,6 +98,9 @@ def train(
         seed=config.seed,
         cache=cache,
         next_actions=algorithm.next_actions,
+        n_step=1 if config.n_step is None else config.n_step,
+        gamma=configure(algorithm, config.settings, {}).gamma,
+        goal_mix=goal_mix(config.goal_mix),
     )
     actions = dataset.actions(config.view)
     config = config.model_copy(update={"layout": actions.layout})
@@ -179,6 +184,25 @@ def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
         ]
         raise AlgorithmError(
             f"--learn-from none: {config.algo} learns from rewards; choose {' or '.join(cloning)}"
+        )
+
+
+def _check_ahead(config: TrainConfig, algorithm: Algorithm) -> None:
+    """Refuses several steps ahead, or goals in hindsight, where they would mean nothing."""
+    if config.n_step is not None and (algorithm.trajectories or algorithm.clones):
+        why = "learns from windows" if algorithm.trajectories else "looks at no reward"
+        raise AlgorithmError(f"--n-step {config.n_step}: {config.algo} {why}; leave it out")
+    if goal_mix(config.goal_mix) is None:
+        return
+    unfit = {
+        "learns from windows of trajectories": algorithm.trajectories,
+        "learns from the action behind a transition as well": algorithm.next_actions,
+        "learns from the returns of trajectories as well": algorithm.returns_to_go,
+    }
+    for why in (why for why, applies in unfit.items() if applies):
+        raise AlgorithmError(
+            f"--goal-mix: {config.algo} {why}, which are those of their own goals; take another "
+            "algorithm, such as gcivl or discrete-gcivl"
         )
 
 
@@ -370,7 +394,7 @@ def _loop(
 ) -> Path:
     _drop_metrics_after(out / METRICS, step)
     while step < config.steps:
-        for name, value in agent.update(_batch(algorithm, agent, replay)).items():
+        for name, value in agent.update(*_batches(algorithm, agent, replay)).items():
             losses[name].append(float(value))
         step += 1
         if step % config.log_every == 0 or step == config.steps:
@@ -383,11 +407,16 @@ def _loop(
     return checkpoints.checkpoint_folder(out, step)
 
 
-def _batch(algorithm: Algorithm, agent: Any, replay: GoalConditionedReplayBuffer) -> Any:
+def _batches(
+    algorithm: Algorithm, agent: Any, replay: GoalConditionedReplayBuffer
+) -> tuple[Any, ...]:
+    """What one update takes."""
     size = agent.config.batch_size
     if algorithm.trajectories:
-        return replay.sample_trajectory_batch(size, agent.config.context_size)
-    return replay.sample_transition_batch(size)
+        return (replay.sample_trajectory_batch(size, agent.config.context_size),)
+    if algorithm.own:
+        return replay.sample_batches(size)
+    return (replay.sample_transition_batch(size),)
 
 
 def _log(path: Path, step: int, means: dict[str, float], logger: D3RLPyLogger | None) -> None:

@@ -47,6 +47,8 @@ class TrainArguments:
     set: Pairs = None  # hyper-parameters of the algorithm
     kind_weight: Pairs = None  # sampling weights
     positive_share: Share | None = None
+    n_step: Count | None = None
+    goal_mix: Pairs = None  # shares of goals by where they come from
     action: Words = None
     discrete: bool | None = None
     action_bounds: Literal["min-max", "p01-p99"] = "min-max"

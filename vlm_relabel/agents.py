@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from offline_rl.algorithms import ALGORITHMS, parse_settings
 from offline_rl.choices import kind_weights
 from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
 from offline_rl.evaluation import EvaluationReport
+from offline_rl.hindsight import goal_mix
 from offline_rl.observations import default_observations
 from offline_rl.run_config import TrainConfig, load_config
 from schemas import fields
@@ -52,7 +53,7 @@ class TrainReport(BaseModel):
 def train(arguments: TrainArguments) -> TrainReport:
     """Trains an offline agent on a goal dataset, from the run's last checkpoint if there is one.
 
-    Takes the options of `vlm-relabel train`; `set` and `kind_weight` may be dicts.
+    Takes the options of `vlm-relabel train`; `set`, `kind_weight` and `goal_mix` may be dicts.
 
     Returns:
         What was trained, and where its checkpoint is.
@@ -87,6 +88,8 @@ def train(arguments: TrainArguments) -> TrainReport:
         goal_encoding=_encoding(arguments, store),
         weights=_weights(arguments.kind_weight),
         positive_share=arguments.positive_share,
+        n_step=arguments.n_step,
+        goal_mix=_goal_mix(arguments.goal_mix),
         actions=several(arguments.action) or (fields.ACTION,),
         discrete=arguments.discrete,
         action_bounds=ActionBounds(arguments.action_bounds),
@@ -149,6 +152,17 @@ def _next_command(run: str, config: TrainConfig) -> str:
 
 def _settings(given: Pairs) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else parse_settings(list(given or ()))
+
+
+def _goal_mix(given: Pairs) -> dict[str, float]:
+    """Whole, so that shares which mean the same are the same run."""
+    shares = (
+        given
+        if isinstance(given, Mapping)
+        else parse_pairs("--goal-mix", given or (), AlgorithmError)
+    )
+    mix = goal_mix(shares)
+    return {} if mix is None else asdict(mix)
 
 
 def _weights(given: Pairs) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from offline_rl.hindsight import AchievedGoals, GoalMix
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 
 PLACES = 5
@@ -44,16 +45,28 @@ class Walk:
     actions: Any  # (F,)
     rows: Trajectories
     moves: dict[Key, list[Move]]
+    length: int  # transitions of an episode
 
-    def replay(self, *, continuous: bool) -> GoalConditionedReplayBuffer:
+    @property
+    def frames(self) -> Any:
+        """(F, 5) places, one-hot."""
+        return np.eye(PLACES, dtype=np.float32)[self.places]
+
+    def achieved(self, mix: GoalMix) -> AchievedGoals:
+        """Places as goals: the same vectors as those of the trajectories' own goals."""
+        last = (self.rows.first // (self.length + 1) + 1) * (self.length + 1) - 1
+        return AchievedGoals(self.frames, last, lag=1, reached=1.0, missed=0.0, mix=mix)
+
+    def replay(self, *, continuous: bool, **options: Any) -> GoalConditionedReplayBuffer:
         """Places and goals are one-hot."""
         actions = MOVES[self.actions] if continuous else self.actions
         return GoalConditionedReplayBuffer(
-            np.eye(PLACES, dtype=np.float32)[self.places],
+            self.frames,
             actions.reshape(-1, 1).astype(np.float32 if continuous else np.int64),
             self.rows,
-            np.eye(len(GOALS), dtype=np.float32),
+            np.eye(PLACES, dtype=np.float32)[list(GOALS)],
             action_size=1 if continuous else 3,
+            **options,
         )
 
 
@@ -90,7 +103,7 @@ def walk(episodes: int = 300, length: int = 6) -> Walk:
         np.ones(len(first)),
         np.array(rewards, np.float32),
     )
-    return Walk(np.array(places), np.array(actions), rows, moves)
+    return Walk(np.array(places), np.array(actions), rows, moves, length)
 
 
 def _next(place: int, action: int, rng: np.random.Generator) -> int:
@@ -146,4 +159,53 @@ def _targets(own: list[Move], key: Key, values: dict[Key, float]) -> Any:
 
 def seen(key: Key) -> Any:
     """What the agent sees at a place under a goal."""
-    return np.concatenate([np.eye(PLACES)[key[0]], np.eye(len(GOALS))[key[1]]]).astype(np.float32)
+    return at(key[0], GOALS[key[1]])
+
+
+def at(place: int, wanted: int) -> Any:
+    """What the agent sees at a place when it is to be at another."""
+    return np.concatenate([np.eye(PLACES)[place], np.eye(PLACES)[wanted]]).astype(np.float32)
+
+
+def values_in_hindsight(walk: Walk, tau: float) -> dict[Key, float]:
+    """GCIVL's fixed point under later frames as goals, each with the probability of its draw.
+
+    By place and wanted place. A transition reaches the frame that is the goal, and not another
+    frame of the same place: what counts is the frame.
+    """
+    size = walk.length + 1
+    outcomes: dict[Key, list[tuple[float, float, int, bool]]] = defaultdict(list)
+    for start, count in zip(walk.rows.first, walk.rows.count, strict=True):
+        last = (start // size + 1) * size - 1
+        for t in range(start, start + count):
+            for goal in range(t + 1, last + 1):
+                ahead = goal - t - 1
+                chance = GAMMA**ahead * (1 if goal == last else 1 - GAMMA)
+                place, wanted = int(walk.places[t]), int(walk.places[goal])
+                following = int(walk.places[t + 1])
+                outcomes[place, wanted].append((chance, float(ahead == 0), following, ahead == 0))
+    values = dict.fromkeys(outcomes, 0.0)
+    for _ in range(100):
+        values = {
+            (place, wanted): _weighted_expectile(
+                np.array([c for c, *_ in own]),
+                np.array(
+                    [
+                        reward + (0.0 if ends else GAMMA * values.get((following, wanted), 0.0))
+                        for _, reward, following, ends in own
+                    ]
+                ),
+                tau,
+            )
+            for (place, wanted), own in outcomes.items()
+        }
+    return values
+
+
+def _weighted_expectile(chances: Any, targets: Any, tau: float) -> float:
+    """By its own equation: v is the mean with weights chance × |τ - 1(target < v)|."""
+    value = float(np.average(targets, weights=chances))
+    for _ in range(60):
+        weights = chances * np.where(targets < value, 1 - tau, tau)
+        value = float(np.average(targets, weights=weights))
+    return value

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from offline_rl.algorithms import ALGORITHMS, configure
+from offline_rl.hindsight import GoalMix
 from tests.offline_rl import chain
 
 SETTINGS = {
@@ -27,16 +28,19 @@ def recorded() -> chain.Walk:
     return chain.walk()
 
 
-def learned(recorded: chain.Walk, algo: str, steps: int = 500, **more: Any) -> Any:
+def learned(
+    recorded: chain.Walk, algo: str, steps: int = 500, mix: GoalMix | None = None, **more: Any
+) -> Any:
     """An agent, trained."""
     algorithm = ALGORITHMS[algo]
     d3rlpy.seed(0)
-    replay = recorded.replay(continuous=not algo.startswith("discrete"))
+    options = {} if mix is None else {"hindsight": recorded.achieved(mix), "gamma": chain.GAMMA}
+    replay = recorded.replay(continuous=not algo.startswith("discrete"), **options)
     agent = configure(algorithm, {**SETTINGS, **more}, {}).create()
     info = replay.dataset_info
     agent.create_impl(info.observation_signature.shape[0], info.action_size)
     for _ in range(steps):
-        losses = agent.update(replay.sample_transition_batch(agent.batch_size))
+        losses = agent.update(*replay.sample_batches(agent.batch_size))
     assert np.isfinite(list(losses.values())).all()
     return agent
 
@@ -89,3 +93,13 @@ def test_gciql_finds_the_values_of_actions(
     best = best_moves(recorded)
     acts = taken(agent.predict(np.stack([chain.seen(key) for key in best])), algo)
     assert acts.tolist() == list(best.values())
+
+
+def test_gcivl_finds_the_expectiles_of_later_frames(recorded: chain.Walk) -> None:
+    agent = learned(recorded, "discrete-gcivl", 800, GoalMix(trajectory=1))
+    wanted = chain.values_in_hindsight(recorded, SETTINGS["expectile"])
+    assert len(wanted) == chain.PLACES**2
+    found = agent.predict_value(np.stack([chain.at(*key) for key in wanted]), np.zeros(len(wanted)))
+    np.testing.assert_allclose(found, list(wanted.values()), atol=0.1)
+    acts = agent.predict(np.stack([chain.at(1, 0), chain.at(3, 4)]))
+    assert acts.tolist() == [chain.LEFT, chain.RIGHT]

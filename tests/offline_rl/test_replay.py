@@ -9,13 +9,15 @@ import pytest
 from d3rlpy.dataset import (
     BasicTrajectorySlicer,
     BasicTransitionPicker,
+    MultiStepTransitionPicker,
     TransitionMiniBatch,
     create_infinite_replay_buffer,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories, returns_to_go
+from offline_rl.outcomes import Trajectories, returns_to_go
+from offline_rl.replay import GoalConditionedReplayBuffer
 from schemas.errors import StoreError
 
 
@@ -77,6 +79,29 @@ def test_every_transition_is_d3rlpys(rows: list[tuple[int, bool]], discrete: boo
     for ours, theirs in zip(batch.transitions, expected.transitions, strict=True):
         np.testing.assert_array_equal(ours.rewards_to_go, theirs.rewards_to_go)
     assert replay.transition_count == sum(e.transition_count for e in replay.episodes)
+
+
+@given(rows_of, st.integers(1, 7), st.sampled_from([0.0, 0.9, 1.0]), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_several_steps_ahead_are_d3rlpys(
+    rows: list[tuple[int, bool]], n_step: int, gamma: float, discrete: bool
+) -> None:
+    counts, terminals = [r[0] for r in rows], [r[1] for r in rows]
+    replay = make(counts, terminals, discrete=discrete, n_step=n_step, gamma=gamma)
+    row = np.repeat(np.arange(len(counts)), counts)
+    step = np.concatenate([np.arange(n) for n in counts])
+    batch = replay.transition_batch(row, step)
+    picker = MultiStepTransitionPicker(n_step, gamma)
+    expected = TransitionMiniBatch.from_transitions(
+        [picker(replay.episodes[r], s) for r, s in zip(row, step, strict=True)]
+    )
+    for name in (
+        *("observations", "actions", "next_observations", "next_actions"),
+        *("terminals", "intervals"),
+    ):
+        np.testing.assert_array_equal(getattr(batch, name), getattr(expected, name), err_msg=name)
+    np.testing.assert_allclose(batch.rewards, expected.rewards, rtol=1e-6)
+    assert replay.transition_picker(replay.episodes[0], 0).interval == batch.intervals[0, 0]
 
 
 @given(rows_of, st.integers(1, 7))

@@ -93,6 +93,23 @@ def train(
             help="Share of each batch that is drawn from the transitions that reach their goal.",
         ),
     ] = None,
+    n_step: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of steps whose rewards are added up before the value of what follows. "
+            "The default is 1.",
+        ),
+    ] = None,
+    goal_mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of the goals of a batch that come from one source, such as "
+            "trajectory=0.3: a later frame of the same episode (trajectory), the frame that a "
+            "transition reaches (current), any frame (random). The rest are those of language. "
+            "Repeat the option for several sources."
+        ),
+    ] = None,
     action: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,6 +184,8 @@ def train(
             set=set_,
             kind_weight=kind_weight,
             positive_share=positive_share,
+            n_step=n_step,
+            goal_mix=goal_mix,
             action=action,
             discrete=discrete,
             action_bounds=action_bounds,
