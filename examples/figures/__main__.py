@@ -79,7 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=[*STAGES, PAGE], help="kinds (default: all)")
     parser.add_argument("--domain", nargs="+", choices=list(DOMAINS), help="default: all")
     parser.add_argument("--sizes", nargs="+", help="of encoders (default: all)")
-    parser.add_argument("--encoder", help="from a hub, such as ViT-B-32/openai; for prompts")
+    parser.add_argument(
+        "--encoder",
+        help="in place of those trained here, such as ViT-B-32:laion2b_s34b_b79k; prompts only",
+    )
     parser.add_argument("--agents", nargs="+", help="names of agents (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2, of agents also 3 4")
     parser.add_argument("--threads", type=int, default=1, help="of trainings (default: 1)")

@@ -91,7 +91,7 @@ def _longer(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
     told = ", ".join(f"{size} {_of(own, part)}" for size, own in sizes.items())
     steps = domain.longer.steps if domain.longer else 0
     return prose(
-        f"With {steps:,} steps instead, one seed each, the sizes no longer differ: {told}. This "
+        f"With {steps:,} steps instead, one seed each, the sizes hardly differ: {told}. This "
         "world is easy: size matters here only for how fast an encoder learns it."
     )
 
