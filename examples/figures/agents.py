@@ -63,7 +63,7 @@ class Study:
     per_family: int  # rooms at least
 
 
-_POINTING: Final = {"batch_size": 256, "hidden_units": [512, 512]}
+_POINTING: Final = {"batch_size": 128, "hidden_units": [512, 512]}
 _ADVANTAGES: Final = {  # of GCIVL and GCIQL; rewards are 0 and 1
     "gamma": 0.9,
     "n_critics": 1,
@@ -99,10 +99,10 @@ STUDIES: Final = {
     PHONE.name: Study(
         size="middle",
         learners={
-            "gcivl": Learner("gcivl", 8000, {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0}, 0.3),
+            "gcivl": Learner("gcivl", 5000, {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0}, 0.5),
             "iql": Learner(
                 "iql",
-                8000,
+                5000,
                 {
                     **_POINTING,
                     "gamma": 0.9,
@@ -111,10 +111,10 @@ STUDIES: Final = {
                     "expectile": 0.9,
                     "weight_temp": 30.0,
                 },
-                0.3,
+                0.5,
             ),
         },
-        cloning=Learner("bc", 4000, {**_POINTING, "learning_rate": 1e-3}),
+        cloning=Learner("bc", 3000, {**_POINTING, "learning_rate": 1e-3}),
         per_family=200,
     ),
 }
