@@ -22,7 +22,7 @@ def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
     """Agents by the rewards that they learned from."""
     yield "## Figure 4, part two: what agents of these rewards earn\n"
     yield prose(
-        "All agents of a domain learn from the same episodes of a mixed behaviour policy, see the "
+        "All agents of a domain learn from the same episodes, most of which heed no command, see the "
         "same observation and the goal as one-hot, and differ by their rewards alone: those of an "
         "encoder by its size, with labels (“calibrated”, “head”) or without, the simulator's truth "
         "(“true”), or none: cloning of what was done on command (“none”). `true@cql` learned from "
@@ -107,11 +107,15 @@ def _rewards(records: Records, domain: Domain) -> Iterator[str]:
         "How these rewards agree with the truth on the frames that the agents learned from; "
         "precision and recall are means over goals."
     )
-    rows = [
-        [name, *(f"{own[0].result[key]:.3f}".removeprefix("0") for key in keys)]
-        for name, own in found.items()
-    ]
+    rows = [[name, *(_share(own[0].result[key]) for key in keys)] for name, own in found.items()]
     yield table(["rewards", *keys], rows)
+
+
+def _share(value: float | None) -> str:
+    """`.982`; a number of goals as it is."""
+    if value is None:
+        return "none"
+    return str(value) if isinstance(value, int) else f"{value:.3f}".removeprefix("0")
 
 
 # --- figure 3 -------------------------------------------------------------------------------------
