@@ -79,6 +79,9 @@ STUDIES: Final = {
             "gcivl": Learner(
                 "discrete-gcivl", 6000, {"batch_size": 128, **_ADVANTAGES, "weight_temp": 20.0}
             ),
+            "gciql": Learner(
+                "discrete-gciql", 6000, {"batch_size": 128, **_ADVANTAGES, "weight_temp": 20.0}
+            ),
             "cql": Learner(
                 "discrete-cql",
                 6000,
@@ -100,6 +103,12 @@ STUDIES: Final = {
         size="middle",
         learners={
             "gcivl": Learner("gcivl", 5000, {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0}, 0.5),
+            "gciql": Learner(
+                "gciql",
+                5000,
+                {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0, "actor_loss": "awr"},
+                0.5,
+            ),
             "iql": Learner(
                 "iql",
                 5000,

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -117,8 +118,9 @@ class Rooms:
         each = math.ceil(self.per_family / len(goals))
         seed = self.seed + 1_000_000 * FAMILIES.index(family)
         results = rollouts.roll_out(
-            policy, make_env, observer, goals, episodes=each, seed=seed, parallel=64
-        )
+            policy, partial(make_env, camera=False), observer, goals, episodes=each, seed=seed,
+            parallel=64,
+        )  # fmt: skip
         return np.array([float(result.success) for result in results])
 
 

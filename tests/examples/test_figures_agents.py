@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from examples.figures import agents, returns
+from examples.figures.__main__ import main
 from examples.figures.agents import STUDIES, Agent
 from examples.figures.domains import DOMAINS, PHONE, PLAYROOM
 from examples.figures.runs import Record, Records
@@ -124,6 +125,21 @@ def test_correlations_are_pearsons_over_goals_and_checkpoints() -> None:
     expected = np.corrcoef(vlm.ravel(), true.ravel())[0, 1]
     assert told["small"]["open"]["value"] == pytest.approx(expected)
     assert told["small"]["all"]["low"] <= expected <= told["small"]["all"]["high"]
+
+
+@pytest.mark.slow
+def test_the_quick_version_leaves_a_record_of_every_agent(tmp_path: Path) -> None:
+    only = ["--only", "agents", "rewards", "returns", "page", "--seeds", "0"]
+    main(["--work", str(tmp_path), "--quick", "--domain", "phone", *only])
+    found = {own.name: own for own in Records(tmp_path / "results").of_kind(agents.KIND)}
+    assert set(found) == {"random", "middle", "true", "none"}
+    assert all(
+        len(own.result["success"]["open"]) == len(PHONE.goals.goals) for own in found.values()
+    )
+    (own,) = Records(tmp_path / "results").of_kind(returns.KIND)
+    assert np.shape(own.result["vlm"]) == (len(own.result["steps"]), len(PHONE.goals.goals))
+    told = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "middle / true" in told
 
 
 @pytest.mark.parametrize("domain", DOMAINS.values(), ids=lambda domain: domain.name)
