@@ -23,13 +23,13 @@ def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
     yield "## Figure 4, part two: what agents of these rewards earn\n"
     yield prose(
         "All agents of a domain learn from the same episodes, most of which heed no command, see "
-        "the same observation and the goal as one-hot, and differ by their rewards alone: those of "
-        "an encoder by its size, with labels (“calibrated”, “head”) or without, the simulator's "
-        "truth (“true”), or none: cloning of what was done on command (“none”). `true@cql` learned from "
-        "the truth by another algorithm. “random” acts at random. They play the same fresh rooms "
-        "or phones, with goals of seen combinations, and an episode ends with success. Encoders "
-        "are those of seed 0; seeds are the agents'. Intervals draw seeds, then rooms, the same "
-        "rooms for all agents."
+        "the same observation and the goal as one-hot, and differ by their rewards alone: those "
+        "of an encoder by its size, with labels (“calibrated”, “head”) or without, the "
+        "simulator's truth (“true”), or none: cloning of what was done on command (“none”). "
+        "`true@cql` learned from the truth by another algorithm. “random” acts at random. They "
+        "play the same fresh rooms or phones, with goals of seen combinations, and an episode "
+        "ends with success. Encoders are those of seed 0; seeds are the agents'. Intervals draw "
+        "seeds, then rooms, the same rooms for all agents."
     )
     if not records.of_kind(agents.KIND):
         yield command("--only rewards agents")
