@@ -78,9 +78,11 @@ def _learned(found: Mapping[str, list[Record]]) -> str:
         for r in own
         if "algo" in r.settings
     }
+    if not told:
+        return "nothing was trained yet"
     algos = ", ".join(f"{algo} with {own['steps']:,} updates" for algo, own in sorted(told.items()))
     episodes = {own["behaviour"]["episodes"] for own in told.values()}
-    return f"{algos or 'no training'}; {' and '.join(f'{n:,}' for n in sorted(episodes))} episodes"
+    return f"{algos}; {' and '.join(f'{n:,}' for n in sorted(episodes))} episodes"
 
 
 def _of(bootstrap: Bootstrap, name: str, family: str) -> str:

@@ -1,0 +1,83 @@
+"""The page says what the records say, and of what is missing that it is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.figures import agents, page, plots, plots_agents, returns
+from examples.figures.domains import PLAYROOM
+from examples.figures.runs import Records, Run
+
+ROOMS = 12
+SETTINGS = {"algo": "discrete-gcivl", "steps": 10, "behaviour": {"episodes": 1200}}
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Agents of two rewards and a random one, and the returns of one of them."""
+    found = Records(tmp_path / "results")
+    rng = np.random.default_rng(0)
+    goals = agents.goals_by_family(PLAYROOM)
+    for name, chance in (("random", 0.1), ("middle", 0.7), ("true", 0.8)):
+        for seed in range(2):
+            told = {
+                f: "".join(str(int(rng.random() < chance)) for _ in range(ROOMS)) for f in goals
+            }
+            settings = {} if name == "random" else SETTINGS
+            run = Run(agents.KIND, "playroom", name, seed, settings)
+            found.once(run, lambda own=told: {"success": own})
+    ids = [goal for own in goals.values() for goal in own]
+    vlm = (rng.random((3, len(ids))) < 0.5).astype(float)
+    true = vlm * (rng.random(vlm.shape) < 0.9)
+    result = {"steps": [0, 1, 2], "goals": ids, "vlm": vlm, "true": true, "fooled": [{}, {}]}
+    found.once(Run(returns.KIND, "playroom", "middle", 0), lambda: {**result, "episodes": 30})
+    return found
+
+
+def _cells(text: str, first: str) -> list[str]:
+    (line,) = re.findall(rf"^\| {first} \| (.+) \|$", text, re.MULTILINE)
+    return [cell.split(" (")[0] for cell in line.split(" | ")]
+
+
+def _section(text: str, title: str) -> str:
+    return text.split(title)[1].split("\n## ")[0]
+
+
+def test_success_is_the_mean_over_rooms_and_seeds(records: Records) -> None:
+    told = _section(page.text(records, {}), "part two")
+    for name in ("random", "middle", "true"):
+        own = [r.result["success"] for r in records.of_kind(agents.KIND) if r.name == name]
+        means = [np.mean([int(room) for one in own for room in one[f]]) for f in own[0]]
+        cells = _cells(told, name)
+        assert cells[0] == "2"
+        assert [float(cell) for cell in cells[1:]] == pytest.approx(
+            [*means, np.mean(means)], abs=6e-4
+        )
+    assert "1,200 episodes" in told
+    assert "tiny" in told.split("Not run yet")[-1]
+
+
+def test_correlations_and_what_fooled_the_vlm_are_told(records: Records) -> None:
+    told = _section(page.text(records, {}), "## Figure 3")
+    (result,) = [r.result for r in records.of_kind(returns.KIND)]
+    expected = np.corrcoef(np.ravel(result["vlm"]), np.ravel(result["true"]))[0, 1]
+    assert f"{expected:.3f}".removeprefix("0") in told
+    assert "2 episodes" in told
+    assert f"{np.mean(result['true']):.3f}".removeprefix("0") in told
+
+
+def test_pictures_are_drawn_of_what_is_there(records: Records, tmp_path: Path) -> None:
+    drawn = plots.draw(records, tmp_path, {**plots.PICTURES, **plots_agents.PICTURES})
+    assert set(drawn) == {"agents", "returns"}
+    assert all(path.stat().st_size > 5000 for path in drawn.values())
+
+
+def test_an_empty_folder_gives_a_page_of_commands(tmp_path: Path) -> None:
+    told = page.text(Records(tmp_path), {})
+    kinds = re.findall(r"--only ([a-z ]+)", told)
+    assert {"encoders", "prompts", "returns"} <= {kind.strip() for kind in kinds}
+    assert "nan" not in told
