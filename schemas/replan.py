@@ -55,7 +55,9 @@ def _reopen(
     command = None if table.command is None else with_split(table.command, instruction)
     gone = {piece.file for piece in outdated}
     kept = tuple(file for file in table.files if file.file not in gone)
-    plan = table.model_copy(update={"files": kept, "dead_letters": 0, "command": command})
+    plan = table.model_copy(
+        update={"files": kept, "dead_letters": 0, "figures": None, "command": command}
+    )
     store.folder.write(f"{table.table}/{PLAN}", manifest_bytes(plan))
     store.folder.delete(f"{table.table}/{MANIFEST}")
 

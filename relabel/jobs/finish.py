@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from relabel.goal_datasets.statistics import with_statistics
 from relabel.jobs.figures import with_figures
+from relabel.jobs.sent import as_planned
 from schemas.commits import commits
 from schemas.dead_letters import dead_ratio
 from schemas.goal_datasets import GoalDatasetManifest
@@ -20,7 +21,7 @@ class FinishWork:
     """Tables to complete, and how many dead letters they may have."""
 
     store: str
-    tables: tuple[AnyTableManifest, ...]
+    tables: tuple[AnyTableManifest, ...]  # as `to_send` makes them, or whole
     max_dead_ratio: float
     accepted: str | None = None  # reason of dead letters that do not count
     trust: bool = False  # what is read is not hashed
@@ -39,7 +40,7 @@ def finish_tables(work: FinishWork, files: Sequence[TableFile]) -> Iterator[str]
         The names of the tables that are now complete.
     """
     store = Store.open(work.store, trust=work.trust)
-    for table in work.tables:
+    for table in (as_planned(store, sent) for sent in work.tables):
         whole = with_files(table, _with_earlier(store, table, files))
         own = whole.files[len(table.files) :]
         accepted = work.max_dead_ratio

@@ -69,6 +69,7 @@ def plan_rescoring(
             "command": command,
             "files": (),
             "dead_letters": 0,
+            "figures": None,
         }
     )
     return RescorePlan(manifest, of, rewarder, _goals(store.goals(of), threshold), goal_set)

@@ -38,6 +38,7 @@ from relabel.jobs.report import (
     report,
 )
 from relabel.jobs.rescore_plan import RescorePlan
+from relabel.jobs.sent import to_send
 from relabel.jobs.work import (
     BuildWork,
     EmbedWork,
@@ -297,7 +298,7 @@ class _Run:
             score=self._score_work(own),
             finish=FinishWork(
                 options.store,
-                tuple(pending),
+                tuple(map(to_send, pending)),
                 options.max_dead_ratio,
                 accepted=EMPTY_IMAGE if self._what and self._what.accept_empty else None,
                 trust=options.trust,
@@ -326,14 +327,15 @@ class _Run:
         if plan is None or plan.manifest.table not in pending:
             return None
         if isinstance(plan, RescorePlan):
-            own = (self._options.store, plan.manifest, plan.of, plan.rewarder)
-            return RescoreWork(*own, self._options.trust)
+            return RescoreWork(
+                self._options.store, to_send(plan.manifest), plan.of, self._options.trust
+            )
         # A slice writes while it scores, so that one more than half of the threads keeps all busy.
         # Behind an encoder there is nothing to gain.
         embeds = self._embed_work(pending) is not None
         side_by_side = 1 if embeds else self._options.worker_threads // 2 + 1
         trust = self._options.trust
-        return ScoreWork(self._options.store, plan.manifest, side_by_side, trust)
+        return ScoreWork(self._options.store, to_send(plan.manifest), side_by_side, trust)
 
 
 def _no_profile(engine: str) -> str:

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.jobs.finish import FinishWork, finish_tables
 from relabel.jobs.options import JobOptions, RunOptions
+from relabel.jobs.sent import as_planned
 from relabel.jobs.workers import SharedEncoder, limit_threads
-from relabel.rewards.binding_files import stored_scorer
-from relabel.rewards.scorer import Rewarder
+from relabel.rewards.binding_files import stored_rewarder, stored_scorer
 from relabel.slices.build_slice import build_slice
 from relabel.slices.profile import Profile
 from relabel.slices.rescore_slice import rescore_slice
@@ -163,7 +163,7 @@ class ScoreWork:
     counter: ClassVar[str] = "slices_scored"
 
     store: str
-    rewards: RewardManifest
+    rewards: RewardManifest  # as `to_send` makes it, or whole
     together: int  # slices in work at once, per worker
     trust: bool = False  # embeddings are not hashed when they are read
 
@@ -175,34 +175,33 @@ class ScoreWork:
     def open(self) -> Worker:
         """Opens the store, and reads the embedded goals from it."""
         store = Store.open(self.store, trust=self.trust)
-        if store.is_complete(self.rewards.table):  # by the same command in another process
-            return _OneByOne(lambda piece: self._committed(store, piece))
-        scorer = stored_scorer(store, self.rewards)
+        rewards = as_planned(store, self.rewards)
+        if store.is_complete(rewards.table):  # by the same command in another process
+            return _OneByOne(lambda piece: _committed(store, rewards, piece))
+        scorer = stored_scorer(store, rewards)
 
         def score(piece: Slice) -> Done:
             profile = Profile()
-            done = score_slice(
-                piece, store=store, rewards=self.rewards, scorer=scorer, profile=profile
-            )
+            done = score_slice(piece, store=store, rewards=rewards, scorer=scorer, profile=profile)
             return done, profile
 
         return _SideBySide(score, self.together)
 
-    def _committed(self, store: Store, piece: Slice) -> Done:
-        return piece.with_files(*store.committed(self.rewards, piece)), Profile()
+
+def _committed(store: Store, rewards: RewardManifest, piece: Slice) -> Done:
+    return piece.with_files(*store.committed(rewards, piece)), Profile()
 
 
 @dataclass(frozen=True)
 class RescoreWork:
-    """Scores to other scores and rewards: `rescore_slice`."""
+    """Scores to other scores and rewards: `rescore_slice`. Its numbers lie in the store's plan."""
 
     counter: ClassVar[str] = "slices_scored"
     together: ClassVar[int] = 1
 
     store: str
-    rewards: RewardManifest
+    rewards: RewardManifest  # as `to_send` makes it, or whole
     of: str  # reward set whose scores are taken
-    rewarder: Rewarder
     trust: bool = False  # scores are not hashed when they are read
 
     @property
@@ -211,17 +210,19 @@ class RescoreWork:
         return (self.rewards.table,)
 
     def open(self) -> Worker:
-        """Opens the store."""
+        """Opens the store, and reads the numbers from it."""
         store = Store.open(self.store, trust=self.trust)
+        rewards = as_planned(store, self.rewards)
+        rewarder = stored_rewarder(store, rewards, self.of)
 
         def rescore(piece: Slice) -> Done:
             profile = Profile()
             done = rescore_slice(
                 piece,
                 store=store,
-                rewards=self.rewards,
+                rewards=rewards,
                 of=self.of,
-                rewarder=self.rewarder,
+                rewarder=rewarder,
                 profile=profile,
             )
             return done, profile

@@ -19,7 +19,7 @@ from relabel.goals.prompts import Prompts
 from relabel.rewards.base import Binding
 from relabel.rewards.head_weights import HeadWeights
 from relabel.rewards.registry import from_content
-from relabel.rewards.scorer import Scorer, bind
+from relabel.rewards.scorer import Rewarder, Scorer, bind
 from schemas.encoders import EncoderSpec
 from schemas.errors import StoreError
 from schemas.goals import GoalSet
@@ -96,6 +96,23 @@ def _of_head(head: HeadWeights) -> dict[str, Any]:
 
 def _head_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {n.removeprefix(_HEAD): own for n, own in arrays.items() if n.startswith(_HEAD)}
+
+
+def stored_rewarder(store: Store, rewards: RewardManifest, of: str) -> Rewarder:
+    """What makes other rewards of a reward set's scores, the same as was planned.
+
+    Args:
+        store: of both.
+        rewards: that are being written.
+        of: name of the complete reward set whose scores are taken.
+
+    Raises:
+        RewardError: a reward function of someone's own, whose module is not there.
+        StoreError: that reward set cannot be read.
+    """
+    function = from_content(rewards.function, here=False)  # as its plan was made
+    threshold = function.thresholds(store.goal_set(of))
+    return Rewarder(function, rewards.timing, threshold, rewards.goals)
 
 
 def stored_scorer(store: Store, rewards: RewardManifest) -> Scorer:

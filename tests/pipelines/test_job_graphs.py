@@ -17,10 +17,13 @@ from apache_beam.runners.dask.overrides import dask_overrides
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 
 from pipelines import jobs
+from relabel.jobs.calibrate import CalibrateOptions, Output, calibrate
 from relabel.jobs.options import JobOptions, RunOptions
+from relabel.jobs.sent import as_planned, to_send
 from schemas.errors import StoreError
 from schemas.goals import GoalSet
-from schemas.store import BINDING
+from schemas.labels import Labels
+from schemas.store import BINDING, PLAN, Store
 from tests.pipelines import counted_encoders
 from tests.pipelines.job_options import Embedding, Scoring
 
@@ -78,6 +81,54 @@ def test_embedded_goals_are_not_in_the_graph(
     assert [abs(b - a) < 1000 for a, b in zip(few, many, strict=True)] == [True, True]
     kept = Path(job.store) / "rewards" / f"of{GOALS:04d}" / BINDING
     assert kept.stat().st_size > GOALS * 4 * 4, "it is the store that holds them"
+
+
+def _labels(store: Store, rewards: str) -> Labels:
+    """Of two goals on a few frames, now true and now not."""
+    frames = store.read("steps", ["episode_id", "step"]).slice(0, 8).to_pylist()
+    goals = store.goals(rewards).column("goal_id").to_pylist()[:2]
+    rows = ((f["episode_id"], f["step"], goal) for goal in goals for f in frames)
+    return Labels.of_rows((*row, place % 3 == 0) for place, row in enumerate(rows))
+
+
+@pytest.mark.parametrize("output", ["thresholds", "probabilities"])
+def test_fitted_numbers_are_not_in_the_graph(
+    job: JobOptions,
+    embedding: Embedding,
+    scoring: Scoring,
+    graph_sizes: list[list[int]],
+    output: Output,
+) -> None:
+    encoder = counted_encoders.TellingEncoder
+    jobs.embed(job, embedding(encoder=encoder))
+    away = replace(job, run=RunOptions(beam_args=("--runner", "dask")))
+    method: Any = "valley" if output == "thresholds" else "platt"
+    for count in (2, GOALS):
+        base, name = f"of{count:04d}", f"fit{count:04d}"
+        jobs.score(job, scoring(encoder=encoder, goals=_goals(count), name=base))
+        labels = None if method == "valley" else _labels(Store.open(job.store), base)
+        what = CalibrateOptions(base, name, labels=labels, method=method, output=output)
+        with pytest.raises(StoreError, match="4 of 4 slices are missing"):  # nothing has run
+            calibrate(away, what, jobs.with_beam)
+    few, many = graph_sizes
+    assert [abs(b - a) < 1000 for a, b in zip(few, many, strict=True)] == [True, True]
+    plan = Path(job.store) / "rewards" / f"fit{GOALS:04d}" / PLAN
+    assert plan.stat().st_size > GOALS * 8, "it is the store that holds them"
+
+
+def test_what_is_sent_is_whole_again_in_a_worker(
+    job: JobOptions, embedding: Embedding, scoring: Scoring
+) -> None:
+    jobs.relabel(job, embedding(), scoring())
+    store = Store.open(job.store)
+    for manifest in map(store.table_manifest, store.tables()):
+        assert as_planned(store, to_send(manifest)) == manifest
+        assert as_planned(store, manifest) is manifest
+    sent = to_send(store.rewards("v1"))
+    assert sent.function == {}
+    store.folder.delete_folder("rewards/v1")
+    with pytest.raises(StoreError, match=r"rewards/v1: was begun and is gone"):
+        as_planned(store, sent)
 
 
 def test_what_workers_score_with_is_gone_when_the_table_is_complete(
