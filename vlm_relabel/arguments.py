@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.registry import encoder_loader
 from relabel.encoders.stored_texts import StoredTexts
+from relabel.jobs.estimates import WORKERS, EstimateOptions
 from relabel.jobs.finishing import FinishOptions
 from relabel.jobs.options import (
     EmbedOptions,
@@ -82,15 +83,19 @@ class SlicesArguments(JobArguments):
     """Of a job that can be given a part of the slices."""
 
     slices: str | None = None  # I/N: the I-th of N parts of them; None: all
+    price_per_hour: Annotated[float, Field(ge=0)] | None = None  # of a dry run: of one worker
 
     @property
     def job(self) -> JobOptions:
         """As a job takes it.
 
         Raises:
-            RelabelError: a part, and what only the whole job can do.
+            RelabelError: a part, and what only the whole job can do; a price that is not asked for.
         """
-        job = super().job
+        if self.price_per_hour is not None and not self.dry_run:
+            raise RelabelError("--price-per-hour: goes with --dry-run, which tells the costs")
+        elsewhere = self.workers if self.workers > 1 else WORKERS
+        job = replace(super().job, estimate=EstimateOptions(elsewhere, self.price_per_hour))
         if self.slices is None:
             return job
         part = Part.parse(self.slices)

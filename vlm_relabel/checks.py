@@ -68,7 +68,7 @@ def verify(
     show: Show | None = None,
     each: Callable[[str, Sequence[Problem]], None] = _silent,
 ) -> VerifyReport:
-    """Checks every manifest, checksum, row count, join and range of a store; changes nothing.
+    """Checks every manifest, checksum, row count, join, range and figure; changes nothing.
 
     Args:
         store: folder or URL.
@@ -78,8 +78,14 @@ def verify(
     Raises:
         StoreError: there is no store, or its own manifest cannot be read.
     """
+    from relabel.jobs.figures import figure_problems
+
     location, found = os.fspath(store), {}
-    for table, problems in verify_store(Store.open(location), show):
+    opened = Store.open(location, trust=True)  # files are hashed before they are read for figures
+    for table, problems in verify_store(opened, show):
+        if not problems and opened.is_complete(table):
+            texts = figure_problems(opened, opened.table_manifest(table))
+            problems = [Problem(table=table, file=None, text=text) for text in texts]
         each(table, problems)
         found[table] = tuple(problems)
     return VerifyReport(store=location, tables=found)

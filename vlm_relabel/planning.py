@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from relabel.encoders.protocol import LoadEncoder
-from relabel.jobs.estimate import Estimate, EstimateOptions, estimate
-from relabel.jobs.options import EmbedOptions, ScoreOptions
+from relabel.jobs import run
+from relabel.jobs.estimates import Estimate, EstimateOptions
+from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from schemas.errors import RelabelError
 from vlm_relabel.arguments import EmbedArguments, EncoderArguments, ScoreArguments
 from vlm_relabel.goal_words import Goals
 from vlm_relabel.keywords import STRICT, Count, Location, Words, takes
@@ -111,4 +115,18 @@ def plan(arguments: PlanArguments) -> Estimate:
         >>> found.slices, found.frames
         (2, 90)
     """
-    return estimate(arguments.embedding, arguments.scoring, arguments.wanted, arguments.threads)
+    scoring = arguments.scoring
+    with tempfile.TemporaryDirectory(prefix="vlm-relabel-plan-") as folder:
+        job = JobOptions(
+            os.path.join(folder, "store"),
+            threads=arguments.threads,
+            dry_run=True,
+            estimate=arguments.wanted,
+        )
+        if scoring is None:
+            done = run.embed(job, arguments.embedding)
+        else:
+            done = run.relabel(job, arguments.embedding, scoring)
+    if done.estimate is None:
+        raise RelabelError(f"{done.source}: nothing to do")
+    return done.estimate

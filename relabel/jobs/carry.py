@@ -21,6 +21,28 @@ def slices_of(store: Store, options: JobOptions) -> tuple[Slice, ...]:
     return tuple(store.slices) if options.part is None else options.part.of(store.slices)
 
 
+def slices_left(
+    store: Store,
+    tables: Sequence[AnyTableManifest],
+    options: JobOptions,
+    again: Sequence[Slice] = (),
+) -> tuple[Slice, ...]:
+    """Those of its slices that a job would do, by the names of the files that are there.
+
+    Args:
+        store: of the tables; it may not be there yet.
+        tables: that are not complete.
+        options: of the job.
+        again: slices that are there and are to be made again.
+    """
+    slices = slices_of(store, options)
+    if not tables or options.overwrite:
+        return slices if tables else ()
+    there = set.intersection(*(set(store.folder.names(table.table)) for table in tables))
+    there -= {piece.file for piece in again}
+    return tuple(piece for piece in slices if piece.file not in there)
+
+
 def carry(
     work: Work,
     store: Store,

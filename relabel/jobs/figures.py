@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from importlib.util import find_spec
+from typing import Any, Final, Protocol
 
 from relabel.slices.short_episodes import ShortEpisodes, slice_short_episodes
 from schemas.commits import at_once
+from schemas.errors import StoreError
 from schemas.manifests import AnyTableManifest, EmbeddingManifest, RewardManifest
 from schemas.reward_counts import RewardCounts, slice_counts
 from schemas.slices import Slice, TableFile
-from schemas.store import Store
+from schemas.store import MANIFEST, Store
 
 
 class _Figures(Protocol):
@@ -18,6 +21,9 @@ class _Figures(Protocol):
         """Adds those of other slices."""
         ...
 
+
+# Libraries that the readers of some figures need, by kind of table.
+_NEEDED: Final = {"steps": "tensorflow_datasets", "embeddings": "PIL"}
 
 _Parts = tuple[
     Callable[[], _Figures],  # of nothing
@@ -43,6 +49,39 @@ def with_figures(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
     for figures in _in_order(store, pieces, own, parse, read):
         total.merge(figures)
     return manifest.model_copy(update={"figures": _content(total)})
+
+
+def figure_problems(store: Store, manifest: AnyTableManifest) -> Iterator[str]:
+    """Where the figures in the manifest of a complete table are not those of its slices.
+
+    What the figures of steps and embeddings mean is known to readers of sources and images: these
+    are compared where the extra `embed` is installed.
+    """
+    needed = _NEEDED.get(manifest.kind)
+    if manifest.figures is None or (needed is not None and find_spec(needed) is None):
+        return
+    try:
+        found = with_figures(store, manifest).figures or {}
+    except StoreError as error:
+        yield str(error)
+        return
+    known = sorted(found.keys() & manifest.figures.keys())  # another version may have others
+    if wrong := [name for name in known if not _is_same(found[name], manifest.figures[name])]:
+        yield (
+            f"the figures in its manifest ({', '.join(wrong)}) are not those of its slices; delete "
+            f"{manifest.table}/{MANIFEST} and run the command that made the table, which then adds "
+            "them up again and makes no slice anew"
+        )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)  # a sum depends on its order
+    return bool(one == other)
 
 
 def _in_order(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from relabel.encoders.protocol import LoadEncoder
 from relabel.encoders.stored_texts import StoredTexts
 from relabel.heads.fit import AskedKind
+from relabel.jobs.estimates import EstimateOptions
 from relabel.jobs.parts import Part
 from relabel.jobs.progress import Progress
 from schemas.enums import Fusion, LastStep, Timing
@@ -64,6 +66,8 @@ class JobOptions:
     profile: bool = False  # report where the time went, and keep it in the store
     command: str | None = None  # kept in manifests: how to resume
     show: Callable[[Progress], None] = field(default=_silent, compare=False)
+    estimate: EstimateOptions = field(default_factory=EstimateOptions)  # of a dry run
+    asked: float = field(default_factory=time.perf_counter, compare=False)  # when
 
     @property
     def worker_threads(self) -> int:

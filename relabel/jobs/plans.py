@@ -45,6 +45,7 @@ from schemas.text_embeddings import TextEmbeddings, add_texts
 
 if TYPE_CHECKING:
     from relabel.slices.embed_slice import SourceTable
+    from relabel.source.extent import Extent
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class EmbedPlan:
     replans: bool = False  # the store is there with another plan, or has slices to make again
     again: tuple[Slice, ...] = ()  # slices to make again though the plan has not changed
     notes: tuple[str, ...] = ()  # on the source
+    extent: Extent | None = None  # of the source
 
     @property
     def embeddings(self) -> tuple[EmbeddingManifest, ...]:
@@ -174,7 +176,15 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         table.model_copy(update=how)
         for table in source_tables(store, spec, cameras, dtype=what.dtype)
     )
-    return EmbedPlan(store, tables, tuple(cameras), planned.replans, planned.again, planned.notes)
+    return EmbedPlan(
+        store,
+        tables,
+        tuple(cameras),
+        planned.replans,
+        planned.again,
+        planned.notes,
+        source.extent,
+    )
 
 
 def source_tables(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from relabel.encoders.protocol import TextEncoder
 from relabel.evaluation.references import coverage_notes
+from relabel.jobs.estimates import Estimate
 from relabel.jobs.parts import Part
 from relabel.jobs.progress import Progress
 from relabel.slices.profile import BACKGROUND, FOREGROUND
@@ -146,6 +147,7 @@ class JobReport(_Model):
     goals: tuple[GoalReport, ...] = ()
     profile: ProfileReport | None = None  # with --profile
     notes: tuple[str, ...] = ()  # what is unusual
+    estimate: Estimate | None = None  # of a dry run that has something to do
 
     @property
     def dead_letters(self) -> int:

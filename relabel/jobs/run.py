@@ -12,10 +12,11 @@ from dataclasses import replace
 from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
-from relabel.jobs.carry import carry, check_passes, slices_of
+from relabel.jobs.carry import carry, check_passes, slices_left, slices_of
 from relabel.jobs.collecting import CollectingRarely
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
 from relabel.jobs.dataset_report import GoalJobReport, dataset_report
+from relabel.jobs.estimates import Estimate
 from relabel.jobs.finish import FinishWork
 from relabel.jobs.leases import leased, touched
 from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
@@ -38,6 +39,7 @@ from relabel.jobs.report import (
     report,
 )
 from relabel.jobs.rescore_plan import RescorePlan
+from relabel.jobs.sampling import estimate, input_bytes
 from relabel.jobs.sent import to_send
 from relabel.jobs.work import (
     BuildWork,
@@ -128,7 +130,7 @@ def relabel(
         return _reported(run.execute(), options, loaded)
     first = _Run(options, execute, plan.store, encoder, embedding, plan).execute()
     if options.dry_run:
-        return _reported(first, options, loaded)
+        return _reported(_without_scoring(first), options, loaded)
     rewards = plan_scoring(options, scoring, plan.store, loaded)
     second = _Run(options, execute, plan.store, scoring=rewards).execute()
     return _reported(first.then(second), options, loaded)
@@ -152,6 +154,8 @@ def build_goals(
     warnings = dataset_warnings(store, datasets[0], inputs[0])
     if options.dry_run:
         done = report(store, datasets, None, engine=execute.name)
+        told = _dataset_estimate(options, store, datasets)
+        done = done.model_copy(update={"estimate": told})
         return dataset_report(store, done, datasets, warnings)
     with leased(store.folder, touched(store, datasets), options.command):
         pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
@@ -163,6 +167,26 @@ def build_goals(
     begun = [dataset.table for dataset in pending]
     done = report(store, datasets, watch.end(), begun, engine=execute.name, part=options.part)
     return dataset_report(store, done, datasets, warnings)
+
+
+def _dataset_estimate(
+    options: JobOptions, store: Store, datasets: Sequence[GoalDatasetManifest]
+) -> Estimate | None:
+    asked = touched(store, datasets)
+    pending = [dataset for dataset in datasets if dataset.table in asked]
+    left = slices_left(store, pending, options)
+    if not left:
+        return None
+    work = replace(_build_work(options, store, pending), slices=left)
+    return estimate(store, work, pending, options, input_bytes(work, store))
+
+
+def _without_scoring(done: JobReport) -> JobReport:
+    """The report of a dry run, whose estimate says what it leaves out."""
+    if done.estimate is None:
+        return done
+    note = "goals of field:…, examples and heads need all frames: scoring is left out"
+    return done.model_copy(update={"estimate": done.estimate.model_copy(update={"notes": (note,)})})
 
 
 def _build_work(options: JobOptions, store: Store, pending: Sequence[GoalDatasetManifest]) -> Work:
@@ -221,7 +245,8 @@ class _Run:
         if self._options.dry_run:
             for table in tables if not self._options.overwrite else ():
                 self._store.check(table)
-            return self._noted(report(self._store, tables, None, engine=self._execute.name))
+            done = self._noted(report(self._store, tables, None, engine=self._execute.name))
+            return self._estimated(done, tables)
         self._create()
         with leased(self._store.folder, self._touched(tables), self._options.command):
             pending = self._begin(tables)
@@ -245,6 +270,32 @@ class _Run:
         if part is None:  # else it is told when the tables are finished
             refuse_dead_letters(done, self._options.max_dead_ratio)
         return done
+
+    def _estimated(self, done: JobReport, tables: Sequence[AnyTableManifest]) -> JobReport:
+        """The report of a dry run, with what the job will take."""
+        again = () if self._embedding is None else self._embedding.again
+        asked = touched(self._store, tables)
+        replans = self._embedding is not None and self._embedding.replans
+        pending = [table for table in tables if replans or table.table in asked]
+        left = slices_left(self._store, pending, self._options, again)
+        scoring = self._scoring
+        if not left or isinstance(scoring, RescorePlan):
+            return done
+        if self._encoder is not None and not self._encoder.is_here:
+            note = "no estimate: the device of the workers is not here, so that nothing is measured"
+            return done.model_copy(update={"notes": (*done.notes, note)})
+        work = replace(self._work(pending), slices=left)
+        extent = None if self._embedding is None else self._embedding.extent
+        read = input_bytes(work, self._store)
+        if work.embed is not None and extent is not None:
+            read = extent.bytes_of(piece.run for piece in left)
+
+        def prepare(store: Store) -> None:
+            if scoring is not None and work.score is not None:
+                scoring.write_goals(store)
+
+        told = estimate(self._store, work, pending, self._options, read, prepare)
+        return done.model_copy(update={"estimate": told})
 
     def _profile(self, seconds: Mapping[str, float], progress: Progress) -> ProfileReport:
         return ProfileReport.of(

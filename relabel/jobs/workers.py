@@ -58,6 +58,11 @@ class SharedEncoder:
         """Path of its weights or of their folder; None: it has none, or does not tell."""
         return self.load.path if isinstance(self.load, EncoderLoader) else None
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine has the device that it is loaded on."""
+        return not isinstance(self.load, EncoderLoader) or _has(self.load.device)
+
     def absolute(self) -> SharedEncoder:
         """The same for processes with another working directory."""
         if not isinstance(self.load, EncoderLoader):

@@ -8,7 +8,7 @@ shard files, not those that `dataset_info.json` tells.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -57,6 +57,11 @@ class Extent:
     def stored_bytes(self) -> int:
         """Of the shard files."""
         return sum(s.found.size for s in self.shards)
+
+    def bytes_of(self, runs: Iterable[Run]) -> int:
+        """Of the records of some runs, as they are stored."""
+        pairs = ((self.shard(run.split, run.shard), run) for run in runs)
+        return sum(s.found.stored_bytes(run.start, run.stop) for s, run in pairs if s is not None)
 
     @property
     def episodes(self) -> int:

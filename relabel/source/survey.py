@@ -41,6 +41,14 @@ class ShardSurvey:
     marks: bytes = b""  # 12 bytes per record of a TFRecord file: its length, the CRC of its data
     file_digest: str | None = None  # of an ArrayRecord file
 
+    def stored_bytes(self, start: int, stop: int) -> int:
+        """Of the data of records [start, stop); of an ArrayRecord file their share of it."""
+        if self.file_digest is not None:
+            return round(self.size * (stop - start) / max(1, self.records))
+        marks = self.marks[_MARK_BYTES * start : _MARK_BYTES * stop]
+        places = range(0, len(marks), _MARK_BYTES)
+        return sum(int.from_bytes(marks[place : place + 8], "little") for place in places)
+
     def digest(self, start: int, stop: int) -> str:
         """16 hexadecimal digits that follow from the content of records [start, stop)."""
         if self.file_digest is not None:

@@ -78,3 +78,20 @@ Where = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, without writing anything.")
 ]
+EstimatedRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be done and, by two slices that are done in a temporary folder, what "
+        "it will take: slices, bytes, frames, hours. Nothing is kept.",
+    ),
+]
+Price = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="PRICE",
+        help="With --dry-run: price of one worker for an hour, in any currency, for which costs "
+        "are told.",
+    ),
+]

@@ -121,7 +121,7 @@ def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> No
         OUT.print(f"  [yellow]note[/]: {escape(note)}")
     _show_goals(report)
     if report.dry_run:
-        OUT.print("dry run: nothing was written")
+        _show_dry_run(report)
     elif report.part is not None:
         _show_part(report)
     elif not report.tables_new:
@@ -134,6 +134,14 @@ def show_job(report: JobReport, as_json: bool, encoder: str | None = None) -> No
     from vlm_relabel.cli.next_steps import after_job  # pyarrow, which --help does without
 
     show_next(after_job(report, encoder))
+
+
+def _show_dry_run(report: JobReport) -> None:
+    if report.estimate is not None:
+        from vlm_relabel.cli.estimate_console import show_estimate
+
+        show_estimate(report.estimate)
+    OUT.print("dry run: nothing was written")
 
 
 def _show_part(report: JobReport) -> None:

@@ -11,7 +11,16 @@ from rich.table import Table
 
 from schemas.enums import Kind, Timing
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Slices, Threads, Trust, Workers
+from vlm_relabel.cli.arguments import (
+    EstimatedRun,
+    Json,
+    Overwrite,
+    Price,
+    Slices,
+    Threads,
+    Trust,
+    Workers,
+)
 from vlm_relabel.cli.guard import guarded_job
 from vlm_relabel.cli.typed import command_line
 
@@ -158,7 +167,8 @@ def build_goals(
     overwrite: Overwrite = False,
     slices: Slices = None,
     trust: Trust = False,
-    dry_run: DryRun = False,
+    dry_run: EstimatedRun = False,
+    price_per_hour: Price = None,
     json: Json = False,
 ) -> None:
     """Make a goal dataset to train on: trajectories with goals, from a reward set or a column.
@@ -199,6 +209,7 @@ def build_goals(
             slices=slices,
             trust=trust,
             dry_run=dry_run,
+            price_per_hour=price_per_hour,
             beam_args=context.args,
             command=command_line(),
             show=show,

@@ -8,7 +8,16 @@ import typer
 
 from schemas.enums import Fusion, Timing
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import DryRun, Json, Overwrite, Slices, Threads, Trust, Workers
+from vlm_relabel.cli.arguments import (
+    EstimatedRun,
+    Json,
+    Overwrite,
+    Price,
+    Slices,
+    Threads,
+    Trust,
+    Workers,
+)
 from vlm_relabel.cli.guard import guarded_job
 from vlm_relabel.cli.job_arguments import (
     Alpha,
@@ -98,7 +107,8 @@ def relabel(
     retry_dead_letters: Retry = False,
     overwrite: Overwrite = False,
     slices: Slices = None,
-    dry_run: DryRun = False,
+    dry_run: EstimatedRun = False,
+    price_per_hour: Price = None,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -150,6 +160,7 @@ def relabel(
             overwrite=overwrite,
             slices=slices,
             dry_run=dry_run,
+            price_per_hour=price_per_hour,
             profile=profile,
             beam_args=context.args,
             command=command_line(),
@@ -185,7 +196,8 @@ def embed(
     retry_dead_letters: Retry = False,
     overwrite: Overwrite = False,
     slices: Slices = None,
-    dry_run: DryRun = False,
+    dry_run: EstimatedRun = False,
+    price_per_hour: Price = None,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -223,6 +235,7 @@ def embed(
             overwrite=overwrite,
             slices=slices,
             dry_run=dry_run,
+            price_per_hour=price_per_hour,
             profile=profile,
             beam_args=context.args,
             command=command_line(),
@@ -263,7 +276,8 @@ def score(
     overwrite: Overwrite = False,
     slices: Slices = None,
     trust: Trust = False,
-    dry_run: DryRun = False,
+    dry_run: EstimatedRun = False,
+    price_per_hour: Price = None,
     profile: Profile = False,
     json: Json = False,
 ) -> None:
@@ -303,6 +317,7 @@ def score(
             slices=slices,
             trust=trust,
             dry_run=dry_run,
+            price_per_hour=price_per_hour,
             profile=profile,
             beam_args=context.args,
             command=command_line(),

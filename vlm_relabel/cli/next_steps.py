@@ -6,8 +6,8 @@ import math
 import shlex
 import statistics
 import sys
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +36,7 @@ def after_job(report: JobReport, encoder: str | None = None) -> list[str]:
         encoder: as the user named it; None: not asked for.
     """
     if report.dry_run:
-        return [_line(*(word for word in sys.argv[1:] if word != "--dry-run"))]
+        return [_line(*_without_dry_run(sys.argv[1:]))]
     if report.part is not None:  # told with the part
         return []
     store = Store.open(report.store)
@@ -49,6 +49,14 @@ def after_job(report: JobReport, encoder: str | None = None) -> list[str]:
         return _score(store, encoder) or _without_rewards(store)
     verify = _line("verify", report.store)
     return [verify, _after_rewards(store, rewards[-1], encoder)]
+
+
+def _without_dry_run(words: Sequence[str]) -> Iterator[str]:
+    price = "--price-per-hour"
+    for before, word in pairwise(("", *words)):
+        is_price = price in (before, word) or word.startswith(f"{price}=")
+        if word != "--dry-run" and not is_price:
+            yield word
 
 
 def after_verify(store: Store) -> list[str]:

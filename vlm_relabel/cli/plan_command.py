@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from vlm_relabel.cli import console
 from vlm_relabel.cli.arguments import Json, Threads
+from vlm_relabel.cli.estimate_console import show_estimate
 from vlm_relabel.cli.guard import guarded
 from vlm_relabel.cli.job_arguments import (
     BatchSize,
@@ -32,7 +32,7 @@ from vlm_relabel.cli.job_arguments import (
 )
 
 if TYPE_CHECKING:
-    from relabel.jobs.estimate import Estimate
+    from relabel.jobs.estimates import Estimate
 
 
 def plan(
@@ -125,26 +125,4 @@ def _show(found: Estimate, as_json: bool) -> None:
     if as_json:
         console.print_json(found.model_dump(mode="json"))
         return
-    out = console.OUT
-    out.print(f"[bold]{escape(found.source)}[/]")
-    counted = console.counted
-    out.print(
-        f"  {counted(found.slices, 'slice')}, {counted(found.episodes, 'episode')}, "
-        f"about {found.frames:,} frames and {found.store_bytes / 1e6:,.1f} MB in the store"
-    )
-    out.print(
-        f"  measured: {counted(found.sample_slices, 'slice')} of {found.sample_frames:,} "
-        f"frames in {found.sample_s:.1f} s with {counted(found.threads, 'thread')}, after "
-        f"{found.load_s:.1f} s of loading; done in a temporary folder"
-    )
-    priced = any(engine.cost is not None for engine in found.engines)
-    columns = ("engine", "workers", "starts after, s", "hours", *(("cost",) if priced else ()))
-    table = console.table_of(columns, left=("engine",))
-    for engine in found.engines:
-        cost = () if engine.cost is None else (f"{engine.cost:,.2f}",)
-        start = f"{engine.start_s:,.0f}"
-        table.add_row(engine.engine, str(engine.workers), start, f"{engine.hours:,.2f}", *cost)
-    out.print(table)
-    for note in found.notes:
-        out.print(f"  [yellow]note[/]: {escape(note)}")
-    out.print("assumed: every worker is as fast as this machine; other figures follow the sample")
+    show_estimate(found)

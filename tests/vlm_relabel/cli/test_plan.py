@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relabel.jobs.estimate import spread
+from relabel.jobs.sampling import spread
 from tests.pipelines.small_source import GOALS, write_source
 from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
 
@@ -45,6 +45,83 @@ def test_what_is_told_is_what_comes(place: Path, run: Run) -> None:
     assert (found["slices"], found["episodes"], found["frames"]) == (6, 6, 18)
     assert (done["slices"], done["episodes"], done["frames_new"]) == (6, 6, 18)
     assert found["store_bytes"] == sum(table["bytes"] for table in done["tables"])
+    assert found["read_bytes"] == record_bytes(place)
+
+
+def record_bytes(place: Path) -> int:
+    """Of the data of all records: a TFRecord file has 16 bytes more for each of them."""
+    shards = (place / "source").glob("*tfrecord*")
+    return sum(shard.stat().st_size for shard in shards) - 16 * len(LENGTHS)
+
+
+def dry(run: Run, *given: Any) -> dict[str, Any]:
+    done = run(*given, "--dry-run", "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("slice-*"))
+
+
+def test_a_dry_run_tells_what_a_plan_does(place: Path, run: Run) -> None:
+    goals = ("--goals", place / "goals.yaml")
+    plan = planned(run, place, *goals, "--workers", 3, "--price-per-hour", 2)
+    before = files(place)
+    how = ("--store", place / "store", "--workers", 3, "--price-per-hour", 2)
+    told = dry(run, "relabel", *words(place, *goals), *how)["estimate"]
+    assert files(place) == before
+    names = ("source", "slices", "episodes", "frames", "read_bytes", "store_bytes", "threads")
+    assert {name: told[name] for name in names} == {name: plan[name] for name in names}
+    columns = ("engine", "workers", "start_s")
+    assert [[e[c] for c in columns] for e in told["engines"]] == [
+        [e[c] for c in columns] for e in plan["engines"]
+    ]
+    assert all(engine["cost"] > 0 for engine in told["engines"])
+
+
+def test_a_dry_run_tells_of_what_is_left(place: Path, run: Run) -> None:
+    store = ("--store", place / "store")
+    run("embed", *words(place), *store, "--slices", "1/3")
+    told = dry(run, "embed", *words(place), *store)["estimate"]
+    assert (told["slices"], told["episodes"], told["frames"]) == (4, 4, 12)
+    assert told["read_bytes"] < record_bytes(place)
+    run("embed", *words(place), *store)
+    assert dry(run, "embed", *words(place), *store)["estimate"] is None
+
+
+def test_a_dry_run_of_what_reads_the_store(place: Path, run: Run) -> None:
+    store, made = ("--store", place / "store"), place / "store"
+    how = ("--encoder", PIXEL_MEAN, "--goals", place / "goals.yaml", "--name", "v2")
+    run("relabel", *words(place), "--goals", place / "goals.yaml", *store)
+    before = files(place)
+    told = dry(run, "score", *store, *how, "--threads", 1)["estimate"]
+    (embedded,) = (made / "embeddings").iterdir()
+    assert (told["slices"], told["frames"], told["sample_frames"]) == (6, 18, 6)
+    assert told["read_bytes"] == bytes_of(embedded)
+    built = dry(run, "build-goals", made, "--threads", 1)["estimate"]
+    assert (built["slices"], built["episodes"], built["frames"]) == (6, 6, 18)
+    read = (made / "steps", made / "episodes", made / "rewards/v1")
+    assert built["read_bytes"] == sum(map(bytes_of, read))
+    assert files(place) == before
+    run("score", *store, *how, "--threads", 1)
+    run("build-goals", made, "--threads", 1)
+    assert told["store_bytes"] == pytest.approx(bytes_of(made / "rewards/v2"), rel=0.05)
+    (dataset,) = (made / "goal_datasets").iterdir()
+    assert built["store_bytes"] == pytest.approx(bytes_of(dataset), rel=0.1)
+
+
+def test_a_dry_run_is_told_to_people(place: Path, run: Run) -> None:
+    how = ("--store", place / "store", "--dry-run")
+    told = run("embed", *words(place), *how, "--price-per-hour", 1).output
+    for text in ("about 18 frames", "MB to read", "MB to write", "job array", "cost", "dry run: "):
+        assert text in told
+
+
+def test_a_price_that_nobody_would_tell_is_refused(place: Path, run: Run) -> None:
+    given = words(place, "--store", place / "store", "--price-per-hour", 1)
+    assert "goes with --dry-run" in refusal(run("embed", *given, "--json"))
 
 
 def test_a_sample_tells_of_the_whole(place: Path, run: Run) -> None:
