@@ -52,8 +52,7 @@ def achieved_goals(
         )
     embeddings, finite = _embeddings(store, basis, frames, where, cache)
     ids = rows.column(fields.EPISODE_ID)
-    lengths = np.array([frames.length(i) for i in ids.to_pylist()], np.int64)
-    last = frames.starts(ids) + lengths - 1
+    last = frames.ends(ids)
     missing = np.append(0, np.cumsum(~finite))
     if (bad := missing[last + 1] > missing[trajectories.first]).any():
         first = ids[int(np.flatnonzero(bad)[0])].as_py()

@@ -29,6 +29,8 @@ class Algorithm:
     values: bool = True  # has a Q function
     next_actions: bool = False  # learns from the stored action behind a transition as well
     returns_to_go: bool = False  # learns from the sum of a trajectory's rewards as well
+    to_the_end: bool = False  # adds up rewards to the end of a trajectory unless it is said
+    progress: bool = False  # clones with weights by the progress of scores
 
     @property
     def own(self) -> bool:
@@ -43,7 +45,7 @@ class Algorithm:
     @property
     def clones(self) -> bool:
         """Whether it looks at no reward."""
-        return not self.values and not self.trajectories
+        return not (self.values or self.trajectories or self.progress)
 
 
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
@@ -63,6 +65,8 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     ),
     "gcivl": Algorithm("GCIVLConfig", CONTINUOUS),
     "gciql": Algorithm("GCIQLConfig", CONTINUOUS),
+    "awr": Algorithm("AWRConfig", CONTINUOUS, to_the_end=True),
+    "ra-bc": Algorithm("RABCConfig", CONTINUOUS, values=False, progress=True),
     "discrete-cql": Algorithm("DiscreteCQLConfig", DISCRETE),
     "discrete-bcq": Algorithm("DiscreteBCQConfig", DISCRETE),
     "discrete-bc": Algorithm("DiscreteBCConfig", DISCRETE, values=False),
@@ -71,6 +75,8 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     ),
     "discrete-gcivl": Algorithm("DiscreteGCIVLConfig", DISCRETE),
     "discrete-gciql": Algorithm("DiscreteGCIQLConfig", DISCRETE),
+    "discrete-awr": Algorithm("DiscreteAWRConfig", DISCRETE, to_the_end=True),
+    "discrete-ra-bc": Algorithm("DiscreteRABCConfig", DISCRETE, values=False, progress=True),
 }
 
 
@@ -205,7 +211,7 @@ _RANGES: Final[Mapping[str, _Range]] = {
     **dict.fromkeys(
         (
             *("alpha", "actor_beta", "critic_beta", "conservative_weight", "vae_kl_weight"),
-            *("weight_temp", "target_smoothing_clip", "target_smoothing_sigma"),
+            *("kappa", "weight_temp", "target_smoothing_clip", "target_smoothing_sigma"),
             *("rl_start_step", "warmup_steps"),
         ),
         _WEIGHT,
@@ -216,7 +222,7 @@ _RANGES: Final[Mapping[str, _Range]] = {
             *("batch_size", "n_critics", "n_action_samples", "n_target_samples"),
             *("n_mmd_action_samples", "target_update_interval", "update_actor_interval"),
             *("context_size", "num_heads", "num_layers", "max_timestep", "warmup_tokens"),
-            "final_tokens",
+            *("final_tokens", "horizon"),
         ),
         _COUNT,
     ),

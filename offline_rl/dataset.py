@@ -22,6 +22,7 @@ from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, colum
 from offline_rl.hindsight import AchievedGoals, GoalMix
 from offline_rl.observations import default_observations
 from offline_rl.positives import reached
+from offline_rl.progress import Progress
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
@@ -302,6 +303,7 @@ class GoalDataset:
         n_step: int = 1,
         gamma: float = 1.0,
         goal_mix: GoalMix | None = None,
+        progress: Progress | None = None,
         **choices: Unpack[ViewChoices],
     ) -> GoalConditionedReplayBuffer:
         """The replay buffer of one split.
@@ -317,6 +319,7 @@ class GoalDataset:
             n_step: steps between an observation and the next one.
             gamma: discount of the rewards on the way, and of how far ahead goals are drawn.
             goal_mix: where goals come from; None: they are those of the trajectories.
+            progress: puts weights by the progress of scores in the place of rewards, for RA-BC.
             **choices: as the method `view` takes them, instead of a view.
 
         Raises:
@@ -349,6 +352,14 @@ class GoalDataset:
                     "an algorithm that learns from next actions has nothing to learn from"
                 )
             trajectories = _without_last(trajectories, cut)
+        positives = None
+        if view.positive_share:
+            positives = reached(self.store, self.manifest, trajectories)
+        hindsight = self._achieved(rows, trajectories, frames, view, goal_mix, cache)
+        if progress is not None:
+            last = frames.ends(rows.column(fields.EPISODE_ID))
+            weights = progress.weights(self.store, self.manifest, trajectories, last)
+            trajectories = replace(trajectories, rewards=weights)
         return GoalConditionedReplayBuffer(
             frames.values,
             actions.values,
@@ -357,12 +368,10 @@ class GoalDataset:
             action_size=actions.size,
             seed=seed,
             positive_share=view.positive_share,
-            positives=(
-                reached(self.store, self.manifest, trajectories) if view.positive_share else None
-            ),
+            positives=positives,
             n_step=n_step,
             gamma=gamma,
-            hindsight=self._achieved(rows, trajectories, frames, view, goal_mix, cache),
+            hindsight=hindsight,
         )
 
     def _achieved(

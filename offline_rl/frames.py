@@ -199,6 +199,12 @@ class FrameTable:
         rows: NDArray[np.int64] = firsts[places.to_numpy()]
         return rows
 
+    def ends(self, episode_ids: pa.ChunkedArray) -> NDArray[np.int64]:
+        """(R,) row of the last frame of each of R episodes."""
+        lengths = np.array([self._lengths[i] for i in episode_ids.to_pylist()], np.int64)
+        ends: NDArray[np.int64] = self.starts(episode_ids) + lengths - 1
+        return ends
+
     def length(self, episode_id: str) -> int:
         """Frames of an episode."""
         return self._lengths[episode_id]

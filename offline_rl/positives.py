@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offline_rl.outcomes import Ints, Trajectories
-from schemas import fields
+from offline_rl.outcomes import Trajectories
+from offline_rl.scores import stored_scores
 from schemas.goal_basis import basis
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.store import Store
-from schemas.tables import matrix
 
 Bools = NDArray[np.bool_]
 
@@ -37,22 +36,6 @@ def reached(store: Store, dataset: GoalDatasetManifest, rows: Trajectories) -> B
         return rows.rewards > above
     within = np.arange(len(rows.rewards)) - np.repeat(rows.offset, rows.count)
     frame = np.repeat(rows.first, rows.count) + within + 1
-    scores = _scores(store, made_of.table, frame, np.repeat(rows.goal, rows.count))
+    scores = stored_scores(store, made_of, frame, np.repeat(rows.goal, rows.count))
     found: Bools = scores > above
-    return found
-
-
-def _scores(store: Store, table: str, frame: Ints, goal: Ints) -> NDArray[np.float32]:
-    """(N,) scores of frames of the store for goals, read slice by slice."""
-    found = np.empty(len(frame), np.float32)
-    order = np.argsort(frame, kind="stable")
-    row = 0
-    for piece in store.slices:
-        rows = store.rows(table, piece.file)
-        low, high = np.searchsorted(frame[order], [row, row + rows])
-        own = order[low:high]
-        if len(own):
-            column = store.read_slices(table, [piece], [fields.SCORE]).column(fields.SCORE)
-            found[own] = matrix(column)[frame[own] - row, goal[own]]
-        row += rows
     return found

@@ -28,6 +28,7 @@ from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
 from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
 from offline_rl.hindsight import goal_mix
+from offline_rl.progress import Progress
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from offline_rl.run_files import write_whole, writing
@@ -92,15 +93,17 @@ def train(
     _check_rewards(config, algorithm)
     _check_ahead(config, algorithm)
     _check_commanded(config, dataset)
+    parameters = configure(algorithm, config.settings, {})
     replay = dataset.replay(
         Split.TRAIN,
         config.view,
         seed=config.seed,
         cache=cache,
         next_actions=algorithm.next_actions,
-        n_step=1 if config.n_step is None else config.n_step,
-        gamma=configure(algorithm, config.settings, {}).gamma,
+        n_step=_steps_ahead(config, algorithm),
+        gamma=parameters.gamma,
         goal_mix=goal_mix(config.goal_mix),
+        progress=Progress(parameters.horizon, parameters.kappa) if algorithm.progress else None,
     )
     actions = dataset.actions(config.view)
     config = config.model_copy(update={"layout": actions.layout})
@@ -189,8 +192,8 @@ def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
 
 def _check_ahead(config: TrainConfig, algorithm: Algorithm) -> None:
     """Refuses several steps ahead, or goals in hindsight, where they would mean nothing."""
-    if config.n_step is not None and (algorithm.trajectories or algorithm.clones):
-        why = "learns from windows" if algorithm.trajectories else "looks at no reward"
+    if config.n_step is not None and not algorithm.values:
+        why = "learns from windows" if algorithm.trajectories else "learns no values"
         raise AlgorithmError(f"--n-step {config.n_step}: {config.algo} {why}; leave it out")
     if goal_mix(config.goal_mix) is None:
         return
@@ -198,12 +201,23 @@ def _check_ahead(config: TrainConfig, algorithm: Algorithm) -> None:
         "learns from windows of trajectories": algorithm.trajectories,
         "learns from the action behind a transition as well": algorithm.next_actions,
         "learns from the returns of trajectories as well": algorithm.returns_to_go,
+        "weighs by the scores of trajectories": algorithm.progress,
     }
     for why in (why for why, applies in unfit.items() if applies):
         raise AlgorithmError(
             f"--goal-mix: {config.algo} {why}, which are those of their own goals; take another "
             "algorithm, such as gcivl or discrete-gcivl"
         )
+
+
+def _steps_ahead(config: TrainConfig, algorithm: Algorithm) -> int:
+    """As asked for, else 1, or more than any trajectory has."""
+    if config.n_step is not None:
+        return config.n_step
+    return _TO_THE_END if algorithm.to_the_end else 1
+
+
+_TO_THE_END: Final = 2**31
 
 
 def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:

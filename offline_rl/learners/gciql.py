@@ -105,9 +105,7 @@ class GCIQL(Learner):
             q_funcs=critics,
             targ_q_funcs=targets,
             value_func=value,
-            actor_optim=self._optimizer(
-                config.actor_optim_factory, config.actor_learning_rate, actor.network
-            ),
+            actor_optim=self._actor_optimizer(actor),
             critic_optim=self._optimizer(
                 config.critic_optim_factory, config.critic_learning_rate, critics, value
             ),

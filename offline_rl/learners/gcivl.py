@@ -24,12 +24,12 @@ from typing import Any, ClassVar
 import torch
 from d3rlpy.base import register_learnable
 from d3rlpy.constants import ActionSpace
-from d3rlpy.models.builders import create_value_function
 from d3rlpy.torch_utility import Modules, hard_sync, soft_sync
 from torch import Tensor
 
-from offline_rl.learners.learner import ImplicitConfig, Learner, LearnerImpl, step
-from offline_rl.learners.weighing import advantage_weights, expectile_weights
+from offline_rl.learners.learner import ImplicitConfig, Learner, step
+from offline_rl.learners.values import ValueImpl, each, value_networks
+from offline_rl.learners.weighing import expectile_weights
 
 
 @dataclass
@@ -78,30 +78,26 @@ class GCIVL(Learner):
         """Makes the networks."""
         config = self._config
         actor = self._create_actor(observation_shape, action_size)
-        values, targets = (self._values(observation_shape) for _ in range(2))
+        values, targets = (
+            value_networks(
+                config.n_critics, observation_shape, config.value_encoder_factory, self._device
+            )
+            for _ in range(2)
+        )
         hard_sync(targets, values)
         modules = GCIVLModules(
             policy=actor.network,
             v_funcs=values,
             targ_v_funcs=targets,
-            actor_optim=self._optimizer(
-                config.actor_optim_factory, config.actor_learning_rate, actor.network
-            ),
+            actor_optim=self._actor_optimizer(actor),
             critic_optim=self._optimizer(
                 config.critic_optim_factory, config.critic_learning_rate, values
             ),
         )
         self._impl = GCIVLImpl(observation_shape, action_size, modules, actor, config, self._device)
 
-    def _values(self, shape: Any) -> torch.nn.ModuleList:
-        factory = self._config.value_encoder_factory
-        return torch.nn.ModuleList(
-            create_value_function(shape, factory, self._device, enable_ddp=False)
-            for _ in range(self._config.n_critics)
-        )
 
-
-class GCIVLImpl(LearnerImpl):
+class GCIVLImpl(ValueImpl):
     """How GCIVL is updated."""
 
     _modules: GCIVLModules
@@ -111,49 +107,19 @@ class GCIVLImpl(LearnerImpl):
         ahead = self._ahead(batch)
         with torch.no_grad():
             targets = self._modules.targ_v_funcs
-            following = batch.rewards + ahead * _each(targets, batch.next_observations)
-            now = _each(targets, batch.observations).mean(dim=0)
+            following = batch.rewards + ahead * each(targets, batch.next_observations)
+            now = each(targets, batch.observations).mean(dim=0)
             advantages = following.min(dim=0).values - now
             weights = expectile_weights(advantages, self._config.expectile)
-        values = _each(self._modules.v_funcs, batch.observations)
+        values = each(self._modules.v_funcs, batch.observations)
         loss: Tensor = (weights * (following - values) ** 2).mean(dim=(1, 2)).sum()
         return loss
-
-    def policy_loss(self, batch: Any) -> Tensor:
-        """L_π of a batch."""
-        config = self._config
-        with torch.no_grad():
-            following = self.values(batch.next_observations)
-            found = batch.rewards + self._ahead(batch) * following
-            weights = advantage_weights(
-                found - self.values(batch.observations),
-                config.weight_temp,
-                config.max_weight,
-                normalize=config.normalize_advantage,
-            )
-        return -(weights * self._actor.log_probs(batch.observations, batch.actions)).mean()
-
-    def values(self, observations: Tensor) -> Tensor:
-        """(B, 1) V, the mean of the networks."""
-        return _each(self._modules.v_funcs, observations).mean(dim=0)
 
     def _update_values(self, batch: Any) -> dict[str, float]:
         modules = self._modules
         loss = step(modules.critic_optim, self.value_loss(batch))
         soft_sync(modules.targ_v_funcs, modules.v_funcs, self._config.tau)
         return {"value_loss": loss}
-
-    def _update_policy(self, batch: Any) -> dict[str, float]:
-        return {"actor_loss": step(self._modules.actor_optim, self.policy_loss(batch))}
-
-    def inner_predict_value(self, x: Tensor, action: Tensor) -> Tensor:
-        """(B,) V of the observations, whatever the action."""
-        return self.values(x).reshape(-1)
-
-
-def _each(networks: torch.nn.ModuleList, observations: Tensor) -> Tensor:
-    """(M, B, 1) values by each of M networks."""
-    return torch.stack([network(observations) for network in networks])
 
 
 register_learnable(GCIVLConfig)

@@ -89,6 +89,12 @@ class Learner(QLearningAlgoBase):  # type: ignore[misc]
         factory = self._config.actor_encoder_factory
         return create_actor(self._config.space, shape, action_size, factory, self._device)
 
+    def _actor_optimizer(self, actor: Actor) -> Any:
+        config = self._config
+        return self._optimizer(
+            config.actor_optim_factory, config.actor_learning_rate, actor.network
+        )
+
     def _optimizer(self, factory: Any, rate: float, *networks: torch.nn.Module) -> Any:
         named = [module for network in networks for module in network.named_modules()]
         return factory.create(named, lr=rate, compiled=False)

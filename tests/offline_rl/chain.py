@@ -167,6 +167,47 @@ def at(place: int, wanted: int) -> Any:
     return np.concatenate([np.eye(PLACES)[place], np.eye(PLACES)[wanted]]).astype(np.float32)
 
 
+def returns(walk: Walk) -> list[tuple[Key, int, float, int, Key | None]]:
+    """Of every transition: place and goal, action, rewards to the end, steps, and where it ends.
+
+    None for the end where the goal is reached.
+    """
+    found: list[tuple[Key, int, float, int, Key | None]] = []
+    rows, flat = walk.rows, 0
+    for first, count, goal, terminal in zip(
+        rows.first, rows.count, rows.goal, rows.terminal, strict=True
+    ):
+        rewards = rows.rewards[flat : flat + count]
+        for t in range(count):
+            worth = sum(GAMMA**i * float(r) for i, r in enumerate(rewards[t:]))
+            end = None if terminal else (int(walk.places[first + count]), int(goal))
+            key = (int(walk.places[first + t]), int(goal))
+            found.append((key, int(walk.actions[first + t]), worth, int(count - t), end))
+        flat += count
+    return found
+
+
+def values_of_behaviour(walk: Walk) -> dict[Key, float]:
+    """AWR's fixed point: the mean of what trajectories earn, with the value of where they stop."""
+    known = returns(walk)
+    values = dict.fromkeys({key for key, *_ in known}, 0.0)
+    for _ in range(100):
+        targets: dict[Key, list[float]] = defaultdict(list)
+        for key, _action, worth, steps, end in known:
+            ahead = 0.0 if end is None else GAMMA**steps * values.get(end, 0.0)
+            targets[key].append(worth + ahead)
+        values = {key: float(np.mean(own)) for key, own in targets.items()}
+    return values
+
+
+def weighted_policy(keys: list[Key], actions: Any, weights: Any) -> dict[Key, Any]:
+    """(3,) shares of the weights by action, at each place: what weighted cloning is to copy."""
+    shares: dict[Key, Any] = defaultdict(lambda: np.zeros(3))
+    for key, action, weight in zip(keys, actions, weights, strict=True):
+        shares[key][action] += weight
+    return {key: own / own.sum() for key, own in shares.items()}
+
+
 def values_in_hindsight(walk: Walk, tau: float) -> dict[Key, float]:
     """GCIVL's fixed point under later frames as goals, each with the probability of its draw.
 

@@ -208,7 +208,9 @@ def test_resumed_in_hindsight_as_if_never_interrupted(
     ("algo", "changes", "told"),
     [
         ("decision-transformer", {"n_step": 2}, "--n-step 2: decision-transformer learns from w"),
-        ("bc", {"n_step": 2}, "--n-step 2: bc looks at no reward"),
+        ("bc", {"n_step": 2}, "--n-step 2: bc learns no values"),
+        ("ra-bc", {"n_step": 2}, "--n-step 2: ra-bc learns no values"),
+        ("ra-bc", {"goal_mix": {"random": 1}}, "weighs by the scores of trajectories"),
         ("decision-transformer", {"goal_mix": {"random": 1}}, "learns from windows"),
         ("rebrac", {"goal_mix": {"random": 1}}, "learns from the action behind"),
         ("cal-ql", {"goal_mix": {"random": 1}}, "learns from the returns"),

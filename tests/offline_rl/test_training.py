@@ -92,7 +92,7 @@ class PowerError(Exception):
     "algo",
     [
         *("discrete-cql", "iql", "td3-bc", "cql", "decision-transformer", "bcq"),
-        *("gcivl", "gciql", "discrete-gcivl", "discrete-gciql"),
+        *("gcivl", "gciql", "discrete-gcivl", "discrete-gciql", "awr", "discrete-ra-bc"),
     ],
 )
 def test_interrupted_run_ends_as_an_uninterrupted_one(

@@ -31,9 +31,10 @@ def train(
         str,
         typer.Option(
             help="Algorithm. For continuous actions: iql, cql, cal-ql, td3-bc, rebrac, "
-            "awac, crr, bcq, bear, plas, bc, decision-transformer, gcivl, gciql. For "
-            "discrete actions: discrete-cql, discrete-bcq, discrete-bc, "
-            "discrete-decision-transformer, discrete-gcivl, discrete-gciql."
+            "awac, crr, bcq, bear, plas, bc, decision-transformer, gcivl, gciql, awr, ra-bc. "
+            "For discrete actions: discrete-cql, discrete-bcq, discrete-bc, "
+            "discrete-decision-transformer, discrete-gcivl, discrete-gciql, discrete-awr, "
+            "discrete-ra-bc."
         ),
     ],
     out: Annotated[
@@ -98,7 +99,7 @@ def train(
         typer.Option(
             min=1,
             help="Number of steps whose rewards are added up before the value of what follows. "
-            "The default is 1.",
+            "The default is 1, and for awr all that a trajectory has left.",
         ),
     ] = None,
     goal_mix: Annotated[
