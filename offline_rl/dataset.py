@@ -22,7 +22,7 @@ from offline_rl.frames import Floats, FrameColumns, FrameTable, as_matrix, colum
 from offline_rl.hindsight import AchievedGoals, GoalMix
 from offline_rl.observations import default_observations
 from offline_rl.positives import reached
-from offline_rl.progress import Progress
+from offline_rl.progress import ScoreProgress
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 from schemas import fields
 from schemas.enums import Kind, LastStep, Split
@@ -303,7 +303,7 @@ class GoalDataset:
         n_step: int = 1,
         gamma: float = 1.0,
         goal_mix: GoalMix | None = None,
-        progress: Progress | None = None,
+        progress: ScoreProgress | None = None,
         **choices: Unpack[ViewChoices],
     ) -> GoalConditionedReplayBuffer:
         """The replay buffer of one split.

@@ -19,7 +19,7 @@ _EPSILON: Final = 1e-8
 
 
 @dataclass(frozen=True)
-class Progress:
+class ScoreProgress:
     """How progress is measured, and what it weighs; see `learners.ra_bc`."""
 
     horizon: int  # Δ, steps, at least 1; fewer at a trajectory's end

@@ -28,7 +28,7 @@ from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
 from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
 from offline_rl.hindsight import goal_mix
-from offline_rl.progress import Progress
+from offline_rl.progress import ScoreProgress
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from offline_rl.run_files import write_whole, writing
@@ -103,7 +103,9 @@ def train(
         n_step=_steps_ahead(config, algorithm),
         gamma=parameters.gamma,
         goal_mix=goal_mix(config.goal_mix),
-        progress=Progress(parameters.horizon, parameters.kappa) if algorithm.progress else None,
+        progress=ScoreProgress(parameters.horizon, parameters.kappa)
+        if algorithm.progress
+        else None,
     )
     actions = dataset.actions(config.view)
     config = config.model_copy(update={"layout": actions.layout})

@@ -12,7 +12,7 @@ import pytest
 
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalDataset
-from offline_rl.progress import Progress, progress_weights
+from offline_rl.progress import ScoreProgress, progress_weights
 from schemas.enums import Split, Timing
 from schemas.errors import AlgorithmError, StoreError
 from schemas.store import Store
@@ -62,7 +62,7 @@ def test_weights_are_those_of_the_scores(
         progress = walked(store, dataset, horizon, scores)
         kappa = float(np.median([p for p in progress if p > 0]))
         view = dataset.view(observations="observation.state")
-        replay = dataset.replay(Split.TRAIN, view, progress=Progress(horizon, kappa))
+        replay = dataset.replay(Split.TRAIN, view, progress=ScoreProgress(horizon, kappa))
         weights = replay.trajectories.rewards
         np.testing.assert_allclose(weights, by_hand(progress, kappa), rtol=1e-5)
         assert 0 < (weights == 0).mean() < 1
@@ -79,7 +79,7 @@ def test_the_truth_makes_progress_too(playground_store: Path) -> None:
     truth = [np.array(v, np.float32) for v in table.column("truth").to_pylist()]
     progress = walked(store, dataset, 2, dict(zip(keys, truth, strict=True)))
     view = dataset.view(observations="observation.state")
-    replay = dataset.replay(Split.TRAIN, view, progress=Progress(2, 0.01))
+    replay = dataset.replay(Split.TRAIN, view, progress=ScoreProgress(2, 0.01))
     np.testing.assert_allclose(replay.trajectories.rewards, by_hand(progress, 0.01), rtol=1e-5)
 
 
@@ -101,7 +101,7 @@ def test_without_scores_there_is_no_progress(own_store: Path) -> None:
     dataset = GoalDataset(own_store, "bare")
     view = dataset.view(observations="observation.state")
     with pytest.raises(StoreError, match=r"rewards/bare has none; score again without --no-scores"):
-        dataset.replay(Split.TRAIN, view, progress=Progress(1, 0.0))
+        dataset.replay(Split.TRAIN, view, progress=ScoreProgress(1, 0.0))
 
 
 def test_settings_of_progress_reach_the_weights(playground_store: Path, tmp_path: Path) -> None:
