@@ -75,7 +75,7 @@ def learn(store: Path, rewards: str, out: Path, steps: int) -> None:
     from examples.playroom import recipe  # d3rlpy takes seconds to import
     from offline_rl import checkpoints, rollouts, training
 
-    config = recipe.config_of(store, "vlm", seed=0, steps=steps, dataset=DATASET)
+    config = recipe.config_of(store, "vlm", 0, steps, DATASET, values=recipe.FAST)
     recipe.train(config, out)
     dataset, rooms = training.open_dataset(config), recipe.Rooms(PER_FAMILY)
     observer = recipe.observer_of(dataset, config)
