@@ -15,14 +15,20 @@ import numpy as np
 from d3rlpy.dataset import Episode, create_infinite_replay_buffer
 
 from benchmarks import common
+from offline_rl.hindsight import AchievedGoals, GoalMix
 from offline_rl.replay import GoalConditionedReplayBuffer, Trajectories
 
 LENGTH = 100  # transitions per episode
 GOAL_WIDTH = 64
 
 
-def ours(frames: np.ndarray, actions: np.ndarray, goals: int) -> GoalConditionedReplayBuffer:
-    """Every episode once per goal that it has a trajectory for: two of them, whatever `goals`."""
+def ours(
+    frames: np.ndarray, actions: np.ndarray, goals: int, *, achieved: bool = False
+) -> GoalConditionedReplayBuffer:
+    """Every episode once per goal that it has a trajectory for: two of them, whatever `goals`.
+
+    Half of the goals are frames, and batches look three steps ahead, where they are achieved.
+    """
     episodes = len(frames) // (LENGTH + 1)
     first = np.arange(episodes) * (LENGTH + 1)
     per_episode = min(goals, 2)
@@ -37,7 +43,15 @@ def ours(frames: np.ndarray, actions: np.ndarray, goals: int) -> GoalConditioned
         rewards=np.zeros(int(count.sum()), np.float32),
     )
     table = rng.normal(size=(goals, GOAL_WIDTH)).astype(np.float32)
-    return GoalConditionedReplayBuffer(frames, actions, rows, table, action_size=actions.shape[1])
+    options = {}
+    if achieved:
+        embeddings = rng.normal(size=(len(frames), GOAL_WIDTH)).astype(np.float32)
+        mix = GoalMix(language=0.5, trajectory=0.4, random=0.1)
+        goals_seen = AchievedGoals(embeddings, rows.first + LENGTH, 1, 1.0, 0.0, mix)
+        options = {"hindsight": goals_seen, "n_step": 3, "gamma": 0.99}
+    return GoalConditionedReplayBuffer(
+        frames, actions, rows, table, action_size=actions.shape[1], **options
+    )
 
 
 def theirs(buffer: GoalConditionedReplayBuffer) -> object:
@@ -79,12 +93,18 @@ def main() -> None:
     frames = rng.normal(size=(options.frames, options.width - GOAL_WIDTH)).astype(np.float32)
     actions = rng.normal(size=(options.frames, 7)).astype(np.float32)
     few, many = ours(frames, actions, 1), ours(frames, actions, 1000)
+    hindsight = ours(frames, actions, 1000, achieved=True)
     rival = theirs(few)
     cases = {
         name: lambda b=buffer: batches_per_s(
             lambda: b.sample_transition_batch(options.batch), options.seconds
         )
-        for name, buffer in (("ours, 1 goal", few), ("ours, 1,000 goals", many), ("d3rlpy", rival))
+        for name, buffer in (
+            ("ours, 1 goal", few),
+            ("ours, 1,000 goals", many),
+            ("ours, in hindsight", hindsight),
+            ("d3rlpy", rival),
+        )
     }
     found = common.interleaved(cases, options.repeats)
     growth = held_bytes(many) / held_bytes(ours(frames, actions, 2))

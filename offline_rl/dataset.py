@@ -351,7 +351,7 @@ class GoalDataset:
                     "split is one transition into a final observation, where no action was taken; "
                     "an algorithm that learns from next actions has nothing to learn from"
                 )
-            trajectories = _without_last(trajectories, cut)
+            trajectories = trajectories.without_last(cut)
         positives = None
         if view.positive_share:
             positives = reached(self.store, self.manifest, trajectories)
@@ -424,22 +424,6 @@ class GoalDataset:
         """The highest undiscounted sum of rewards of a trajectory of the training split."""
         rows = self.rows(Split.TRAIN).column(REWARDS).to_pylist()
         return max((float(np.sum(rewards)) for rewards in rows), default=0.0)
-
-
-def _without_last(rows: Trajectories, cut: NDArray[np.bool_]) -> Trajectories:
-    """Those of `cut` (R,) without their last transition; one that has none left is dropped."""
-    count = rows.count - cut
-    left = count > 0
-    kept = np.ones(len(rows.rewards), bool)
-    kept[(rows.offset + count)[cut]] = False
-    return Trajectories(
-        first=rows.first[left],
-        count=count[left],
-        goal=rows.goal[left],
-        terminal=rows.terminal[left],
-        weight=rows.weight[left],
-        rewards=rows.rewards[kept],
-    )
 
 
 def _check_frames(frames: FrameTable, rows: pa.Table, trajectories: Trajectories) -> None:

@@ -41,6 +41,21 @@ class Trajectories:
         """(R,) number of each row's first transition."""
         return np.cumsum(self.count) - self.count
 
+    def without_last(self, cut: Bools) -> Trajectories:
+        """Those of `cut` (R,) without their last transition; one that has none left is dropped."""
+        count = self.count - cut
+        left = count > 0
+        kept = np.ones(len(self.rewards), bool)
+        kept[(self.offset + count)[cut]] = False
+        return Trajectories(
+            first=self.first[left],
+            count=count[left],
+            goal=self.goal[left],
+            terminal=self.terminal[left],
+            weight=self.weight[left],
+            rewards=self.rewards[kept],
+        )
+
 
 @dataclass(frozen=True)
 class StepsAhead:

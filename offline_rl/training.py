@@ -19,12 +19,11 @@ from typing import Any, Final
 
 import d3rlpy
 import numpy as np
-import torch
 from d3rlpy.logging import D3RLPyLogger
 
 from offline_rl import checkpoints
 from offline_rl.actions import ActionLayout
-from offline_rl.algorithms import ALGORITHMS, Algorithm, configure, find
+from offline_rl.algorithms import Algorithm, configure, find
 from offline_rl.dataset import GoalDataset
 from offline_rl.frames import Floats, whole_names
 from offline_rl.hindsight import goal_mix
@@ -32,8 +31,15 @@ from offline_rl.progress import ScoreProgress
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from offline_rl.run_files import write_whole, writing
-from schemas.enums import Kind, Split
-from schemas.errors import AlgorithmError, RunError, StoreError
+from offline_rl.training_checks import (
+    check_ahead,
+    check_commanded,
+    check_device,
+    check_lengths,
+    check_rewards,
+)
+from schemas.enums import Split
+from schemas.errors import RunError, StoreError
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.json_text import parse_json
 from schemas.store import Store
@@ -90,9 +96,9 @@ def train(
     dataset = open_dataset(config)
     config = _resolved(config, dataset, out)
     algorithm = find(config.algo, dataset.action_layout(config.view).space)
-    _check_rewards(config, algorithm)
-    _check_ahead(config, algorithm)
-    _check_commanded(config, dataset)
+    check_rewards(config, algorithm)
+    check_ahead(config, algorithm)
+    check_commanded(config, dataset)
     parameters = configure(algorithm, config.settings, {})
     replay = dataset.replay(
         Split.TRAIN,
@@ -111,7 +117,7 @@ def train(
     config = config.model_copy(update={"layout": actions.layout})
     d3rlpy.seed(config.seed)
     agent = build_agent(config, algorithm, dataset, replay)
-    _check_lengths(config, agent, replay)
+    check_lengths(config, agent, replay)
     _check_run(config, dataset, agent, out)
     with writing(out):
         return _follow(config, algorithm, dataset, agent, replay, out, show, begins)
@@ -167,51 +173,6 @@ def _check_loggers(config: TrainConfig) -> None:
         raise RunError(f"--logger {', '.join(unknown)}: expected some of {', '.join(LOGGERS)}")
 
 
-def check_device(device: str) -> None:
-    """Refuses a device that is not there.
-
-    Raises:
-        RunError: says why.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        problem = str(error).partition("\n")[0]
-        raise RunError(f"--device {device}: cannot be used: {problem}") from error
-
-
-def _check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
-    if config.learn_from == "none" and not algorithm.clones:
-        cloning = [
-            name
-            for name, other in ALGORITHMS.items()
-            if other.clones and other.action_space is algorithm.action_space
-        ]
-        raise AlgorithmError(
-            f"--learn-from none: {config.algo} learns from rewards; choose {' or '.join(cloning)}"
-        )
-
-
-def _check_ahead(config: TrainConfig, algorithm: Algorithm) -> None:
-    """Refuses several steps ahead, or goals in hindsight, where they would mean nothing."""
-    if config.n_step is not None and not algorithm.values:
-        why = "learns from windows" if algorithm.trajectories else "learns no values"
-        raise AlgorithmError(f"--n-step {config.n_step}: {config.algo} {why}; leave it out")
-    if goal_mix(config.goal_mix) is None:
-        return
-    unfit = {
-        "learns from windows of trajectories": algorithm.trajectories,
-        "learns from the action behind a transition as well": algorithm.next_actions,
-        "learns from the returns of trajectories as well": algorithm.returns_to_go,
-        "weighs by the scores of trajectories": algorithm.progress,
-    }
-    for why in (why for why, applies in unfit.items() if applies):
-        raise AlgorithmError(
-            f"--goal-mix: {config.algo} {why}, which are those of their own goals; take another "
-            "algorithm, such as gcivl or discrete-gcivl"
-        )
-
-
 def _steps_ahead(config: TrainConfig, algorithm: Algorithm) -> int:
     """As asked for, else 1, or more than any trajectory has."""
     if config.n_step is not None:
@@ -220,49 +181,6 @@ def _steps_ahead(config: TrainConfig, algorithm: Algorithm) -> int:
 
 
 _TO_THE_END: Final = 2**31
-
-
-def _check_commanded(config: TrainConfig, dataset: GoalDataset) -> None:
-    """Without rewards only commanded trajectories are learned from."""
-    if config.learn_from != "none" or dataset.commanded_success():
-        return
-    store, manifest = dataset.store, dataset.manifest
-    build = f"vlm-relabel build-goals {config.store} --rewards"
-    if manifest.rewards is None:
-        cause = "it was built without that kind, or no instruction names one of its goals"
-        own = f"--no-rewards --truth {manifest.source_column} --goals GOALS --name NAME"
-        cure = f"build another one: `vlm-relabel build-goals {config.store} {own}`"
-    elif Kind.COMMANDED not in manifest.options.kinds:
-        cause = "it was built without that kind"
-        cure = f"build another one: `{build} {manifest.rewards} --name NAME`"
-    elif store.manifest.language_fields:
-        cause = "most likely no instruction equals a text of one of its goals"
-        cure = (
-            "make goals of the instructions: `vlm-relabel score --store "
-            f"{config.store} --encoder ENCODER --goals field:{store.manifest.language_fields[0]} "
-            f"--name mined`, then `{build} mined --name NAME`"
-        )
-    else:
-        cause = "the source has no instructions"
-        cure = (
-            "clone what reached its goals: "
-            f"--learn-from vlm --algo {config.algo} --kind-weight failed=0"
-        )
-    raise StoreError(
-        "--learn-from none: clones commanded trajectories, and "
-        f"{store.location}/{manifest.table} has none: {cause}; {cure}"
-    )
-
-
-def _check_lengths(config: TrainConfig, agent: Any, replay: GoalConditionedReplayBuffer) -> None:
-    """A transformer has an embedding for so many timesteps and no more."""
-    most = getattr(agent.config, "max_timestep", None)
-    longest = int(replay.trajectories.count.max())
-    if most is not None and longest > most:
-        raise AlgorithmError(
-            f"--algo {config.algo}: the longest trajectory has {longest} transitions, more than "
-            f"max_timestep {most}; give --set max_timestep={longest}"
-        )
 
 
 def open_dataset(config: TrainConfig) -> GoalDataset:

@@ -21,6 +21,7 @@ from offline_rl.evaluation import EvaluationReport
 from offline_rl.hindsight import goal_mix
 from offline_rl.observations import default_observations
 from offline_rl.run_config import TrainConfig, load_config
+from offline_rl.training_checks import check_device
 from schemas import fields
 from schemas.enums import Kind, Split
 from schemas.errors import AlgorithmError, RunError, StoreError
@@ -187,7 +188,7 @@ def evaluate(arguments: EvaluateArguments) -> EvaluationReport:
     if arguments.gif is not None:
         local_path("--gif", os.fspath(arguments.gif))  # before anything is computed
     config = load_config(run).model_copy(update={"trust": arguments.trust})
-    training.check_device(arguments.device)
+    check_device(arguments.device)
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
     for told in checkpoints.damaged(run) if arguments.step is None else ():

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from offline_rl import checkpoints, training
+from offline_rl.algorithms import ALGORITHMS
 from offline_rl.weights import read_tree, write_tree
 from schemas.errors import RunError
 from tests.offline_rl.runs import assert_same_weights, config_of, run
@@ -105,6 +106,17 @@ def test_an_agent_exported_acts_the_same(trained: Path, tmp_path: Path) -> None:
     seen = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
     theirs = d3rlpy.load_learnable(str(tmp_path / "agent.d3")).predict(seen)
     np.testing.assert_array_equal(checkpoints.load_agent(trained, 20).predict(seen), theirs)
+
+
+@pytest.mark.parametrize("algo", [name for name, known in ALGORITHMS.items() if known.own])
+def test_a_learner_of_our_own_is_exported_as_well(
+    algo: str, playground_store: Path, tmp_path: Path
+) -> None:
+    run(config_of(playground_store, algo, 3), tmp_path / "run")
+    checkpoints.export(tmp_path / "run", tmp_path / "agent.d3")
+    seen = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
+    theirs = d3rlpy.load_learnable(str(tmp_path / "agent.d3")).predict(seen)
+    np.testing.assert_array_equal(checkpoints.load_agent(tmp_path / "run").predict(seen), theirs)
 
 
 def test_a_tree_comes_back(tmp_path: Path) -> None:

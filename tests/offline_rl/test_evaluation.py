@@ -132,7 +132,10 @@ def test_scalers_are_fitted_with_the_transition_picker(playground_store: Path) -
     assert reward.mean == pytest.approx(batch.rewards.mean(), abs=1e-6)
 
 
-@pytest.mark.parametrize("algo", ["iql", "discrete-cql", "bc", "discrete-bc"])
+@pytest.mark.parametrize(
+    "algo",
+    ["iql", "discrete-cql", "bc", "discrete-bc", *(n for n, a in ALGORITHMS.items() if a.own)],
+)
 def test_fqe_asks_for_the_agents_own_actions(
     algo: str, playground_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,3 +173,21 @@ def test_weights_of_advantages() -> None:
     np.testing.assert_allclose(found.numpy().ravel(), np.exp([-300 / rms, 400 / rms]), rtol=1e-6)
     nothing = advantage_weights(torch.zeros(3, 1), 3.0, 100.0, normalize=True)
     assert (nothing == 1).all()
+
+
+@pytest.mark.parametrize("algo", [name for name, known in ALGORITHMS.items() if known.own])
+def test_d3rlpys_fit_trains_a_learner_of_our_own(algo: str, recorded: chain.Walk) -> None:
+    """With one batch for values and policy; the replay may draw goals in hindsight."""
+    mix = None if ALGORITHMS[algo].progress else GoalMix(language=0.5, trajectory=0.5)
+    hindsight = None if mix is None else recorded.achieved(mix)
+    replay = recorded.replay(continuous=not algo.startswith("discrete"), hindsight=hindsight)
+    agent = configure(ALGORITHMS[algo], {"hidden_units": [8], "batch_size": 8}, {}).create()
+    done = agent.fit(
+        replay,
+        n_steps=4,
+        n_steps_per_epoch=2,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+        show_progress=False,
+    )
+    assert agent.grad_step == 4
+    assert all(np.isfinite(list(losses.values())).all() for _, losses in done)
