@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from d3rlpy.constants import ActionSpace
 from PIL import Image
 
 import vlm_relabel
 from offline_rl import checkpoints, training
+from offline_rl.algorithms import ALGORITHMS
 from offline_rl.run_config import load_config
 from schemas.enums import LastStep, Timing
 from schemas.store import Store
@@ -304,6 +306,38 @@ def test_python_trains_and_evaluates_as_the_commands_do(
     file = tmp_path / "agent.d3"
     vlm_relabel.export_agent(tmp_path / "python", file)
     assert file.exists()
+
+
+OWN = [
+    name
+    for name, known in ALGORITHMS.items()
+    if known.own and known.action_space is ActionSpace.DISCRETE
+]
+
+
+@pytest.mark.parametrize("algo", OWN)
+def test_a_learner_of_our_own_goes_all_the_way(
+    algo: str, run: Run, made: Path, tmp_path: Path
+) -> None:
+    """Trained in hindsight where it can be, gone on with, evaluated and rolled out."""
+    out = tmp_path / "own"
+    mixed = not ALGORITHMS[algo].progress
+    mix = ("--goal-mix", "trajectory=0.25", "--goal-mix", "random=0.25") if mixed else ()
+    first = run(*training_words(made, out, algo=algo), *mix)
+    assert first.exit_code == 0, first.output
+    same = (*mix, "--goal-mix", "language=0.5") if mixed else ()  # what was left before
+    again = run(*training_words(made, out, algo=algo, steps=30), *same)
+    assert again.exit_code == 0, again.output
+    assert "goes on from its checkpoint after 20 steps" in again.stderr
+    words = ("--fqe-steps", 2, "--fqe-fits", 1, "--env", ROOM, "--goal", "blue", "--episodes", 1)
+    told = strict(run("evaluate", out, *words, "--json").stdout)
+    values = [goal["initial_value"] for goal in told["values"]]
+    assert all((value is None) is not ALGORITHMS[algo].values for value in values)
+    assert all(goal["fqe_initial_value"] is not None for goal in told["values"])
+    assert told["outcomes"]
+    stored = load_config(out)
+    mixture = {"language": 0.5, "current": 0.0, "trajectory": 0.25, "random": 0.25}
+    assert stored.goal_mix == (mixture if mixed else {})
 
 
 def test_rollouts_of_one_goal_without_baselines(run: Run, agent: Path) -> None:
