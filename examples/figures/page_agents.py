@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -148,12 +149,15 @@ def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterat
         return
     yield prose(f"**{domain.title}**, {seeds_of(found)}. Correlation by family of goals:")
     told = returns.correlations(found, domain)
+    if not any(told.values()):
+        yield prose("None, since one of the returns never changes.")
     families = list(dict.fromkeys(family for own in told.values() for family in own))
     rows = [
         [size, *(str(Estimate(**own[f])) if f in own else "none" for f in families)]
         for size, own in told.items()
     ]
-    yield table(["encoder", *families], rows)
+    if families:
+        yield table(["encoder", *families], rows)
     yield table(
         ["encoder", "episodes", "VLM return", "true return", "fooled the VLM"],
         [_fooled(domain, size, found) for size in domain.sizes if size in told],
@@ -164,7 +168,12 @@ def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterat
             frames = "/".join((records.folder.name, record.kind, path.name))
             title = f"Frames that fooled the encoder {record.name}"
             yield f"![{title}]({frames})\n"
-            yield prose(f"*{title}, {domain.title.lower()}, agents of seed {record.seed}.*")
+            goals = Counter(one["goal"] for one in record.result["fooled"])
+            asked = ", ".join(f"{goal} ({count})" for goal, count in goals.most_common(8))
+            yield prose(
+                f"*{title}, {domain.title.lower()}, agents of seed {record.seed}; most often with "
+                f"the goals {asked}.*"
+            )
 
 
 def _fooled(domain: Domain, size: str, found: list[Record]) -> list[str]:

@@ -33,7 +33,13 @@ def records(tmp_path: Path) -> Records:
     ids = [goal for own in goals.values() for goal in own]
     vlm = (rng.random((3, len(ids))) < 0.5).astype(float)
     true = vlm * (rng.random(vlm.shape) < 0.9)
-    result = {"steps": [0, 1, 2], "goals": ids, "vlm": vlm, "true": true, "fooled": [{}, {}]}
+    result = {
+        "steps": [0, 1, 2],
+        "goals": ids,
+        "vlm": vlm,
+        "true": true,
+        "fooled": [{"goal": "find-red-ball"}] * 2,
+    }
     found.once(Run(returns.KIND, "playroom", "middle", 0), lambda: {**result, "episodes": 30})
     return found
 
