@@ -83,7 +83,9 @@ def _effect(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
             [result["parts"][part] for result in sizes[less]],
         )
         told.append(f"{more} − {less} is {found}, which {sure(found)}")
-    return prose(f"On {title}: {'; '.join(told)}.")
+    single = [size for size, own in sizes.items() if len(own) == 1]
+    warning = f" Of {', '.join(single)} there is one seed, whose luck no interval covers."
+    return prose(f"On {title}: {'; '.join(told)}." + warning * bool(single))
 
 
 def _longer(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
