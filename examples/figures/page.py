@@ -67,6 +67,9 @@ def text(records: Records, pictures: Mapping[str, Path]) -> str:
     )
     head = ["# Results: the paper's figures in two simulated worlds\n", *map(prose, _INTRODUCTION)]
     pieces = [*head, *(piece for section in sections for piece in section if piece)]
+    failed = [*page_encoders.failed(records), *page_agents.failed(records)]
+    if failed:
+        pieces += ["## What failed, or is less than hoped for\n", *map(item, failed)]
     limits = [*_LIMITS, *_how_large(records)]
     return "\n".join([*pieces, "## Limits\n", *(item(limit) for limit in limits)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from examples.figures.runs import Record, Records
 from examples.figures.work import Work
 from examples.figures.writing import command, picture, prose, seeds_of, sure, table
 from examples.playroom.recipe import Bootstrap, mean_of
+
+_GOOD: Final = 0.9
+_GOOD_LOW: Final = 0.8
 
 
 def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
@@ -119,6 +122,26 @@ def _share(value: float | None) -> str:
     if value is None:
         return "none"
     return str(value) if isinstance(value, int) else f"{value:.3f}".removeprefix("0")
+
+
+def failed(records: Records) -> Iterator[str]:
+    """What agents do not reach, by the records."""
+    found = records.of_kind(agents.KIND)
+    for domain in DOMAINS.values():
+        size = agents.STUDIES[domain.name].size
+        played = agents.played(found, domain.name)
+        told = agents.comparisons(played, size) if size in played else {}
+        share = told.get(f"{size} / true")
+        if share is not None:
+            reached = share.value >= _GOOD and share.low >= _GOOD_LOW
+            yield (
+                f"{domain.title}: the agent of the VLM's rewards earns {_plain(share)} of what "
+                f"that of the truth earns. At least {_GOOD:.1f}, and {_GOOD_LOW:.1f} at the lower "
+                f"end, were hoped for: {'reached' if reached else 'not reached'}."
+            )
+        if "true" in played and "place" in played.get(size, {}):
+            own, best = (_of(Bootstrap(played), name, "place") for name in (size, "true"))
+            yield f"{domain.title}: *place* succeeds in {own}, with rewards of the truth in {best}."
 
 
 # --- figure 3 -------------------------------------------------------------------------------------

@@ -210,3 +210,25 @@ def _gain(own: list[Any], first: str, second: str) -> Estimate:
             for record in own
         ]
     )
+
+
+def failed(records: Records) -> Iterator[str]:
+    """What encoders do not do, by the records."""
+    for domain in DOMAINS.values():
+        sizes = of_sizes(records, domain)
+        for name, part in domain.parts.items():
+            if part.goals == "unseen" and sizes:
+                size, own = list(sizes.items())[-1]
+                yield (
+                    f"{domain.title}, {part.title}: {size} reaches {_of(own, name)}. Colours and "
+                    "shapes that an encoder knows from other things, it does not put together."
+                )
+        names = by_name(records, prompts.KIND, domain.name)
+        outside = names.get(f"{prompts.SIZE}-{prompts.OUT}")
+        if outside:
+            found = _gain(outside, "both, A", f"both, {prompts.ENSEMBLE}")
+            yield (
+                f"{domain.title}: with an encoder that has not met the templates, averaging over "
+                f"all of them costs {found} of average precision, against none at all, which "
+                f"{sure(found)}."
+            )

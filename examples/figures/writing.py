@@ -51,5 +51,5 @@ def sure(found: Estimate) -> str:
 
 def seeds_of(records: Sequence[Record]) -> str:
     """`seeds 0, 1, 2`."""
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in records}))
-    return f"seed{'s' * (len(records) > 1)} {seeds}"
+    seeds = sorted({record.seed for record in records})
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
