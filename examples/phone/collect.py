@@ -4,7 +4,8 @@
 
 Four policies take turns by chance, each commanded to open a random app: `random`; `noisy-expert`
 and `expert`, whose episodes are terminated when the app is open; and `play`, which opens one app
-after another, whatever was commanded. The same options give the same bytes.
+after another, whatever was commanded. The same options give the same episodes; in which order a
+record names its fields differs between processes.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Four policies take turns by chance, each commanded by a random goal: `random`; `
 another goal and whose episodes are always truncated. One in ten commanded goals speaks of a thing
 that is not in the room. With --mixture free-play most episodes are play that heeds no command.
 
-The same options give the same bytes. Another split can be added to the same directory later.
+The same options give the same episodes; in which order a record names its fields differs between
+processes. Another split can be added to the same directory later.
 """
 
 from __future__ import annotations
