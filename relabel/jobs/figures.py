@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
 from relabel.slices.short_episodes import ShortEpisodes, slice_short_episodes
+from relabel.source.oddities import Oddities, slice_oddities
 from schemas.commits import at_once
 from schemas.errors import StoreError
 from schemas.manifests import AnyTableManifest, EmbeddingManifest, RewardManifest
@@ -23,7 +24,7 @@ class _Figures(Protocol):
 
 
 # Libraries that the readers of some figures need, by kind of table.
-_NEEDED: Final = {"steps": "tensorflow_datasets", "embeddings": "PIL"}
+_NEEDED: Final = {"embeddings": "PIL"}
 
 _Parts = tuple[
     Callable[[], _Figures],  # of nothing
@@ -54,8 +55,8 @@ def with_figures(store: Store, manifest: AnyTableManifest) -> AnyTableManifest:
 def figure_problems(store: Store, manifest: AnyTableManifest) -> Iterator[str]:
     """Where the figures in the manifest of a complete table are not those of its slices.
 
-    What the figures of steps and embeddings mean is known to readers of sources and images: these
-    are compared where the extra `embed` is installed.
+    What the figures of embeddings mean is known to readers of images: these are compared where the
+    extra `embed` is installed.
     """
     needed = _NEEDED.get(manifest.kind)
     if manifest.figures is None or (needed is not None and find_spec(needed) is None):
@@ -132,8 +133,6 @@ def _episode_parts(store: Store) -> _Parts:
 
 
 def _steps_parts(store: Store) -> _Parts:
-    from relabel.source.notes import Oddities, slice_oddities  # TFDS
-
     return Oddities, Oddities.model_validate_json, lambda piece: slice_oddities(store, piece)
 
 

@@ -239,7 +239,8 @@ def _notes(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ...]:
         return ()
     # TFDS and Pillow: such a job has them.
     from relabel.frames.blank_cameras import blank_notes
-    from relabel.source.notes import flag_notes, read_oddities
+    from relabel.source.notes import flag_notes
+    from relabel.source.oddities import read_oddities
 
     columns = {spec.name for spec in store.manifest.fields}
     embedded = [t for t in tables if isinstance(t, EmbeddingManifest)]

@@ -77,7 +77,7 @@ def estimate(
 
 def inputs(work: Work, store: Store) -> list[str]:
     """Tables that the work reads and does not write."""
-    found: list[str] = []
+    found = [] if work.embed is None else ["steps"]  # whose rows new embeddings must have
     if isinstance(work.score, ScoreWork):
         found += [f"embeddings/{name}" for name in work.score.rewards.embeddings]
     for dataset in () if work.build is None else work.build.datasets:

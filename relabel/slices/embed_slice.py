@@ -34,7 +34,7 @@ from relabel.slices.frame_batches import (
 from relabel.slices.profile import Profile
 from relabel.slices.short_episodes import ShortEpisodes
 from relabel.slices.streams import ordered_map, prefetch
-from relabel.source.notes import Oddities
+from relabel.source.oddities import Oddities
 from relabel.source.reasons import told
 from relabel.source.source import Episode, Source
 from schemas import fields

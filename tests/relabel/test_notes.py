@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relabel.source.notes import Oddities, read_oddities
+from relabel.source.oddities import Oddities, read_oddities
 from schemas import fields
 from schemas.errors import StoreError
 from schemas.store import Store

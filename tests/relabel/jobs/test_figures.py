@@ -92,7 +92,7 @@ def test_the_cure_helps(made: Path, tmp_path: Path) -> None:
 def test_what_the_readers_of_figures_need_may_be_missing(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _change(made, "steps", episodes=77)
-    table = _change(made, "episodes", single=2)
+    _change(made, "embeddings", one_colour=1)
+    table = _change(made, "steps", episodes=77)
     monkeypatch.setattr(figures, "find_spec", lambda name: None)
     assert [problem.table for problem in vlm_relabel.verify(made).problems] == [table]

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 JOB = (
     *("--store", "--encoder", "--device", "--precision", "--preprocess", "--workers", "--threads"),
     *("--max-dead-ratio", "--overwrite", "--dry-run", "--profile", "--json", "--slices"),
+    "--price-per-hour",
 )
 EMBED = (
     *("--source", "--split", "--camera", "--batch-size", "--decode-threads", "--dtype"),
@@ -106,7 +107,7 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
             "elapsed_s",
             "frames_per_s",
         ),
-        *("last_step", "tables", "goals", "profile", "encoder", "engine", "notes"),
+        *("last_step", "tables", "goals", "profile", "encoder", "engine", "notes", "estimate"),
     }
     assert told["profile"] is None  # not asked for
     assert told["engine"] == "Beam"
