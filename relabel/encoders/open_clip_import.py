@@ -25,13 +25,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import library
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _COMPILER = "torch._dynamo"
-_torch: Any = torch  # torch.library, torch.ops and torch._compile carry no types
+_torch: Any = torch  # its operators and its compiler carry no types,
+_library: Any = library  # nor does this part of it
 # A Library withdraws its definitions when it is collected, so it lives as long as the module.
 _kept: list[Any] = []
 
@@ -64,10 +66,10 @@ def _define_operators() -> None:
         return
     if hasattr(torch.ops.torchvision, "nms") or not _operators_fail_to_load():
         return
-    library = _torch.library.Library("torchvision", "DEF")
+    operators = _library.Library("torchvision", "DEF")
     for schema in _SCHEMAS:
-        library.define(schema)
-    _kept.append(library)
+        operators.define(schema)
+    _kept.append(operators)
 
 
 def _operators_fail_to_load() -> bool:
@@ -77,8 +79,8 @@ def _operators_fail_to_load() -> bool:
         return False  # not installed: its own ImportError says so better
     # The same call that torchvision makes at import, where it swallows the error.
     try:
-        for library in sorted(Path(spec.origin).parent.glob("_C.*")):
-            _torch.ops.load_library(str(library))
+        for compiled in sorted(Path(spec.origin).parent.glob("_C.*")):
+            _torch.ops.load_library(str(compiled))
     except (ImportError, OSError):
         return True
     return not hasattr(torch.ops.torchvision, "nms")
