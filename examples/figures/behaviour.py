@@ -33,7 +33,7 @@ from examples.figures import encoders
 from examples.figures.domains import PHONE, PLAYROOM, Bools, Domain, encoder_path
 from examples.figures.runs import say
 from examples.figures.work import Work
-from examples.playroom.trust_heads import head_labels
+from examples.playroom.trust_heads import add_head, head_labels
 from schemas import fields
 from schemas.labels import Labels
 from schemas.store import Store
@@ -126,16 +126,8 @@ def _reward_set(work: Work, domain: Domain, rewards: str) -> None:
             draws=_CALIBRATION_DRAWS,
         )
     else:
-        stored = Store.open(str(location), trust=True)
-        vlm_relabel.score(
-            store=location,
-            encoder=stored.rewards(size).encoder.key,
-            no_embed=True,
-            goals=stored.goal_set(size),
-            name=rewards,
-            head="auto",
-            labels=_drawn_labels(stored, size),
-        )
+        labels = _drawn_labels(Store.open(str(location), trust=True), size)
+        add_head(str(location), size, rewards, labels)
 
 
 def _relabel(work: Work, domain: Domain, size: str) -> None:

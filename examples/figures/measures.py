@@ -9,42 +9,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from examples.figures.domains import Domain, Trajectories
+from examples.playroom.recipe import Estimate
 from relabel.evaluation.evidence import GoalFrames
 from relabel.evaluation.metrics import episode_weights, interval
 from relabel.evaluation.ranking import Ranking
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
-_MANY: Final = 1000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """`.431 (.380 to .482)`."""
-        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
-
-
-def _short(value: float) -> str:
-    """Three digits, without a zero before the point, and without a sign of nothing."""
-    if abs(value) >= _MANY:
-        return "many"  # a share of next to nothing
-    digits = f"{abs(value):.3f}"
-    sign = "−" if value < 0 and float(digits) else ""
-    return sign + digits.removeprefix("0")
 
 
 def measured(

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from examples.figures import agents, returns
 from examples.figures.domains import DOMAINS, Domain
-from examples.figures.measures import Estimate
 from examples.figures.plots import by_name
 from examples.figures.runs import Record, Records
 from examples.figures.work import Work
-from examples.figures.writing import command, picture, prose, seeds_of, sure, table
-from examples.playroom.recipe import Bootstrap, mean_of
+from examples.figures.writing import command, picture, prose, seeds_of, shown, sure, table
+from examples.playroom.recipe import Bootstrap, Estimate, mean_of
 
 _GOOD: Final = 0.9
 _GOOD_LOW: Final = 0.8
@@ -70,7 +69,7 @@ def _agents_of(records: Records, domain: Domain) -> Iterator[str]:
     if told:
         yield table(
             ["comparison", "value", "its interval"],
-            [[name, str(_plain(own)), _says(name, own)] for name, own in told.items()],
+            [[name, shown(own), _says(name, own)] for name, own in told.items()],
         )
     asked = agents.names(Work(Path(), records), domain)
     missing = [name for name in asked if name not in played]
@@ -97,16 +96,12 @@ def _learned(found: Mapping[str, list[Record]]) -> str:
 
 
 def _of(bootstrap: Bootstrap, name: str, family: str) -> str:
-    return str(_plain(bootstrap(mean_of(name, family))))
+    return shown(bootstrap(mean_of(name, family)))
 
 
-def _plain(found: Any) -> Estimate:
-    return Estimate(found.value, found.low, found.high)
-
-
-def _says(name: str, found: Any) -> str:
+def _says(name: str, found: Estimate) -> str:
     if "/" not in name:
-        return sure(_plain(found))
+        return sure(found)
     return "excludes 1" if found.low > 1 or found.high < 1 else "includes 1"
 
 
@@ -142,7 +137,7 @@ def failed(records: Records) -> Iterator[str]:
         if share is not None:
             reached = share.value >= _GOOD and share.low >= _GOOD_LOW
             yield (
-                f"{domain.title}: the agent of the VLM's rewards earns {_plain(share)} of what "
+                f"{domain.title}: the agent of the VLM's rewards earns {shown(share)} of what "
                 f"that of the truth earns. At least {_GOOD:.1f}, and {_GOOD_LOW:.1f} at the lower "
                 f"end, were hoped for: {'reached' if reached else 'not reached'}."
             )
@@ -183,7 +178,7 @@ def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterat
         yield prose("None, since one of the returns never changes.")
     families = list(dict.fromkeys(family for own in told.values() for family in own))
     rows = [
-        [size, *(str(Estimate(**own[f])) if f in own else "none" for f in families)]
+        [size, *(shown(Estimate(**own[f])) if f in own else "none" for f in families)]
         for size, own in told.items()
     ]
     if families:

@@ -10,10 +10,11 @@ import numpy as np
 
 from examples.figures import encoders, prompts
 from examples.figures.domains import DOMAINS, LONG, Domain
-from examples.figures.measures import Estimate, difference, estimate
+from examples.figures.measures import difference, estimate
 from examples.figures.plots import by_name, grid_of, of_sizes
 from examples.figures.runs import Records
-from examples.figures.writing import command, picture, prose, seeds_of, sure, table
+from examples.figures.writing import command, picture, prose, seeds_of, shown, sure, table
+from examples.playroom.recipe import Estimate
 
 
 def figure_4(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
@@ -59,7 +60,7 @@ def _domain(records: Records, domain: Domain) -> Iterator[str]:
 
 
 def _of(own: list[Any], part: str) -> str:
-    return str(estimate([result["parts"][part] for result in own]))
+    return shown(estimate([result["parts"][part] for result in own]))
 
 
 def _effort(records: Records, domain: Domain) -> str:
@@ -82,7 +83,7 @@ def _effect(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
             [result["parts"][part] for result in sizes[more]],
             [result["parts"][part] for result in sizes[less]],
         )
-        told.append(f"{more} − {less} is {found}, which {sure(found)}")
+        told.append(f"{more} − {less} is {shown(found)}, which {sure(found)}")
     single = [size for size, own in sizes.items() if len(own) == 1]
     warning = f" Of {', '.join(single)} there is one seed, whose luck no interval covers."
     return prose(f"On {title}: {'; '.join(told)}." + warning * bool(single))
@@ -92,9 +93,12 @@ def _longer(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
     part = next(iter(domain.parts))
     told = ", ".join(f"{size} {_of(own, part)}" for size, own in sizes.items())
     steps = domain.longer.steps if domain.longer else 0
+    values = [estimate([r["parts"][part] for r in own]).value for own in sizes.values()]
+    apart = max(values) - min(values)
+    easy = " This world is easy: size matters here only for how fast an encoder learns it."
     return prose(
-        f"With {steps:,} steps instead, one seed each, the sizes hardly differ: {told}. This "
-        "world is easy: size matters here only for how fast an encoder learns it."
+        f"With {steps:,} steps instead, one seed each, the sizes lie {apart:.4f} apart: {told}."
+        + easy * (apart < _ALIKE)
     )
 
 
@@ -109,13 +113,13 @@ def controls(records: Records) -> Iterator[str]:
         for name, said in _CONTROLS.items():
             if name in found:
                 own = [record.result["parts"][part] for record in found[name]]
-                rows.append([title, said, str(estimate(own)), _rate(own)])
+                rows.append([title, said, shown(estimate(own)), _rate(own)])
         sizes = of_sizes(records, domain)
         for size in list(sizes)[-1:]:
             own = [result["shuffled"][part] for result in sizes[size]]
             base = [result["parts"][part] for result in sizes[size]]
             said = f"{size} encoder, goals shuffled within their families"
-            rows.append([title, said, str(estimate(own)), _rate(base)])
+            rows.append([title, said, shown(estimate(own)), _rate(base)])
     if not rows:
         yield command("--only encoders")
         return
@@ -128,6 +132,7 @@ def controls(records: Records) -> Iterator[str]:
     )
 
 
+_ALIKE = 0.01  # average precisions that are no further apart
 _CONTROLS = {"random": "random", "ramp": "step of the episode (ramp)"}
 
 
@@ -170,7 +175,7 @@ def figure_5(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
             yield f"**{domain.title}, {name.replace('-', ' ')}**, {seeds_of(own)}.\n"
             yield table(
                 ["wording", *next(iter(grid.values()))],
-                [[w, *(str(e) for e in templates.values())] for w, templates in grid.items()],
+                [[w, *(shown(e) for e in templates.values())] for w, templates in grid.items()],
             )
         if names:
             yield from _ensemble(domain, names)
@@ -193,7 +198,7 @@ def _ensemble(domain: Domain, names: Mapping[str, list[Any]]) -> Iterator[str]:
             ("both, A", "both, D"),
         ):
             found = _gain(own, first, second)
-            told.append([name.replace("-", " "), first, second, str(found), sure(found)])
+            told.append([name.replace("-", " "), first, second, shown(found), sure(found)])
     yield table(["encoder", "this", "less that", "difference", "its interval"], told)
 
 
@@ -217,8 +222,14 @@ def failed(records: Records) -> Iterator[str]:
     for domain in DOMAINS.values():
         sizes = of_sizes(records, domain)
         for name, part in domain.parts.items():
-            if part.goals == "unseen" and sizes:
-                size, own = list(sizes.items())[-1]
+            if part.goals != "unseen" or not sizes:
+                continue
+            size, own = list(sizes.items())[-1]
+            seen, unseen = (
+                [result["parts"][which] for result in own]
+                for which in (next(iter(domain.parts)), name)
+            )
+            if difference(unseen, seen).high < 0:
                 yield (
                     f"{domain.title}, {part.title}: {size} reaches {_of(own, name)}. Colours and "
                     "shapes that an encoder knows from other things, it does not put together."
@@ -227,8 +238,9 @@ def failed(records: Records) -> Iterator[str]:
         outside = names.get(f"{prompts.SIZE}-{prompts.OUT}")
         if outside:
             found = _gain(outside, "both, A", f"both, {prompts.ENSEMBLE}")
-            yield (
-                f"{domain.title}: with an encoder that has not met the templates, averaging over "
-                f"all of them costs {found} of average precision, against none at all, which "
-                f"{sure(found)}."
-            )
+            if found.low > 0:
+                yield (
+                    f"{domain.title}: with an encoder that has not met the templates, averaging "
+                    f"over all of them costs {shown(found)} of average precision, against none at "
+                    "all, which excludes 0."
+                )

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 
 from examples.figures import encoders, prompts
 from examples.figures.domains import DOMAINS, Domain
-from examples.figures.measures import Estimate, estimate
+from examples.figures.measures import estimate
 from examples.figures.runs import Record, Records
+from examples.playroom.recipe import Estimate
 
 _WIDTH: Final = 2.9  # inches of an axis
 _DPI: Final = 110

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from examples.figures.measures import Estimate
 from examples.figures.runs import Record
+from examples.playroom.recipe import Estimate
 
 _WIDTH: Final = 110
+_MANY: Final = 1000
 
 
 def prose(text: str) -> str:
@@ -42,6 +43,20 @@ def command(options: str, lead: str = "Not run yet:") -> str:
     """The command that makes what is missing."""
     words = f"{lead}\n\n" if lead else ""
     return f"{words}```text\npython -m examples.figures --work DIR {options}\n```\n"
+
+
+def shown(found: Estimate) -> str:
+    """`.431 (.380 to .482)`."""
+    return f"{_short(found.value)} ({_short(found.low)} to {_short(found.high)})"
+
+
+def _short(value: float) -> str:
+    """Three digits, without a zero before the point, and without a sign of nothing."""
+    if abs(value) >= _MANY:
+        return "many"  # a share of next to nothing
+    digits = f"{abs(value):.3f}"
+    sign = "−" if value < 0 and float(digits) else ""
+    return sign + digits.removeprefix("0")
 
 
 def sure(found: Estimate) -> str:

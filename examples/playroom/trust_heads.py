@@ -84,8 +84,23 @@ def with_head(location: str, rewards: str, episodes: Sequence[str], seed: int) -
         episodes: ids, that labels may be of.
         seed: of the draw.
     """
-    store, name = Store.open(location), f"{rewards}-head-{seed}"
-    labels = head_labels(store, rewards, episodes, seed)
+    name = f"{rewards}-head-{seed}"
+    labels = head_labels(Store.open(location), rewards, episodes, seed)
+    add_head(location, rewards, name, labels)
+    blends = Store.open(location).goals(name, [fields.HEAD_BLEND]).column(0).to_numpy()
+    return Headed(name, labels, int((blends > 0).sum()))
+
+
+def add_head(location: str, rewards: str, name: str, labels: Labels) -> None:
+    """Writes a reward set of the same goals and embeddings, whose scores a head corrects.
+
+    Args:
+        location: of a store.
+        rewards: name of the reward set that has none.
+        name: of the new one.
+        labels: that the head learns from.
+    """
+    store = Store.open(location)
     vlm_relabel.score(
         store=location,
         encoder=store.rewards(rewards).encoder.key,
@@ -95,5 +110,3 @@ def with_head(location: str, rewards: str, episodes: Sequence[str], seed: int) -
         head="auto",
         labels=labels,
     )
-    blends = Store.open(location).goals(name, [fields.HEAD_BLEND]).column(0).to_numpy()
-    return Headed(name, labels, int((blends > 0).sum()))

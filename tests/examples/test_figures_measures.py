@@ -10,7 +10,9 @@ from sklearn.metrics import average_precision_score
 
 from examples.figures.domains import DOMAINS, Trajectories
 from examples.figures.encoders import strangers
-from examples.figures.measures import Estimate, difference, estimate, measured
+from examples.figures.measures import difference, estimate, measured
+from examples.figures.writing import shown
+from examples.playroom.recipe import Estimate
 from relabel.evaluation.metrics import episode_weights
 
 PHONE, PLAYROOM = DOMAINS["phone"], DOMAINS["playroom"]
@@ -81,8 +83,8 @@ def test_differences_are_paired_over_episodes() -> None:
 
 
 def test_estimates_read_well() -> None:
-    assert str(Estimate(0.4314, -0.02, 1.0)) == ".431 (−.020 to 1.000)"
-    assert str(Estimate(-0.0001, -1.5, 0.9999)) == ".000 (−1.500 to 1.000)"
+    assert shown(Estimate(0.4314, -0.02, 1.0)) == ".431 (−.020 to 1.000)"
+    assert shown(Estimate(-0.0001, -1.5, 0.9999)) == ".000 (−1.500 to 1.000)"
 
 
 def test_strangers_are_other_goals_of_the_family() -> None:
