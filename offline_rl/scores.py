@@ -25,10 +25,11 @@ def stored_scores(store: Store, basis: Basis, frame: Ints, goal: Ints) -> NDArra
     column = fields.SCORE if basis.column is None else basis.column
     found = np.empty(len(frame), np.float32)
     order = np.argsort(frame, kind="stable")
+    ordered = frame[order]
     row = 0
     for piece in store.slices:
         rows = store.rows(basis.table, piece.file)
-        low, high = np.searchsorted(frame[order], [row, row + rows])
+        low, high = np.searchsorted(ordered, [row, row + rows])
         own = order[low:high]
         if len(own):
             content = store.read_slices(basis.table, [piece], [column]).column(column)

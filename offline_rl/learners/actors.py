@@ -36,13 +36,17 @@ class ContinuousActor:
 
     def log_probs(self, observations: Tensor, actions: Tensor) -> Tensor:
         """See `Actor`."""
-        found: Tensor = ((actions - self.best(observations)) ** 2).sum(dim=1, keepdim=True)
-        return -found / 2
+        return log_density(self.best(observations), actions)
 
     def best(self, observations: Tensor) -> Tensor:
         """See `Actor`."""
         found: Tensor = self.network(observations).squashed_mu
         return found
+
+
+def log_density(best: Tensor, actions: Tensor) -> Tensor:
+    """(B, 1) log π of (B, A) actions up to a constant, where (B, A) are the most likely ones."""
+    return -((actions - best) ** 2).sum(dim=1, keepdim=True) / 2
 
 
 class DiscreteActor:

@@ -34,8 +34,9 @@ from d3rlpy.models.encoders import make_encoder_field
 from d3rlpy.torch_utility import Modules, hard_sync, soft_sync
 from torch import Tensor
 
+from offline_rl.learners.actors import log_density
 from offline_rl.learners.learner import ImplicitConfig, Learner, LearnerImpl, step
-from offline_rl.learners.weighing import advantage_weights, expectile_weights
+from offline_rl.learners.weighing import expectile_weights
 
 AWR: Final = "awr"
 DDPG_BC: Final = "ddpg-bc"
@@ -156,21 +157,18 @@ class GCIQLImpl(LearnerImpl):
 
     def policy_loss(self, batch: Any) -> Tensor:
         """L_π of a batch."""
-        config = self._config
-        log_probs = self._actor.log_probs(batch.observations, batch.actions)
-        if config.actor_loss == DDPG_BC:
-            own = self._least_q(batch.observations, self._actor.best(batch.observations))
-            cloning: Tensor = -config.alpha * log_probs.mean()
-            return cloning - own.mean() / own.detach().abs().mean()
+        if self._config.actor_loss == DDPG_BC:
+            return self._ddpg_loss(batch)
         with torch.no_grad():
             found = self._least_q(batch.observations, batch.actions)
-            weights = advantage_weights(
-                found - self._modules.value_func(batch.observations),
-                config.weight_temp,
-                config.max_weight,
-                normalize=config.normalize_advantage,
-            )
-        return -(weights * log_probs).mean()
+            advantages = found - self._modules.value_func(batch.observations)
+        return self.cloning_loss(batch, advantages)
+
+    def _ddpg_loss(self, batch: Any) -> Tensor:
+        best = self._actor.best(batch.observations)
+        own = self._least_q(batch.observations, best)
+        cloning: Tensor = -self._config.alpha * log_density(best, batch.actions).mean()
+        return cloning - own.mean() / own.detach().abs().mean()
 
     def _q(self, forwarder: Any, observations: Tensor, actions: Tensor) -> Tensor:
         """(M, B, 1) values of actions by each of M critics."""
@@ -189,9 +187,6 @@ class GCIQLImpl(LearnerImpl):
         soft_sync(modules.targ_q_funcs, modules.q_funcs, self._config.tau)
         losses = {"value_loss": value_loss, "critic_loss": critic_loss}
         return {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def _update_policy(self, batch: Any) -> dict[str, float]:
-        return {"actor_loss": step(self._modules.actor_optim, self.policy_loss(batch))}
 
     def inner_predict_value(self, x: Tensor, action: Tensor) -> Tensor:
         """(B,) Q, the mean of the critics."""

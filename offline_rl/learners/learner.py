@@ -21,6 +21,7 @@ from d3rlpy.torch_utility import TorchMiniBatch, train_api
 from torch import Tensor
 
 from offline_rl.learners.actors import Actor, create_actor
+from offline_rl.learners.weighing import advantage_weights
 
 
 @dataclass
@@ -123,9 +124,24 @@ class LearnerImpl(QLearningAlgoImplBase):  # type: ignore[misc]
     def _update_values(self, batch: Any) -> dict[str, float]:
         """Of everything but the policy."""
 
-    @abstractmethod
     def _update_policy(self, batch: Any) -> dict[str, float]:
         """Of the policy alone."""
+        return {"actor_loss": step(self._modules.actor_optim, self.policy_loss(batch))}
+
+    @abstractmethod
+    def policy_loss(self, batch: Any) -> Tensor:
+        """L_π of a batch."""
+
+    def cloning_loss(self, batch: Any, advantages: Tensor) -> Tensor:
+        """-E[ min(exp(β A), w_max) log π(a|o) ], with the advantages A (B, 1) of a batch."""
+        config = self._config
+        weights = advantage_weights(
+            advantages,
+            config.weight_temp,
+            config.max_weight,
+            normalize=config.normalize_advantage,
+        )
+        return -(weights * self._actor.log_probs(batch.observations, batch.actions)).mean()
 
     def _ahead(self, batch: Any) -> Tensor:
         """(B, 1) γⁿ (1 - d): what the value n steps ahead counts; 0 behind a terminal."""

@@ -12,8 +12,7 @@ import torch
 from d3rlpy.models.builders import create_value_function
 from torch import Tensor
 
-from offline_rl.learners.learner import LearnerImpl, step
-from offline_rl.learners.weighing import advantage_weights
+from offline_rl.learners.learner import LearnerImpl
 
 
 class ValueImpl(LearnerImpl):
@@ -31,18 +30,9 @@ class ValueImpl(LearnerImpl):
 
     def policy_loss(self, batch: Any) -> Tensor:
         """L_π of a batch."""
-        config = self._config
         with torch.no_grad():
-            weights = advantage_weights(
-                self.advantages(batch),
-                config.weight_temp,
-                config.max_weight,
-                normalize=config.normalize_advantage,
-            )
-        return -(weights * self._actor.log_probs(batch.observations, batch.actions)).mean()
-
-    def _update_policy(self, batch: Any) -> dict[str, float]:
-        return {"actor_loss": step(self._modules.actor_optim, self.policy_loss(batch))}
+            advantages = self.advantages(batch)
+        return self.cloning_loss(batch, advantages)
 
     def inner_predict_value(self, x: Tensor, action: Tensor) -> Tensor:
         """(B,) V of the observations, whatever the action."""

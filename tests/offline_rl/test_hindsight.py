@@ -170,7 +170,8 @@ def test_a_batch_of_a_store_is_what_its_frames_say(
     flats = store.read("steps", ["observation.flat"]).column("observation.flat").to_numpy()
     texts = dataset.goal_table(view.goals)
     assert texts is not None
-    for batch in (*replay.sample_batches(200), replay.sample_transition_batch(200)):
+    of_values, of_policy = replay.sample_batches(200)
+    for batch in (of_values, of_policy, replay.sample_transition_batch(200)):
         goals = batch.observations[:, 1:]
         # Frames of one colour have one embedding, so that only colours can be told apart.
         of_text = (goals[:, None] == texts).all(axis=2).any(axis=1)
@@ -180,6 +181,8 @@ def test_a_batch_of_a_store_is_what_its_frames_say(
         np.testing.assert_array_equal(batch.rewards, batch.rewards.astype(bool))
         achieved = of_frame & ~of_text
         hits = achieved & (batch.rewards[:, 0] == 1)
+        # A policy's goals lie behind its frames, which no reward of the same frame reaches.
+        assert hits.any() == (batch is not of_policy or timing is Timing.NEXT_FRAME)
         assert batch.terminals[hits].all()
         frames = np.searchsorted(flats, batch.observations[:, 0])
         np.testing.assert_array_equal(flats[frames], batch.observations[:, 0])
