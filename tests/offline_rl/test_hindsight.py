@@ -181,8 +181,10 @@ def test_a_batch_of_a_store_is_what_its_frames_say(
         np.testing.assert_array_equal(batch.rewards, batch.rewards.astype(bool))
         achieved = of_frame & ~of_text
         hits = achieved & (batch.rewards[:, 0] == 1)
-        # A policy's goals lie behind its frames, which no reward of the same frame reaches.
-        assert hits.any() == (batch is not of_policy or timing is Timing.NEXT_FRAME)
+        # A policy's goals lie behind its frames, which no reward of the same frame reaches, but
+        # for a last frame that has an action.
+        behind = timing is Timing.SAME_FRAME and last_step is LastStep.FINAL_OBSERVATION
+        assert hits.any() == (not behind or batch is not of_policy)
         assert batch.terminals[hits].all()
         frames = np.searchsorted(flats, batch.observations[:, 0])
         np.testing.assert_array_equal(flats[frames], batch.observations[:, 0])
