@@ -14,7 +14,7 @@ from setuptools.command.sdist import sdist
 PACKAGES = ["schemas", "relabel", "pipelines", "offline_rl", "vlm_relabel"]
 BASE = [  # reads stores, scores stored embeddings, builds datasets
     *("fsspec>=2024.2", "pyarrow>=17", "numpy>=1.26", "pydantic>=2.7", "google-crc32c>=1.5"),
-    *("PyYAML>=6", "ftfy>=6.1", "threadpoolctl>=3.2", "packaging>=23", "rich>=13", "typer>=0.12"),
+    *("PyYAML>=6", "ftfy>=6.1", "threadpoolctl>=3.2", "packaging>=23", "rich>=14.1", "typer>=0.12"),
     "psutil>=5.9",  # tells whose a lease is, and ends worker processes on Ctrl-C
 ]
 # Reads sources, and embeds frames and texts.

@@ -147,8 +147,8 @@ class Folder:
         if self.remote is not None:
             return {name: state.changed for name, state in self.states(folder).items()}
         base = self.join(folder)
-        with self.reaching(base), suppress(FileNotFoundError), os.scandir(base) as entries:
-            return {e.name: e.stat().st_mtime for e in entries if e.is_file()}
+        with self.reaching(base), suppress(FileNotFoundError):
+            return {name: found.st_mtime for name, found in _local_stats(base)}
         return {}
 
     def _local_names(self, base: str) -> list[str]:
@@ -179,8 +179,7 @@ class Folder:
         base = self.join(folder)
         with self.reaching(base), suppress(FileNotFoundError):
             if self.remote is None:
-                with os.scandir(base) as entries:
-                    return {e.name: _file_state(e.stat()) for e in entries if e.is_file()}
+                return {name: _file_state(found) for name, found in _local_stats(base)}
             found = self.remote.ls(base, detail=True, refresh=True)
             files = (entry for entry in found if entry["type"] == "file")
             return {_below(base, entry["name"]): _object_state(entry) for entry in files}
@@ -451,6 +450,18 @@ def _unlink(folder: str, names: Sequence[str]) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _local_stats(base: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Name and state of each file in a folder; one that goes meanwhile is left out."""
+    with os.scandir(base) as entries:
+        for entry in entries:
+            try:
+                found = entry.stat() if entry.is_file() else None
+            except FileNotFoundError:
+                continue
+            if found is not None:
+                yield entry.name, found
 
 
 def _file_state(found: os.stat_result) -> FileState:

@@ -76,6 +76,11 @@ class SourceSpec(_Model):
         """What to ask the source for, to get the same part again."""
         return self.part or self.split
 
+    @property
+    def title(self) -> str:
+        """For people: `bridge_dataset 1.0.0 train`."""
+        return f"{self.name} {self.version} {self.instruction}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSpec:

@@ -88,7 +88,11 @@ class PlanArguments(EncoderArguments):
     def wanted(self) -> EstimateOptions:
         """What is assumed."""
         return EstimateOptions(
-            self.workers, self.price_per_hour, self.start_seconds, self.sample_slices
+            self.workers,
+            self.price_per_hour,
+            self.start_seconds,
+            self.sample_slices,
+            needed=True,
         )
 
 

@@ -35,12 +35,17 @@ def slices_left(
         options: of the job.
         again: slices that are there and are to be made again.
     """
-    slices = slices_of(store, options)
-    if not tables or options.overwrite:
-        return slices if tables else ()
-    there = set.intersection(*(set(store.folder.names(table.table)) for table in tables))
+    if not tables:
+        return ()
+    there = set.intersection(*(_kept(store, table, options) for table in tables))
     there -= {piece.file for piece in again}
-    return tuple(piece for piece in slices if piece.file not in there)
+    return tuple(piece for piece in slices_of(store, options) if piece.file not in there)
+
+
+def _kept(store: Store, table: AnyTableManifest, options: JobOptions) -> set[str]:
+    """Names of the files of a table that the job leaves there."""
+    is_replaced = options.overwrite and store.differences(table)
+    return set() if is_replaced else set(store.folder.names(table.table))
 
 
 def carry(

@@ -26,7 +26,8 @@ class EstimateOptions:
     workers: int = WORKERS  # elsewhere, each on a machine like this one
     price_per_hour: float | None = None  # of one worker; None: no costs are told
     start_seconds: float | None = None  # until workers elsewhere begin; None: see `ENGINES`
-    sample_slices: int = 2
+    sample_slices: int = 2  # at least
+    needed: bool = False  # without an estimate there is nothing to tell
 
 
 class _Model(BaseModel):

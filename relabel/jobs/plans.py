@@ -55,10 +55,10 @@ class EmbedPlan:
     store: Store
     tables: tuple[SourceTable, ...]  # in the order in which a slice's files are committed
     cameras: tuple[str, ...]
+    extent: Extent  # of the source
     replans: bool = False  # the store is there with another plan, or has slices to make again
     again: tuple[Slice, ...] = ()  # slices to make again though the plan has not changed
     notes: tuple[str, ...] = ()  # on the source
-    extent: Extent | None = None  # of the source
 
     @property
     def embeddings(self) -> tuple[EmbeddingManifest, ...]:
@@ -180,10 +180,10 @@ def plan_embedding(options: JobOptions, what: EmbedOptions, spec: EncoderSpec | 
         store,
         tables,
         tuple(cameras),
+        source.extent,
         planned.replans,
         planned.again,
         planned.notes,
-        source.extent,
     )
 
 

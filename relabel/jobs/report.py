@@ -212,7 +212,7 @@ def report(
     goals = _goal_reports(store, tables) if progress is not None else ()
     return JobReport(
         store=store.location,
-        source=f"{source.name} {source.version} {source.instruction}",
+        source=source.title,
         dry_run=progress is None,
         slices=len(store.slices),
         part=None if part is None else str(part),

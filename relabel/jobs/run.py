@@ -16,7 +16,6 @@ from relabel.jobs.carry import carry, check_passes, slices_left, slices_of
 from relabel.jobs.collecting import CollectingRarely
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
 from relabel.jobs.dataset_report import GoalJobReport, dataset_report
-from relabel.jobs.estimates import Estimate
 from relabel.jobs.finish import FinishWork
 from relabel.jobs.leases import leased, touched
 from relabel.jobs.options import EmbedOptions, GoalDatasetOptions, JobOptions, ScoreOptions
@@ -39,7 +38,7 @@ from relabel.jobs.report import (
     report,
 )
 from relabel.jobs.rescore_plan import RescorePlan
-from relabel.jobs.sampling import estimate, input_bytes
+from relabel.jobs.sampling import input_bytes, with_estimate
 from relabel.jobs.sent import to_send
 from relabel.jobs.work import (
     BuildWork,
@@ -57,7 +56,8 @@ from schemas.extras import named_extras
 from schemas.files import Folder
 from schemas.goal_datasets import GoalDatasetManifest
 from schemas.manifests import AnyTableManifest, EmbeddingManifest
-from schemas.replan import replan
+from schemas.replan import outdated_slices, replan
+from schemas.slices import Slice
 from schemas.store import Store
 
 
@@ -154,8 +154,7 @@ def build_goals(
     warnings = dataset_warnings(store, datasets[0], inputs[0])
     if options.dry_run:
         done = report(store, datasets, None, engine=execute.name)
-        told = _dataset_estimate(options, store, datasets)
-        done = done.model_copy(update={"estimate": told})
+        done = _dataset_estimate(done, options, store, datasets)
         return dataset_report(store, done, datasets, warnings)
     with leased(store.folder, touched(store, datasets), options.command):
         pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
@@ -170,22 +169,22 @@ def build_goals(
 
 
 def _dataset_estimate(
-    options: JobOptions, store: Store, datasets: Sequence[GoalDatasetManifest]
-) -> Estimate | None:
+    done: JobReport, options: JobOptions, store: Store, datasets: Sequence[GoalDatasetManifest]
+) -> JobReport:
     asked = touched(store, datasets)
     pending = [dataset for dataset in datasets if dataset.table in asked]
     left = slices_left(store, pending, options)
     if not left:
-        return None
+        return done
     work = replace(_build_work(options, store, pending), slices=left)
-    return estimate(store, work, pending, options, input_bytes(work, store))
+    return with_estimate(done, store, work, pending, options, input_bytes(work, store))
 
 
 def _without_scoring(done: JobReport) -> JobReport:
-    """The report of a dry run, whose estimate says what it leaves out."""
-    if done.estimate is None:
-        return done
+    """The report of a dry run, which says what it leaves out."""
     note = "goals of field:…, examples and heads need all frames: scoring is left out"
+    if done.estimate is None:
+        return done.model_copy(update={"notes": (*done.notes, note)})
     return done.model_copy(update={"estimate": done.estimate.model_copy(update={"notes": (note,)})})
 
 
@@ -273,29 +272,38 @@ class _Run:
 
     def _estimated(self, done: JobReport, tables: Sequence[AnyTableManifest]) -> JobReport:
         """The report of a dry run, with what the job will take."""
-        again = () if self._embedding is None else self._embedding.again
         asked = touched(self._store, tables)
-        replans = self._embedding is not None and self._embedding.replans
-        pending = [table for table in tables if replans or table.table in asked]
-        left = slices_left(self._store, pending, self._options, again)
+        pending = [table for table in tables if self._replans or table.table in asked]
+        left = slices_left(self._store, pending, self._options, self._again())
         scoring = self._scoring
         if not left or isinstance(scoring, RescorePlan):
             return done
-        if self._encoder is not None and not self._encoder.is_here:
+        work = replace(self._work(pending), slices=left)
+        encoder = None if work.embed is None else work.embed.encoder
+        if encoder is not None and not encoder.is_here:
             note = "no estimate: the device of the workers is not here, so that nothing is measured"
             return done.model_copy(update={"notes": (*done.notes, note)})
-        work = replace(self._work(pending), slices=left)
-        extent = None if self._embedding is None else self._embedding.extent
-        read = input_bytes(work, self._store)
-        if work.embed is not None and extent is not None:
-            read = extent.bytes_of(piece.run for piece in left)
+        if self._embedding is not None and work.embed is not None:
+            read = self._embedding.extent.bytes_of(piece.run for piece in left)
+        else:
+            read = input_bytes(work, self._store)
 
         def prepare(store: Store) -> None:
             if scoring is not None and work.score is not None:
                 scoring.write_goals(store)
 
-        told = estimate(self._store, work, pending, self._options, read, prepare)
-        return done.model_copy(update={"estimate": told})
+        return with_estimate(done, self._store, work, pending, self._options, read, prepare)
+
+    @property
+    def _replans(self) -> bool:
+        return self._embedding is not None and self._embedding.replans
+
+    def _again(self) -> Sequence[Slice]:
+        """Slices that are there, or were when the store had another plan, and are made again."""
+        if self._embedding is None or not self._embedding.replans:
+            return ()
+        stored = Store.open(self._options.store).manifest
+        return (*self._embedding.again, *outdated_slices(stored, self._store.manifest))
 
     def _profile(self, seconds: Mapping[str, float], progress: Progress) -> ProfileReport:
         return ProfileReport.of(
@@ -322,7 +330,7 @@ class _Run:
     def _touched(self, tables: Sequence[AnyTableManifest]) -> list[str]:
         """Names of the tables that the job will write to, or may delete."""
         store = self._store
-        if self._embedding is not None and self._embedding.replans:
+        if self._replans:
             return [*store.tables(), *store.unfinished()]
         return touched(store, tables)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from relabel.jobs.estimates import Estimate, Left, Sample, estimated
 from relabel.jobs.options import JobOptions, RunOptions
+from relabel.jobs.report import JobReport
 from relabel.jobs.work import ScoreWork, Work, in_this_process
 from schemas.errors import DeadLetterError
 from schemas.manifests import AnyTableManifest, manifest_bytes
@@ -52,18 +53,19 @@ def estimate(
         RelabelError: as the job itself.
         DeadLetterError: no frame of the sample can be read.
     """
-    source = store.manifest.source
-    told = f"{source.name} {source.version} {source.instruction}"
-    pieces = spread(work.slices, options.estimate.sample_slices)
+    told = store.manifest.source.title
+    pieces = spread(work.slices, _most(work, options))
     with tempfile.TemporaryDirectory(prefix="vlm-relabel-plan-") as folder:
+        began = time.perf_counter()
         own = store_of_some(store, inputs(work, store), pieces, os.path.join(folder, "store"))
+        copying = time.perf_counter() - began  # reading that the job does of every slice
         for table in tables:
             own.begin(table)
         if prepare is not None:
             prepare(own)
         began = time.perf_counter()
         in_this_process(_there(work, own), RunOptions())
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began + copying
         sample = _sampled(own, work, tables, seconds)
     if not sample.frames:
         raise DeadLetterError(
@@ -71,8 +73,41 @@ def estimate(
             "with `vlm-relabel inspect`, or give `vlm-relabel plan` more --sample-slices"
         )
     left = Left(told, len(work.slices), _records(work.slices), read_bytes)
-    load_s = began - options.asked
+    load_s = began - options.asked - copying
     return estimated(left, sample, load_s, options.worker_threads, options.estimate)
+
+
+def with_estimate(
+    done: JobReport,
+    store: Store,
+    work: Work,
+    tables: Sequence[AnyTableManifest],
+    options: JobOptions,
+    read_bytes: int,
+    prepare: Prepare | None = None,
+) -> JobReport:
+    """The report of a dry run with an estimate, or with a note why there is none.
+
+    Args:
+        done: the report.
+        store: as of `estimate`, and so are all others.
+
+    Raises:
+        RelabelError: as the job itself; of `plan`, also that no frame of the sample can be read.
+    """
+    try:
+        told = estimate(store, work, tables, options, read_bytes, prepare)
+    except DeadLetterError as error:
+        if options.estimate.needed:
+            raise
+        return done.model_copy(update={"notes": (*done.notes, f"no estimate: {error}")})
+    return done.model_copy(update={"estimate": told})
+
+
+def _most(work: Work, options: JobOptions) -> int:
+    """Slices of the sample: as many at least as are in work side by side."""
+    together = 1 if work.embed is not None else max(stage.together for stage in work.stages)
+    return max(options.estimate.sample_slices, together)
 
 
 def inputs(work: Work, store: Store) -> list[str]:
@@ -129,7 +164,8 @@ def _there(work: Work, own: Store) -> Work:
 
 
 def _sampled(own: Store, work: Work, tables: Sequence[AnyTableManifest], seconds: float) -> Sample:
-    frames = "steps" if work.build is not None else tables[-1].table
+    last = tables[-1].table
+    frames = "steps" if work.build is not None or last == "episodes" else last
     episodes = own.slices if any(t.table == "episodes" for t in tables) else ()
     records = _records(own.slices)
     return Sample(

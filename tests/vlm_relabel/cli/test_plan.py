@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorflow_datasets.proto import tf_example_pb2
 
 from relabel.jobs.sampling import spread
+from relabel.source.records import read_records
+from relabel.testing import write_shard
 from tests.pipelines.small_source import GOALS, write_source
 from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, files, refusal
 
@@ -179,3 +182,70 @@ def test_a_sample_is_spread(most: int) -> None:
     assert len(found) == len(set(found)) == min(most, 5)
     assert list(found) == sorted(found)
     assert spread(tuple(range(100)), 4) == (12, 37, 62, 87)  # type: ignore[arg-type]
+
+
+# --- dry runs of stores in other states ---------------------------------------------------------
+
+
+def change_a_record(place: Path) -> None:
+    """Another action in the third record of the first shard; all its checksums are right."""
+    (path, *_) = sorted((place / "source").glob("*tfrecord*"))
+    records = [r for r in read_records(str(path), "tfrecord", 0, 4) if isinstance(r, bytes)]
+    example = tf_example_pb2.Example.FromString(records[2])
+    values = example.features.feature["steps/action"].float_list.value
+    values[0] += 1
+    records[2] = example.SerializeToString()
+    write_shard(path, records, "tfrecord")
+
+
+def test_a_dry_run_of_changed_records_tells_of_their_slices(place: Path, run: Run) -> None:
+    store = ("--store", place / "store")
+    run("embed", *words(place), *store)
+    change_a_record(place)
+    before = files(place)
+    told = dry(run, "embed", *words(place), *store, "--overwrite")
+    assert files(place) == before
+    assert (told["estimate"]["slices"], told["estimate"]["frames"]) == (1, 3)
+    done = json.loads(run("embed", *words(place), *store, "--overwrite", "--json").stdout)
+    assert (done["slices_new"], done["frames_new"]) == (1, 3)
+
+
+def test_overwrite_leaves_what_does_not_differ(place: Path, run: Run) -> None:
+    store = ("--store", place / "store")
+    run("embed", *words(place), *store, "--slices", "1/3")
+    told = dry(run, "embed", *words(place), *store, "--overwrite")["estimate"]
+    done = json.loads(run("embed", *words(place), *store, "--overwrite", "--json").stdout)
+    assert told["slices"] == done["slices_new"] == 4
+
+
+def test_a_dry_run_without_an_encoder_counts_frames(place: Path, run: Run) -> None:
+    given = ("--source", place / "source", "--no-frames", "--threads", 1, "--episodes-per-slice", 1)
+    told = dry(run, "embed", *given, "--store", place / "store")["estimate"]
+    assert (told["episodes"], told["frames"], told["sample_frames"]) == (6, 18, 6)
+
+
+def test_a_sample_without_a_frame_is_a_note_of_a_dry_run(place: Path, run: Run) -> None:
+    for shard in (place / "source").glob("*tfrecord*"):
+        content = bytearray(shard.read_bytes())
+        for position in range(20, len(content), 40):
+            content[position] ^= 255
+        shard.write_bytes(content)
+    told = dry(run, "embed", *words(place), "--store", place / "store")
+    assert told["estimate"] is None
+    assert told["notes"][-1].startswith("no estimate: ")
+    assert "none of the frames of 2 sampled slices can be read" in told["notes"][-1]
+
+
+def test_scoring_that_is_left_out_is_told_though_all_is_embedded(place: Path, run: Run) -> None:
+    store = ("--store", place / "store")
+    run("embed", *words(place), *store)
+    told = dry(run, "relabel", *words(place), *store, "--goals", "field:language_instruction")
+    assert told["estimate"] is None
+    assert "scoring is left out" in told["notes"][-1]
+
+
+def test_the_sample_of_score_fills_every_place(place: Path, run: Run) -> None:
+    run("embed", *words(place), "--store", place / "store")
+    how = ("--store", place / "store", "--encoder", PIXEL_MEAN, "--goals", place / "goals.yaml")
+    told = dry(run, "score", *how, "--threads", 6)["estimate"]
+    assert told["sample_slices"] == 4  # side by side: 6 // 2 + 1
