@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         threads=options.threads,
     )
     try:
+        _check(work)
         for seed in options.seeds or work.effort.agent_seeds:
             for kind in options.only or STAGES:
                 if kind != PAGE and (options.seeds or seed in work.effort.seeds_of(kind)):
@@ -56,6 +57,17 @@ def main(argv: list[str] | None = None) -> None:
             page.run(work)
     except RelabelError as error:
         raise SystemExit(f"figures: {error}") from error
+
+
+def _check(work: Work) -> None:
+    """Refuses names that no domain asked for has."""
+    domains = [DOMAINS[name] for name in work.domains]
+    sizes = {size for domain in domains for size in domain.sizes}
+    known = {name for domain in domains for name in agents.known(domain)}
+    for option, given, names in (("--sizes", work.sizes, sizes), ("--agents", work.agents, known)):
+        if wrong := sorted(set(given) - names):
+            told = f"{', '.join(wrong)}: unknown; the known ones are {', '.join(sorted(names))}"
+            raise RelabelError(f"{option} {told}")
 
 
 def _records(options: argparse.Namespace) -> Path:

@@ -14,10 +14,8 @@ episode ends with success. Encoders are those of seed 0; the seed of a run is th
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,6 +27,7 @@ from examples.figures import behaviour
 from examples.figures.domains import DOMAINS, PHONE, PLAYROOM, Domain
 from examples.figures.runs import Record, Run
 from examples.figures.work import Work
+from examples.playroom import recipe
 from examples.playroom.recipe import Bootstrap, Estimate, Floats, Means, mean_of, observer_of
 from offline_rl import checkpoints, rollouts, training
 from offline_rl.dataset import GoalEncoding
@@ -36,20 +35,17 @@ from offline_rl.run_config import TrainConfig
 
 KIND: Final = "agents"
 REWARDS: Final = "rewards"
-SEEDS: Final = (0, 1, 2, 3, 4)
 ROOM_SEED: Final = 80_000_000  # of evaluation; behaviour's seeds are drawn from hashes
 _CHECKPOINTS: Final = 4
 
 LearnFrom = Literal["vlm", "true", "none"]
 
 
-@dataclass(frozen=True)
-class Learner:
-    """An algorithm and what was chosen for it, on other seeds than those reported."""
+@dataclass(frozen=True, kw_only=True)
+class Tuned(recipe.Learner):
+    """A learner whose settings were chosen on other seeds than those reported."""
 
-    algo: str
     steps: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
     positive_share: float | None = None  # of each batch that reaches its goal; None: as it comes
 
 
@@ -58,8 +54,8 @@ class Study:
     """How agents of a domain learn and are judged."""
 
     size: str  # of the encoder that is compared with the truth
-    learners: Mapping[str, Learner]  # by the short name of the algorithm; the first is the domain's
-    cloning: Learner
+    learners: Mapping[str, Tuned]  # by the short name of the algorithm; the first is the domain's
+    cloning: Tuned
     per_family: int  # rooms at least
 
 
@@ -72,46 +68,27 @@ _ADVANTAGES: Final = {  # of GCIVL and GCIQL; rewards are 0 and 1
     "critic_learning_rate": 1e-3,
     "normalize_advantage": False,
 }
+_ON_PHONES: Final = {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0}
 STUDIES: Final = {
     PLAYROOM.name: Study(
         size="middle",
         learners={
-            "gcivl": Learner(
-                "discrete-gcivl", 6000, {"batch_size": 128, **_ADVANTAGES, "weight_temp": 20.0}
-            ),
-            "gciql": Learner(
-                "discrete-gciql", 6000, {"batch_size": 128, **_ADVANTAGES, "weight_temp": 20.0}
-            ),
-            "cql": Learner(
-                "discrete-cql",
-                6000,
-                {
-                    "batch_size": 128,
-                    "gamma": 0.9,
-                    "learning_rate": 3e-4,
-                    "alpha": 0.015,
-                    "target_update_interval": 100,
-                },
-            ),
+            "gcivl": Tuned(recipe.FAST.algo, recipe.FAST.settings, steps=6000),
+            "gciql": Tuned("discrete-gciql", recipe.FAST.settings, steps=6000),
+            "cql": Tuned(recipe.VALUES.algo, recipe.VALUES.settings, steps=6000),
         },
-        cloning=Learner(
-            "discrete-bc", 4000, {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01}
-        ),
+        cloning=Tuned(recipe.CLONING.algo, recipe.CLONING.settings, steps=recipe.CLONING_STEPS),
         per_family=96,
     ),
     PHONE.name: Study(
         size="middle",
         learners={
-            "gcivl": Learner("gcivl", 5000, {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0}, 0.5),
-            "gciql": Learner(
-                "gciql",
-                5000,
-                {**_POINTING, **_ADVANTAGES, "weight_temp": 30.0, "actor_loss": "awr"},
-                0.5,
+            "gcivl": Tuned("gcivl", _ON_PHONES, steps=5000, positive_share=0.5),
+            "gciql": Tuned(
+                "gciql", {**_ON_PHONES, "actor_loss": "awr"}, steps=5000, positive_share=0.5
             ),
-            "iql": Learner(
+            "iql": Tuned(
                 "iql",
-                5000,
                 {
                     **_POINTING,
                     "gamma": 0.9,
@@ -120,14 +97,16 @@ STUDIES: Final = {
                     "expectile": 0.9,
                     "weight_temp": 30.0,
                 },
-                0.5,
+                steps=5000,
+                positive_share=0.5,
             ),
         },
-        cloning=Learner("bc", 3000, {**_POINTING, "learning_rate": 1e-3}),
+        cloning=Tuned("bc", {**_POINTING, "learning_rate": 1e-3}, steps=3000),
         per_family=200,
     ),
 }
 _QUICK_STEPS: Final = 20
+_MAIN: Final = 4  # agents that everything is held against
 
 
 @dataclass(frozen=True)
@@ -146,7 +125,7 @@ class Agent:
         """As `vlm-relabel train` names it."""
         return {"true": "true", "none": "none"}.get(self.rewards, "vlm")  # type: ignore[return-value]
 
-    def learner(self, study: Study) -> Learner:
+    def learner(self, study: Study) -> Tuned:
         """Its algorithm."""
         if self.learn_from == "none":
             return study.cloning
@@ -160,15 +139,20 @@ class Agent:
 
 def names(work: Work, domain: Domain) -> list[str]:
     """The agents of a domain that are asked for, the most important first."""
-    study = STUDIES[domain.name]
-    main = ["random", study.size, "true", "none"]
     if work.effort.is_quick:
-        return main
-    sizes = [size for size in work.sizes_of(domain) if size != study.size]
-    first = next(iter(study.learners))
-    others = [name for name in study.learners if name != first]
+        return known(domain)[:_MAIN]
+    left_out = {size for size in domain.sizes if size not in work.sizes_of(domain)}
+    own = STUDIES[domain.name].size
+    return [name for name in known(domain) if name == own or name not in left_out]
+
+
+def known(domain: Domain) -> list[str]:
+    """All agents of a domain, the most important first."""
+    study = STUDIES[domain.name]
+    sizes = [size for size in domain.sizes if size != study.size]
+    _, *others = study.learners
     ways = [f"{study.size}-{way}" for way in (behaviour.CALIBRATED, behaviour.HEADED)]
-    return [*main, *sizes, *(f"true@{name}" for name in others), *ways]
+    return ["random", study.size, "true", "none", *sizes, *(f"true@{o}" for o in others), *ways]
 
 
 def run(work: Work, seed: int) -> None:
@@ -195,7 +179,7 @@ def settings(work: Work, domain: Domain, agent: Agent) -> dict[str, Any]:
     return {**told, **asdict(_learner(work, domain, agent)), **judged}
 
 
-def _learner(work: Work, domain: Domain, agent: Agent) -> Learner:
+def _learner(work: Work, domain: Domain, agent: Agent) -> Tuned:
     own = agent.learner(STUDIES[domain.name])
     if not work.effort.is_quick:
         return own
@@ -239,15 +223,7 @@ def trained(work: Work, domain: Domain, agent: Agent, seed: int) -> Path | None:
     """
     if not behaviour.dataset(work, domain, agent.dataset(STUDIES[domain.name])):
         return None
-    out = run_folder(work, domain, agent, seed)
-
-    def show(step: int, steps: int, losses: dict[str, float]) -> None:
-        if step % 2000 == 0 or step == steps:
-            told = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            sys.stderr.write(f"{domain.name}/{out.name}: {step}/{steps} updates, {told}\n")
-
-    training.train(config_of(work, domain, agent, seed), out, show=show)
-    return out
+    return recipe.train(config_of(work, domain, agent, seed), run_folder(work, domain, agent, seed))
 
 
 def _earned(work: Work, domain: Domain, agent: Agent, seed: int) -> dict[str, Any]:
@@ -268,19 +244,9 @@ def play(
     work: Work, domain: Domain, policy: rollouts.Policy, observer: rollouts.Observer
 ) -> dict[str, str]:
     """Success in each room, 0 or 1, by family; the rooms and their order never change."""
-    found = {}
-    for place, (family, goals) in enumerate(goals_by_family(domain).items()):
-        results = rollouts.roll_out(
-            policy,
-            partial(domain.make_env, camera=False),
-            observer,
-            goals,
-            episodes=math.ceil(_per_family(work, domain) / len(goals)),
-            seed=ROOM_SEED + 1_000_000 * place,
-            parallel=64,
-        )
-        found[family] = "".join(str(int(result.success)) for result in results)
-    return found
+    goals, rooms = goals_by_family(domain), _per_family(work, domain)
+    found = recipe.play(policy, domain.make_env, observer, goals, rooms, ROOM_SEED)
+    return {family: "".join(str(int(one)) for one in own) for family, own in found.items()}
 
 
 def goals_by_family(domain: Domain) -> dict[str, list[str]]:

@@ -101,7 +101,6 @@ class Domain:
     collect: Callable[[Path, int, int], None]  # folder, episodes, seed: writes an RLDS dataset
     make_env: Callable[..., gymnasium.Env[Any, Any]]  # for rollouts
     observation: str  # column of a store that agents see
-    actions: Literal["discrete", "continuous"]
 
     @cached_property
     def goals(self) -> GoalSet:
@@ -209,7 +208,6 @@ PLAYROOM: Final = Domain(
     collect=_collect_rooms,
     make_env=_make_room,
     observation="observation.things",
-    actions="discrete",
 )
 
 
@@ -243,7 +241,6 @@ PHONE: Final = Domain(
     collect=_collect_phones,
     make_env=make_phone,
     observation="observation.state",
-    actions="continuous",
 )
 
 DOMAINS: Final = {domain.name: domain for domain in (PHONE, PLAYROOM)}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.figures import encoders, page_agents, page_encoders, plots, plots_agents
+from examples.figures import encoders, page_agents, page_encoders, plots, plots_agents, prompts
 from examples.figures.domains import DOMAINS, Domain
 from examples.figures.runs import Records, say
-from examples.figures.work import FULL, Work
+from examples.figures.work import Work
 from examples.figures.writing import item, prose, table
 
 _INTRODUCTION = (
@@ -33,13 +33,12 @@ _INTRODUCTION = (
 _LIMITS = (
     "Two simulators, both of this project, and encoders that learned from the same simulators: "
     "rooms, phones and combinations are held out, the renderer is not.",
-    "Few seeds: an interval over three seeds is a rough one, and too narrow rather than too wide. "
-    "Where there is one seed, it covers episodes alone.",
+    "Few seeds: an interval over three or five is a rough one, and too narrow rather than too "
+    "wide. Where there is one seed, it covers episodes alone.",
     "Learning rates were chosen for the middle size and are the same for all; a rate for each "
     "size was not sought, for any of them.",
-    "The number of steps on the phone was chosen after seeing that more of them leave no "
-    "difference to be measured (above).",
-    "Nothing on this page was run with a model of a hub, or on a GPU.",
+    "The number of steps on the phone was chosen after seeing what more of them leave of the "
+    "difference (above).",
 )
 
 
@@ -70,8 +69,13 @@ def text(records: Records, pictures: Mapping[str, Path]) -> str:
     failed = [*page_encoders.failed(records), *page_agents.failed(records)]
     if failed:
         pieces += ["## What failed, or is less than hoped for\n", *map(item, failed)]
-    limits = [*_LIMITS, *_how_large(records)]
+    limits = [*_LIMITS, *_not_run(records), *_how_large(records)]
     return "\n".join([*pieces, "## Limits\n", *(item(limit) for limit in limits)])
+
+
+def _not_run(records: Records) -> Iterator[str]:
+    if not prompts.foreign(records):
+        yield "Nothing on this page was run with a model of a hub."
 
 
 def _how_large(records: Records) -> Iterator[str]:
@@ -99,11 +103,17 @@ def _protocol(records: Records) -> Iterator[str]:
     )
     yield prose(
         "Intervals, in brackets, are 95 %: seeds of the training are drawn with replacement, then "
-        f"whole episodes ({FULL.draws} draws). All encoders share the draws of episodes, so "
+        f"whole episodes ({_draws(records)} draws). All encoders share the draws of episodes, so "
         "differences between them are paired. A draw that repeats episodes raises the average "
         "precision of goals that are true of few frames; draws are moved by their mean difference "
         "to the value."
     )
+
+
+def _draws(records: Records) -> str:
+    """Of episodes, as the records have them."""
+    found = {record.settings["draws"] for record in records.of_kind(encoders.KIND)}
+    return " or ".join(map(str, sorted(found))) if found else "no"
 
 
 def _measured_on(records: Records, domain: Domain) -> list[str]:
@@ -130,15 +140,14 @@ def _times(records: Records) -> Iterator[str]:
             rows.append([*told, f"{min(seconds):.0f}–{max(seconds):.0f}"])
     if rows:
         yield table(["domain", "encoder", "seeds", "seconds of training, mean", "range"], rows)
-    machines = {
-        (record.machine["processor"], record.machine["cores"])
-        for kind in _kinds(records)
-        for record in records.of_kind(kind)
-    }
-    for processor, cores in sorted(machines, key=str):
+    loads: dict[tuple[str, int], list[float]] = {}
+    for record in (record for kind in _kinds(records) for record in records.of_kind(kind)):
+        told = record.machine
+        loads.setdefault((told["processor"], told["cores"]), []).append(told["load"])
+    for (processor, cores), own in sorted(loads.items(), key=str):
         yield prose(
-            f"Machine: {processor}, {cores} cores, one thread for each training, other work beside "
-            "it, so that times say little. The first size of a seed also draws the frames."
+            f"Machine: {processor}, {cores} cores, at a load of {min(own):.0f} to {max(own):.0f}. "
+            "The first size of a seed also draws the frames."
         )
 
 

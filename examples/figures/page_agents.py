@@ -55,6 +55,10 @@ def _agents_of(records: Records, domain: Domain) -> Iterator[str]:
         yield command(f"--only agents --domain {domain.name}", f"**{domain.title}.** Not run yet:")
         return
     played = agents.played([r for own in found.values() for r in own], domain.name)
+    if silent := [name for name in found if name not in played]:
+        yield prose(f"**{domain.title}.** Were given no reward: {', '.join(silent)}.")
+    if not played:
+        return
     bootstrap, families = Bootstrap(played), list(next(iter(played.values())))
     order = [*domain.sizes, *(name for name in played if name not in domain.sizes)]
     rows = []
@@ -72,7 +76,7 @@ def _agents_of(records: Records, domain: Domain) -> Iterator[str]:
             [[name, shown(own), _says(name, own)] for name, own in told.items()],
         )
     asked = agents.names(Work(Path(), records), domain)
-    missing = [name for name in asked if name not in played]
+    missing = [name for name in asked if name not in found]
     if missing:
         yield command(
             f"--only agents --domain {domain.name}", f"Not run yet: {', '.join(missing)}."

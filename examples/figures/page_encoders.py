@@ -95,7 +95,7 @@ def _longer(domain: Domain, sizes: Mapping[str, list[Any]]) -> str:
     steps = domain.longer.steps if domain.longer else 0
     values = [estimate([r["parts"][part] for r in own]).value for own in sizes.values()]
     apart = max(values) - min(values)
-    easy = " This world is easy: size matters here only for how fast an encoder learns it."
+    easy = " Then size matters here only for how fast an encoder learns."
     return prose(
         f"With {steps:,} steps instead, one seed each, the sizes lie {apart:.4f} apart: {told}."
         + easy * (apart < _ALIKE)
@@ -125,10 +125,10 @@ def controls(records: Records) -> Iterator[str]:
         return
     yield table(["measured on", "score", "average precision", "base rate"], rows)
     yield prose(
-        "Where a goal is true of few frames, even a random score ranks some of them high by luck, "
-        "so its average precision lies above the base rate. Shuffled goals lie above a random "
-        "score: with the wrong goals, an encoder still tells frames that show something from "
-        "frames that show nothing."
+        "Where a goal is true of few frames, a random score ranks some of them high by luck, which "
+        "can lift its average precision above the base rate. With the wrong goals, an encoder can "
+        "still tell frames that show something from frames that show nothing, which can lift "
+        "shuffled goals above a random score."
     )
 
 
@@ -182,8 +182,8 @@ def figure_5(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
         else:
             yield f"**{domain.title}.** " + command(f"--only prompts --domain {domain.name}")
     yield prose(
-        "With a model of a hub, which needs a network and was not run here, the same command "
-        "measures the same wordings on the same frames:"
+        "With a model of a hub, which needs a network, the same command measures the same wordings "
+        "on the same frames" + (":" if prompts.foreign(records) else "; it was not run here:")
     )
     yield command("--only prompts --encoder ViT-B-32:laion2b_s34b_b79k", lead="")
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from examples.figures import encoders, prompts
-from examples.figures.domains import DOMAINS, Domain
+from examples.figures.domains import DOMAINS, LONG, Domain
 from examples.figures.measures import estimate
 from examples.figures.runs import Record, Records
 from examples.playroom.recipe import Estimate
@@ -123,7 +123,7 @@ def _sizes(records: Records) -> Figure | None:
         for place, (part, told) in enumerate(domain.parts.items()):
             own = [estimate([r["parts"][part] for r in results]) for results in sizes.values()]
             _line(axis, counts, own, COLOURS[(place + 1) % len(COLOURS)], told.title)
-        longer = of_sizes(records, domain, "long")
+        longer = of_sizes(records, domain, LONG)
         if longer:
             part = next(iter(domain.parts))
             own = [estimate([r["parts"][part] for r in results]) for results in longer.values()]

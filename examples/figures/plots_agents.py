@@ -29,6 +29,11 @@ def _agents(records: Records) -> Figure | None:
 
 def _bars(axis: Axes, domain: Domain, found: dict[str, list[Record]]) -> None:
     played = agents.played([r for own in found.values() for r in own], domain.name)
+    labelled(axis, f"{domain.title}: agents by their rewards", "", "success in truth")
+    axis.set_xticks([])
+    axis.set_ylim(0, 1.02)
+    if not played:
+        return
     bootstrap = Bootstrap(played)
     order = [*domain.sizes, *(name for name in played if name not in domain.sizes)]
     for place, name in enumerate(own for own in order if own in played):
@@ -39,9 +44,6 @@ def _bars(axis: Axes, domain: Domain, found: dict[str, list[Record]]) -> None:
         axis.bar(place, told.value, 0.7, yerr=errors, color=colour, error_kw={"lw": 1})
         axis.plot([place] * len(seeds), seeds, "k.", ms=3)
         axis.text(place, -0.03, name, rotation=40, ha="right", va="top", fontsize=7)
-    axis.set_xticks([])
-    axis.set_ylim(0, 1.02)
-    labelled(axis, f"{domain.title}: agents by their rewards", "", "success in truth")
 
 
 def _returns(records: Records) -> Figure | None:

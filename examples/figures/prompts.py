@@ -19,12 +19,13 @@ from examples.clip.training import Captioned
 from examples.figures import encoders
 from examples.figures.domains import DOMAINS, WITH_TEMPLATES, Domain, encoder_path
 from examples.figures.measures import measured
-from examples.figures.runs import Run
+from examples.figures.runs import Record, Records, Run
 from examples.figures.work import Work
 from schemas.goals import GoalSet
 from vlm_relabel.reward_model import RewardModel
 
 KIND: Final = "prompts"
+_FOREIGN: Final = "foreign-"
 SIZE: Final = "middle"
 IN, OUT = "templates-in", "templates-out"
 
@@ -66,10 +67,15 @@ def run(work: Work, seed: int) -> None:
             work.records.once(asked, lambda d=domain, s=suffix: _own(work, d, seed, s))
 
 
+def foreign(records: Records) -> list[Record]:
+    """Those of encoders that were not trained here."""
+    return [record for record in records.of_kind(KIND) if record.name.startswith(_FOREIGN)]
+
+
 def _run_foreign(work: Work, domain: Domain, encoder: str) -> None:
     told = {"encoder": encoder, "episodes": work.effort.episodes, "draws": work.effort.draws}
     name = re.sub(r"\W+", "-", encoder).strip("-").lower()
-    asked = Run(KIND, domain.name, f"foreign-{name}", 0, told)
+    asked = Run(KIND, domain.name, _FOREIGN + name, 0, told)
     work.records.once(asked, lambda: {"grid": grid(work, domain, encoder)})
 
 

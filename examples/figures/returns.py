@@ -10,7 +10,7 @@ that did are kept as a picture beside the record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,21 +24,15 @@ from examples.figures.agents import Agent
 from examples.figures.domains import DOMAINS, Domain, encoder_path
 from examples.figures.runs import Record, Run
 from examples.figures.work import Work
-from examples.playroom.figure3 import Floats, correlation
+from examples.playroom.figure3 import Floats, Saw, correlation, scorer_of
 from examples.playroom.recipe import observer_of
 from offline_rl import checkpoints, rollouts, training
-from offline_rl.dataset import GoalDataset
-from relabel.encoders.open_clip import load_encoder
-from relabel.slices.score_slice import load_scorer
 
 KIND: Final = "returns"
 ROOM_SEED: Final = 60_000_000
 EPISODES: Final = {"playroom": 2, "phone": 4}  # per goal and checkpoint
-_SUCCESS_ABOVE: Final = 0.5  # of a reward; see DatasetOptions.success_above
 _SHOWN: Final = 12  # frames of the gallery
 _COLUMNS: Final = 6
-
-Saw = Callable[[Sequence[Any], str], int | None]  # frames, goal → first frame with a reward
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,8 @@ def _returns(work: Work, domain: Domain, size: str, seed: int, asked: Run) -> di
         return {"steps": []}
     config = agents.config_of(work, domain, agent, seed)
     dataset = training.open_dataset(config)
-    observer, saw = observer_of(dataset, config), _scorer(work, domain, dataset, size)
+    location = encoder_path(work.folder, domain.name, size, 0)
+    observer, saw = observer_of(dataset, config), scorer_of(dataset, location)
     goals = [goal for own in agents.goals_by_family(domain).values() for goal in own]
     steps = [0, *(int(path.name.removeprefix("step-")) for path in checkpoints.checkpoints(out))]
     tables, fooled = [], []
@@ -116,26 +111,6 @@ def _policy(domain: Domain, out: Path, step: int, seed: int) -> rollouts.Policy:
         policy: rollouts.Policy = checkpoints.load_agent(out, step)
         return policy
     return rollouts.RandomPolicy(domain.make_env().action_space, seed)
-
-
-def _scorer(work: Work, domain: Domain, dataset: GoalDataset, size: str) -> Saw:
-    """Says of an episode's frames and a goal which frame is the first that the VLM rewards."""
-    location = encoder_path(work.folder, domain.name, size, 0)
-    rewards = dataset.manifest.rewards
-    precision = dataset.store.rewards(rewards).encoder.precision
-    encoder = load_encoder(f"local-dir:{location}", device="cpu", precision=precision)
-    scorer = load_scorer(dataset.store, rewards, encoder.encode_texts, encoder.spec)
-    places = {goal: place for place, goal in enumerate(dataset.goal_ids)}
-
-    def saw(frames: Sequence[Any], goal: str) -> int | None:
-        lengths = np.array([len(frames)])
-        scores = scorer.scores([encoder.encode_images(frames)], lengths)
-        # The reward of an action is that of the frame behind it.
-        rewards = scorer.rewards(scores, lengths)[:, places[goal]]
-        found = np.flatnonzero(rewards > _SUCCESS_ABOVE)
-        return int(found[0]) + 1 if len(found) else None
-
-    return saw
 
 
 def _compared(

@@ -17,7 +17,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -124,11 +124,7 @@ class Records:
 
     def of_kind(self, kind: str) -> list[Record]:
         """All records of a kind, in the order of their names."""
-        return list(self._of_kind(kind))
-
-    def _of_kind(self, kind: str) -> Iterator[Record]:
-        for path in sorted((self.folder / kind).glob("*.json")):
-            yield read(path)
+        return [read(path) for path in sorted((self.folder / kind).glob("*.json"))]
 
     def _answering(self, run: Run, record: Record) -> Record:
         if not record.is_of(run):

@@ -38,28 +38,33 @@ _RESAMPLES: Final = 4000
 _SUCCESS_ABOVE: Final = 0.5
 
 
-def scorer_of(dataset: GoalDataset, encoder_folder: Path) -> Callable[[Sequence[Any], str], float]:
-    """Says of an episode's frames and a goal id whether the VLM saw the goal reached: 1 or 0."""
+Saw = Callable[[Sequence[Any], str], int | None]  # frames, goal → first frame with a reward
+
+
+def scorer_of(dataset: GoalDataset, encoder_folder: Path) -> Saw:
+    """Says of an episode's frames and a goal id in which frame the VLM first saw it reached."""
     name = dataset.manifest.rewards
     precision = dataset.store.rewards(name).encoder.precision
     encoder = load_encoder(f"local-dir:{encoder_folder}", device="cpu", precision=precision)
     scorer = load_scorer(dataset.store, name, encoder.encode_texts, encoder.spec)
     places = {goal: place for place, goal in enumerate(dataset.goal_ids)}
 
-    def reached(frames: Sequence[Any], goal: str) -> float:
+    def saw(frames: Sequence[Any], goal: str) -> int | None:
         lengths = np.array([len(frames)])
         scores = scorer.scores([encoder.encode_images(frames)], lengths)
         rewards = scorer.rewards(scores, lengths)[:, places[goal]]
-        return float(bool((rewards > _SUCCESS_ABOVE).any()))
+        found = np.flatnonzero(rewards > _SUCCESS_ABOVE)
+        # The reward of an action is that of the frame behind it.
+        return int(found[0]) + 1 if len(found) else None
 
-    return reached
+    return saw
 
 
 def returns(run: Path, encoder: Path, episodes: int) -> dict[int, Floats]:
     """Mean VLM and true return by checkpoint: step → ``(goals, 2)``."""
     config = run_config.load_config(run)
     dataset = training.open_dataset(config)
-    observer, score = observer_of(dataset, config), scorer_of(dataset, encoder)
+    observer, saw = observer_of(dataset, config), scorer_of(dataset, encoder)
     steps = [int(path.name.removeprefix("step-")) for path in checkpoints.checkpoints(run)]
     found = {}
     for step in [0, *steps]:
@@ -75,7 +80,7 @@ def returns(run: Path, encoder: Path, episodes: int) -> dict[int, Floats]:
             [goal.id for goal in GOALS],
             episodes=episodes,
             seed=ROOM_SEED,
-            score=score,
+            score=lambda frames, goal: float(saw(frames, goal) is not None),
         )
         pairs = np.array([[r.vlm_return, r.success] for r in results], np.float64)
         found[step] = pairs.reshape(len(GOALS), episodes, 2).mean(axis=1)

@@ -17,7 +17,7 @@ import json
 import math
 import multiprocessing
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -123,17 +123,41 @@ class Rooms:
 
     def play(self, policy: rollouts.Policy, observer: rollouts.Observer) -> dict[str, Floats]:
         """Success, 0 or 1, in each room of each family; the order never changes."""
-        return {family: self._play(policy, observer, family) for family in FAMILIES}
+        goals = {f: [goal.id for goal in GOALS if goal.family == f] for f in FAMILIES}
+        return play(policy, make_env, observer, goals, self.per_family, self.seed)
 
-    def _play(self, policy: rollouts.Policy, observer: rollouts.Observer, family: str) -> Floats:
-        goals = [goal.id for goal in GOALS if goal.family == family]
-        each = math.ceil(self.per_family / len(goals))
-        seed = self.seed + 1_000_000 * FAMILIES.index(family)
+
+def play(
+    policy: rollouts.Policy,
+    make_env: Callable[..., Any],
+    observer: rollouts.Observer,
+    goals: Mapping[str, Sequence[str]],
+    per_family: int,
+    seed: int,
+) -> dict[str, Floats]:
+    """Success, 0 or 1, in each room of each family; the rooms and their order never change.
+
+    Args:
+        policy: that plays.
+        make_env: makes a room; told that no camera is needed.
+        observer: what the policy sees.
+        goals: ids by family.
+        per_family: rooms at least.
+        seed: of the first room of the first family.
+    """
+    found = {}
+    for place, (family, own) in enumerate(goals.items()):
         results = rollouts.roll_out(
-            policy, partial(make_env, camera=False), observer, goals, episodes=each, seed=seed,
+            policy,
+            partial(make_env, camera=False),
+            observer,
+            own,
+            episodes=math.ceil(per_family / len(own)),
+            seed=seed + 1_000_000 * place,
             parallel=64,
-        )  # fmt: skip
-        return np.array([float(result.success) for result in results])
+        )
+        found[family] = np.array([float(result.success) for result in results])
+    return found
 
 
 def observer_of(dataset: GoalDataset, config: TrainConfig) -> rollouts.Observer:

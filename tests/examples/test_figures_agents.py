@@ -154,3 +154,10 @@ def test_a_world_without_a_camera_is_the_same_world(domain: agents.Domain) -> No
         action = seen.action_space.sample()
         (first, *rest), (second, *others) = seen.step(action), blind.step(action)
         assert rest[:3] == others[:3]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--sizes", "midle"), ("--agents", "tru")])
+def test_a_name_that_no_domain_has_is_refused(tmp_path: Path, option: str, name: str) -> None:
+    with pytest.raises(SystemExit, match=f"{option} {name}: unknown; the known ones are "):
+        main(["--work", str(tmp_path), option, name])
+    assert not list(tmp_path.iterdir())

@@ -87,3 +87,19 @@ def test_an_empty_folder_gives_a_page_of_commands(tmp_path: Path) -> None:
     kinds = re.findall(r"--only ([a-z ]+)", told)
     assert {"encoders", "prompts", "returns"} <= {kind.strip() for kind in kinds}
     assert "nan" not in told
+
+
+def test_an_agent_that_was_given_no_reward_was_run(records: Records) -> None:
+    own = Run(agents.KIND, "playroom", "tiny", 0, SETTINGS)
+    records.once(own, lambda: {"success": {}})
+    told = _section(page.text(records, {}), "part two")
+    assert "Were given no reward: tiny." in told
+    (missing,) = re.findall(r"^Not run yet: (.*small.*)\.$", told, re.MULTILINE)
+    assert "tiny" not in missing.split(", ")
+
+
+def test_a_domain_whose_agents_were_all_given_no_reward(tmp_path: Path) -> None:
+    found = Records(tmp_path / "results")
+    found.once(Run(agents.KIND, "playroom", "tiny", 0, SETTINGS), lambda: {"success": {}})
+    assert "Were given no reward: tiny." in page.text(found, {})
+    plots.draw(found, tmp_path / "images", plots_agents.PICTURES)
