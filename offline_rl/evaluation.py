@@ -234,7 +234,7 @@ def _td_errors(agent: Any, replay: GoalConditionedReplayBuffer) -> NDArray[Any]:
     """(N,) squared temporal-difference errors, as d3rlpy's `TDErrorEvaluator`."""
     count = replay.trajectories.count
     row = np.repeat(np.arange(len(count)), count)
-    step = np.arange(len(row)) - np.repeat(replay.trajectories.offset, count)
+    step = replay.trajectories.within
     parts = []
     for start in range(0, len(row), _BLOCK):
         block = slice(start, start + _BLOCK)

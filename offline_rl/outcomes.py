@@ -41,6 +41,11 @@ class Trajectories:
         """(R,) number of each row's first transition."""
         return np.cumsum(self.count) - self.count
 
+    @property
+    def within(self) -> Ints:
+        """(N,) place of each transition in its trajectory."""
+        return np.arange(len(self.rewards)) - np.repeat(self.offset, self.count)
+
     def without_last(self, cut: Bools) -> Trajectories:
         """Those of `cut` (R,) without their last transition; one that has none left is dropped."""
         count = self.count - cut

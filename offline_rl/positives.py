@@ -34,8 +34,7 @@ def reached(store: Store, dataset: GoalDatasetManifest, rows: Trajectories) -> B
     above = np.float32(made_of.above)
     if not made_of.difference:
         return rows.rewards > above
-    within = np.arange(len(rows.rewards)) - np.repeat(rows.offset, rows.count)
-    frame = np.repeat(rows.first, rows.count) + within + 1
+    frame = np.repeat(rows.first, rows.count) + rows.within + 1
     scores = stored_scores(store, made_of, frame, np.repeat(rows.goal, rows.count))
     found: Bools = scores > above
     return found

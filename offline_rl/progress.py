@@ -45,7 +45,7 @@ class ScoreProgress:
                 f"{store.location}/{dataset.table}: ra-bc weighs by scores, and {made_of.name} has "
                 "none; score again without --no-scores, and build the dataset of that"
             )
-        frame = np.repeat(rows.first, rows.count) + _within(rows)
+        frame = np.repeat(rows.first, rows.count) + rows.within
         goal = np.repeat(rows.goal, rows.count)
         end = np.repeat(np.minimum(rows.first + rows.count, last), rows.count)
         later = np.minimum(frame + self.horizon, end)
@@ -75,8 +75,3 @@ def progress_weights(
     soft = np.clip((progress - (mean - 2 * std)) / (4 * std + _EPSILON), 0, 1)
     weights = np.where(progress > kappa, 1.0, np.where(progress >= 0, soft, 0.0))
     return weights.astype(np.float32)
-
-
-def _within(rows: Trajectories) -> Ints:
-    """(N,) places of the transitions in their trajectories."""
-    return np.arange(len(rows.rewards)) - np.repeat(rows.offset, rows.count)
