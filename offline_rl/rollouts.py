@@ -11,140 +11,21 @@ The environment is goal-conditioned by its reset options and speaks of its own t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final
 
 import numpy as np
-from d3rlpy.algos import GreedyTransformerActionSampler, IdentityTransformerActionSampler
-from d3rlpy.constants import ActionSpace
 from numpy.typing import NDArray
 from PIL import Image
 
-from offline_rl.restoring import Restore
+from offline_rl.policies import DrawingPolicy, EpisodePolicy, Floats, Mind, Policy
 from schemas import fields
 from schemas.errors import RunError
 
-Floats = NDArray[np.float32]
 Frame = NDArray[np.uint8]
 ScoreEpisode = Callable[[Sequence[Frame], str], float]  # frames and goal id → return by the VLM
 EmbedFrames = Callable[[Sequence[Frame]], Floats]  # frames → (N, D)
-
-
-class BatchPolicy(Protocol):
-    """Acts by what it sees, in many rooms at once: a d3rlpy algorithm."""
-
-    def predict(self, x: Floats) -> Any:
-        """(N,) or (N, A) actions for (N, D) observations, or a list of N."""
-        ...
-
-
-class Mind(Protocol):
-    """What decides through one episode, and remembers it."""
-
-    def predict(self, x: Floats, reward: float | None) -> Any:
-        """The action for one observation (D,).
-
-        Args:
-            x: the observation.
-            reward: true reward of the action before; None: there was none.
-        """
-        ...
-
-
-@runtime_checkable
-class EpisodePolicy(Protocol):
-    """Acts by the episode: `TransformerPolicy`, `RandomPolicy`."""
-
-    def begin(self, seed: int) -> Mind:
-        """The mind of a new episode, in the room of this seed."""
-        ...
-
-
-Policy: TypeAlias = BatchPolicy | EpisodePolicy  # what is rolled out
-
-
-def _as_it_is(action: Any) -> Any:
-    return action
-
-
-@dataclass(frozen=True)
-class RestoredPolicy:
-    """A policy whose actions are made into those of an environment: see `restoring.restorer`.
-
-    Args:
-        policy: d3rlpy algorithm.
-        restore: of one action.
-    """
-
-    policy: BatchPolicy
-    restore: Restore
-
-    def predict(self, x: Floats) -> Any:
-        """N actions for (N, D) observations."""
-        return [self.restore(action) for action in self.policy.predict(x)]
-
-
-@dataclass(frozen=True)
-class TransformerPolicy:
-    """A d3rlpy decision transformer: every episode has a memory of its own.
-
-    Args:
-        agent: d3rlpy transformer algorithm.
-        target_return: what it is asked to reach, in the rewards it was trained on.
-        step_reward: of the dataset: 0 for rewards of 0 and 1, -1 for rewards of -1 and 0.
-        restore: makes its actions into those of an environment: see `restoring.restorer`.
-    """
-
-    agent: Any
-    target_return: float
-    step_reward: int = 0
-    restore: Restore = _as_it_is
-
-    def begin(self, seed: int) -> Mind:
-        """The memory of a new episode."""
-        discrete = self.agent.get_action_type() is ActionSpace.DISCRETE
-        sampler = GreedyTransformerActionSampler if discrete else IdentityTransformerActionSampler
-        wrapper = self.agent.as_stateful_wrapper(self.target_return, sampler())
-        return _TransformerMind(wrapper, self.step_reward, self.restore)
-
-
-@dataclass(frozen=True)
-class _TransformerMind:
-    wrapper: Any  # d3rlpy's
-    step_reward: int
-    restore: Restore
-
-    def predict(self, x: Floats, reward: float | None) -> Any:
-        told = 0.0 if reward is None else float(reward > 0) + self.step_reward
-        return self.restore(self.wrapper.predict(x, told))
-
-
-@dataclass(frozen=True)
-class RandomPolicy:
-    """Actions drawn uniformly from an environment's action space.
-
-    In the room of one seed they are always the same, whatever else is rolled out.
-    """
-
-    action_space: Any
-    seed: int
-
-    def begin(self, seed: int) -> Mind:
-        """A stream of actions of its own."""
-        space = deepcopy(self.action_space)
-        # Not the room's seed itself: the room and its actions would be drawn from one stream.
-        space.seed(int(np.random.SeedSequence([self.seed, seed]).generate_state(1)[0]))
-        return _RandomMind(space)
-
-
-@dataclass(frozen=True)
-class _RandomMind:
-    action_space: Any
-
-    def predict(self, x: Floats, reward: float | None) -> Any:
-        return self.action_space.sample()
 
 
 @dataclass(frozen=True)
@@ -221,7 +102,8 @@ def roll_out(
     """Rolls out `episodes` episodes per goal, each in a room of its own.
 
     Args:
-        policy: a `BatchPolicy` is asked for the actions of all live episodes at once.
+        policy: a `BatchPolicy` or `DrawingPolicy` is asked for the actions of all live episodes
+            at once.
         make_env: makes an environment.
         observer: of the policy.
         goals: ids.
@@ -264,6 +146,7 @@ class _Live:
     observation: dict[str, Any]
     frames: list[Frame]
     mind: Mind | None  # of an `EpisodePolicy`
+    chance: np.random.Generator | None  # of a `DrawingPolicy`
     reward: float | None = None  # of the last step
     total: float = 0.0
     success: bool = False
@@ -294,7 +177,8 @@ class _Runner:
         observation, _ = env.reset(seed=seed, options={"goal": goal})
         frames = [self._observer.frame(observation)] if self._wants_frames(place) else []
         mind = self._policy.begin(seed) if isinstance(self._policy, EpisodePolicy) else None
-        return _Live(env, place, goal, seed, observation, frames, mind)
+        chance = self._policy.chance(seed) if isinstance(self._policy, DrawingPolicy) else None
+        return _Live(env, place, goal, seed, observation, frames, mind, chance)
 
     def _wants_frames(self, place: int) -> bool:
         return self._score is not None or place < self._keep_frames
@@ -313,11 +197,13 @@ class _Runner:
                 self._finish(episode)
 
     def _actions(self, live: Sequence[_Live], batch: Floats) -> Iterable[Any]:
-        if not isinstance(self._policy, EpisodePolicy):
-            acts: Iterable[Any] = self._policy.predict(batch)
-            return acts
-        known = ((e.mind, e.reward) for e in live if e.mind is not None)
-        return [mind.predict(x, r) for x, (mind, r) in zip(batch, known, strict=True)]
+        if isinstance(self._policy, EpisodePolicy):
+            known = ((e.mind, e.reward) for e in live if e.mind is not None)
+            return [mind.predict(x, r) for x, (mind, r) in zip(batch, known, strict=True)]
+        if isinstance(self._policy, DrawingPolicy):
+            return self._policy.draw(batch, [e.chance for e in live if e.chance is not None])
+        acts: Iterable[Any] = self._policy.predict(batch)
+        return acts
 
     def _finish(self, episode: _Live) -> None:
         episode.done = True

@@ -74,6 +74,7 @@ class EvaluateArguments:
     fqe_fits: Count = 3
     env: str | Callable[[], Any] | None = None  # module:factory, or the factory
     episodes: Count = 10  # per goal
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of actions; 0: the best
     goal: Words = None  # ids; None: all
     seed: Seed = 1_000_000
     encoder: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from offline_rl import evaluation, rollouts
+from offline_rl import evaluation, policies, rollouts
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalDataset
 from offline_rl.evaluation import EvaluationReport, Interval
@@ -50,11 +50,13 @@ def with_rollouts(
     vlm = _vlm(arguments, config, dataset)
     observer = _observer(arguments, config, dataset, vlm.embed)
     space = _action_space(make_env)
-    policies: dict[str, rollouts.Policy] = {"agent": _policy(config, dataset, agent, space)}
+    played: dict[str, policies.Policy] = {
+        "agent": _policy(arguments, config, dataset, agent, space)
+    }
     if arguments.baselines:
-        policies["random"] = rollouts.RandomPolicy(space, arguments.seed)
+        played["random"] = policies.RandomPolicy(space, arguments.seed)
     rows: list[evaluation.Outcome] = []
-    for name, policy in policies.items():
+    for name, policy in played.items():
         results = rollouts.roll_out(
             policy,
             make_env,
@@ -103,15 +105,19 @@ def _action_space(make_env: Callable[[], Any]) -> Any:
         env.close()
 
 
-def _policy(config: TrainConfig, dataset: GoalDataset, agent: Any, space: Any) -> rollouts.Policy:
+def _policy(
+    arguments: EvaluateArguments, config: TrainConfig, dataset: GoalDataset, agent: Any, space: Any
+) -> policies.Policy:
     """What is rolled out; a transformer is asked for the best return that it has seen."""
     layout = config.layout or dataset.actions(config.view).layout  # runs of 0.1.0 have none
     restore = restorer(layout, space)
     if ALGORITHMS[config.algo].trajectories:
         options = dataset.manifest.options
         best = dataset.best_return()
-        return rollouts.TransformerPolicy(agent, best, options.step_reward, restore)
-    return rollouts.RestoredPolicy(agent, restore)
+        return policies.TransformerPolicy(agent, best, options.step_reward, restore)
+    if arguments.temperature > 0:
+        return policies.DrawnPolicy(agent, arguments.temperature, arguments.seed, restore)
+    return policies.RestoredPolicy(agent, restore)
 
 
 def _goals(arguments: EvaluateArguments, dataset: GoalDataset) -> list[str]:

@@ -189,6 +189,7 @@ def evaluate(arguments: EvaluateArguments) -> EvaluationReport:
         local_path("--gif", os.fspath(arguments.gif))  # before anything is computed
     config = load_config(run).model_copy(update={"trust": arguments.trust})
     check_device(arguments.device)
+    _check_temperature(config.algo, arguments.temperature)
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
     for told in checkpoints.damaged(run) if arguments.step is None else ():
@@ -225,6 +226,14 @@ def export_agent(run: Location, file: Location, *, step: int | None = None) -> N
     if path.exists():
         raise RunError(f"{file}: is there already; name another file")
     checkpoints.export(folder, path, step)
+
+
+def _check_temperature(algo: str, temperature: float) -> None:
+    if temperature > 0 and not ALGORITHMS[algo].drawn:
+        raise RunError(
+            f"--temperature {temperature:g}: the actions of {algo} cannot be drawn; leave it out, "
+            "and the best ones are taken"
+        )
 
 
 def _check_split(dataset: GoalDataset, config: TrainConfig, split: Split) -> None:

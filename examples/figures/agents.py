@@ -29,7 +29,7 @@ from examples.figures.runs import Record, Run
 from examples.figures.work import Work
 from examples.playroom import recipe
 from examples.playroom.recipe import Bootstrap, Estimate, Floats, Means, mean_of, observer_of
-from offline_rl import checkpoints, rollouts, training
+from offline_rl import checkpoints, policies, rollouts, training
 from offline_rl.dataset import GoalEncoding
 from offline_rl.run_config import TrainConfig
 
@@ -73,19 +73,28 @@ STUDIES: Final = {
     PLAYROOM.name: Study(
         size="middle",
         learners={
-            "gcivl": Tuned(recipe.FAST.algo, recipe.FAST.settings, steps=6000),
-            "gciql": Tuned("discrete-gciql", recipe.FAST.settings, steps=6000),
-            "cql": Tuned(recipe.VALUES.algo, recipe.VALUES.settings, steps=6000),
+            "gcivl": Tuned(
+                recipe.FAST.algo, recipe.FAST.settings, recipe.FAST.temperature, steps=6000
+            ),
+            "gciql": Tuned("discrete-gciql", recipe.FAST.settings, 0.6, steps=6000),
+            "cql": Tuned(
+                recipe.VALUES.algo, recipe.VALUES.settings, recipe.VALUES.temperature, steps=6000
+            ),
         },
-        cloning=Tuned(recipe.CLONING.algo, recipe.CLONING.settings, steps=recipe.CLONING_STEPS),
+        cloning=Tuned(
+            recipe.CLONING.algo,
+            recipe.CLONING.settings,
+            recipe.CLONING.temperature,
+            steps=recipe.CLONING_STEPS,
+        ),
         per_family=96,
     ),
     PHONE.name: Study(
         size="middle",
         learners={
-            "gcivl": Tuned("gcivl", _ON_PHONES, steps=5000, positive_share=0.5),
+            "gcivl": Tuned("gcivl", _ON_PHONES, 0.15, steps=5000, positive_share=0.5),
             "gciql": Tuned(
-                "gciql", {**_ON_PHONES, "actor_loss": "awr"}, steps=5000, positive_share=0.5
+                "gciql", {**_ON_PHONES, "actor_loss": "awr"}, 0.15, steps=5000, positive_share=0.5
             ),
             "iql": Tuned(
                 "iql",
@@ -97,11 +106,12 @@ STUDIES: Final = {
                     "expectile": 0.9,
                     "weight_temp": 30.0,
                 },
+                temperature=0.15,
                 steps=5000,
                 positive_share=0.5,
             ),
         },
-        cloning=Tuned("bc", {**_POINTING, "learning_rate": 1e-3}, steps=3000),
+        cloning=Tuned("bc", {**_POINTING, "learning_rate": 1e-3}, 0.3, steps=3000),
         per_family=200,
     ),
 }
@@ -231,21 +241,27 @@ def _earned(work: Work, domain: Domain, agent: Agent, seed: int) -> dict[str, An
     if out is None:
         return {"success": {}}
     observer = observer_of(training.open_dataset(config), config)
-    return {"success": play(work, domain, checkpoints.load_agent(out), observer)}
+    acts = policy(work, domain, agent, checkpoints.load_agent(out))
+    return {"success": play(work, domain, acts, observer)}
+
+
+def policy(work: Work, domain: Domain, agent: Agent, trained: Any) -> policies.Policy:
+    """What acts: an agent of a checkpoint, at its temperature."""
+    return recipe.policy_of(trained, _learner(work, domain, agent), ROOM_SEED)
 
 
 def _luck(work: Work, domain: Domain, agent: Agent, seed: int) -> dict[str, Any]:
     space = domain.make_env().action_space
     observer = rollouts.Observer((domain.observation,), None)
-    return {"success": play(work, domain, rollouts.RandomPolicy(space, seed), observer)}
+    return {"success": play(work, domain, policies.RandomPolicy(space, seed), observer)}
 
 
 def play(
-    work: Work, domain: Domain, policy: rollouts.Policy, observer: rollouts.Observer
+    work: Work, domain: Domain, acts: policies.Policy, observer: rollouts.Observer
 ) -> dict[str, str]:
     """Success in each room, 0 or 1, by family; the rooms and their order never change."""
     goals, rooms = goals_by_family(domain), _per_family(work, domain)
-    found = recipe.play(policy, domain.make_env, observer, goals, rooms, ROOM_SEED)
+    found = recipe.play(acts, domain.make_env, observer, goals, rooms, ROOM_SEED)
     return {family: "".join(str(int(one)) for one in own) for family, own in found.items()}
 
 

@@ -26,7 +26,7 @@ from examples.figures.runs import Record, Run
 from examples.figures.work import Work
 from examples.playroom.figure3 import Floats, Saw, correlation, scorer_of
 from examples.playroom.recipe import observer_of
-from offline_rl import checkpoints, rollouts, training
+from offline_rl import checkpoints, policies, rollouts, training
 
 KIND: Final = "returns"
 ROOM_SEED: Final = 60_000_000
@@ -79,7 +79,7 @@ def _returns(work: Work, domain: Domain, size: str, seed: int, asked: Run) -> di
     tables, fooled = [], []
     for step in steps:
         results = rollouts.roll_out(
-            _policy(domain, out, step, seed),
+            _policy(work, domain, agent, out, step, seed),
             domain.make_env,
             observer,
             goals,
@@ -106,11 +106,12 @@ def _told(fooled: Fooled) -> dict[str, Any]:
     return {"goal": fooled.goal, "checkpoint": fooled.checkpoint, "frame": fooled.frame}
 
 
-def _policy(domain: Domain, out: Path, step: int, seed: int) -> rollouts.Policy:
+def _policy(
+    work: Work, domain: Domain, agent: Agent, out: Path, step: int, seed: int
+) -> policies.Policy:
     if step:
-        policy: rollouts.Policy = checkpoints.load_agent(out, step)
-        return policy
-    return rollouts.RandomPolicy(domain.make_env().action_space, seed)
+        return agents.policy(work, domain, agent, checkpoints.load_agent(out, step))
+    return policies.RandomPolicy(domain.make_env().action_space, seed)
 
 
 def _compared(

@@ -73,14 +73,14 @@ def learn(store: Path, rewards: str, out: Path, steps: int) -> None:
     """Builds a goal dataset, trains an agent on it and shows its success by family."""
     command("build-goals", str(store), "--rewards", rewards, "--name", DATASET)
     from examples.playroom import recipe  # d3rlpy takes seconds to import
-    from offline_rl import checkpoints, rollouts, training
+    from offline_rl import checkpoints, policies, training
 
     config = recipe.config_of(store, "vlm", 0, steps, DATASET, values=recipe.FAST)
     recipe.train(config, out)
     dataset, rooms = training.open_dataset(config), recipe.Rooms(PER_FAMILY)
     observer = recipe.observer_of(dataset, config)
-    luck = rollouts.RandomPolicy(make_env().action_space, 0)
-    agent = checkpoints.load_agent(out)
+    luck = policies.RandomPolicy(make_env().action_space, 0)
+    agent = recipe.policy_of(checkpoints.load_agent(out), recipe.FAST)
     played = {name: rooms.play(p, observer) for name, p in (("agent", agent), ("random", luck))}
     commanded = [(dataset.families[goal], success) for goal, success in dataset.commanded_success()]
     table = Table(title=f"Success after {steps:,} updates, in fresh rooms", title_justify="left")

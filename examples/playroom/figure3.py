@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from examples.playroom.goals import FAMILIES, GOALS
-from examples.playroom.recipe import ROOM_SEED, observer_of
+from examples.playroom.recipe import LONG, ROOM_SEED, observer_of, policy_of
 from examples.playroom.room import make_env
-from offline_rl import checkpoints, rollouts, run_config, training
+from offline_rl import checkpoints, policies, rollouts, run_config, training
 from offline_rl.dataset import GoalDataset
 from relabel.encoders.open_clip import load_encoder
 from relabel.slices.score_slice import load_scorer
@@ -68,10 +68,10 @@ def returns(run: Path, encoder: Path, episodes: int) -> dict[int, Floats]:
     steps = [int(path.name.removeprefix("step-")) for path in checkpoints.checkpoints(run)]
     found = {}
     for step in [0, *steps]:
-        policy: rollouts.Policy = (
-            checkpoints.load_agent(run, step)
+        policy = (
+            policy_of(checkpoints.load_agent(run, step), LONG)
             if step
-            else rollouts.RandomPolicy(make_env().action_space, config.seed)
+            else policies.RandomPolicy(make_env().action_space, config.seed)
         )
         results = rollouts.roll_out(
             policy,

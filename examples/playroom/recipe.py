@@ -4,7 +4,7 @@
 
 The store needs the goal datasets gc1 (of the VLM's rewards) and gc1.true (of the
 truth). All agents play the same fresh rooms, at least 100 for each family, and so does a random
-policy. The agents with rewards are DiscreteCQL on all trajectories; the one without is behaviour
+policy. The agents with rewards are GCIVL on all trajectories; the one without is behaviour
 cloning of what was done on command. A finished run in --out is not trained again. Intervals (95 %)
 are two-level bootstraps: seeds are drawn with replacement, then rooms within each family, the same
 for all agents.
@@ -19,7 +19,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -32,7 +32,7 @@ from rich.table import Table
 
 from examples.playroom.goals import FAMILIES, GOALS
 from examples.playroom.room import make_env
-from offline_rl import checkpoints, rollouts, training
+from offline_rl import checkpoints, policies, rollouts, training
 from offline_rl.dataset import GoalDataset
 from offline_rl.run_config import TrainConfig
 from schemas.locations import path_argument
@@ -42,7 +42,7 @@ Rewards = Literal["vlm", "true", "none"]
 
 AGENTS: Final[tuple[Rewards, ...]] = ("vlm", "true", "none")
 OBSERVATION: Final = "observation.things"
-STEPS: Final = 20_000
+STEPS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Learner:
 
     algo: str
     settings: Mapping[str, Any]
+    temperature: float  # of its actions; 0: the best ones
 
 
 VALUES: Final = Learner(
@@ -62,6 +63,7 @@ VALUES: Final = Learner(
         "alpha": 0.015,
         "target_update_interval": 100,
     },
+    temperature=0.03,
 )
 FAST: Final = Learner(  # of the demo: in far fewer updates as far
     "discrete-gcivl",
@@ -75,19 +77,43 @@ FAST: Final = Learner(  # of the demo: in far fewer updates as far
         "weight_temp": 20.0,
         "normalize_advantage": False,
     },
+    temperature=0.6,
 )
-CLONING: Final = Learner("discrete-bc", {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01})
+LONG: Final = replace(FAST, settings={**FAST.settings, "hidden_units": [512, 512]})
+CLONING: Final = Learner(
+    "discrete-bc", {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01}, temperature=0.6
+)
 CLONING_STEPS: Final = 4000  # no better with more
 ROOM_SEED: Final = 70_000_000  # of evaluation rooms; collect's seeds are drawn below 2**62
 _RESAMPLES: Final = 4000
 _CHECKPOINTS: Final = 5  # in even steps, and one at the end if they do not divide
 
 
+def learner_of(rewards: Rewards, values: Learner = LONG) -> Learner:
+    """How an agent learns, and acts: without rewards it clones."""
+    return CLONING if rewards == "none" else values
+
+
+def policy_of(agent: Any, learner: Learner, seed: int = ROOM_SEED) -> policies.Policy:
+    """An agent at the temperature of its learner.
+
+    Args:
+        agent: of a checkpoint.
+        learner: that it is of.
+        seed: of the chance by which it draws.
+    """
+    if not learner.temperature:
+        best: policies.Policy = agent
+        return best
+    return policies.DrawnPolicy(agent, learner.temperature, seed)
+
+
 def config_of(
-    store: Path, rewards: Rewards, seed: int, steps: int, dataset: str, values: Learner = VALUES
+    store: Path, rewards: Rewards, seed: int, steps: int, dataset: str, values: Learner = LONG
 ) -> TrainConfig:
     """The run of one agent; without rewards it clones what was done on each command."""
-    learner, steps = (CLONING, min(steps, CLONING_STEPS)) if rewards == "none" else (values, steps)
+    learner = learner_of(rewards, values)
+    steps = min(steps, CLONING_STEPS) if rewards == "none" else steps
     return TrainConfig(
         store=str(store),
         dataset=dataset,
@@ -121,14 +147,14 @@ class Rooms:
     per_family: int
     seed: int = ROOM_SEED
 
-    def play(self, policy: rollouts.Policy, observer: rollouts.Observer) -> dict[str, Floats]:
+    def play(self, policy: policies.Policy, observer: rollouts.Observer) -> dict[str, Floats]:
         """Success, 0 or 1, in each room of each family; the order never changes."""
         goals = {f: [goal.id for goal in GOALS if goal.family == f] for f in FAMILIES}
         return play(policy, make_env, observer, goals, self.per_family, self.seed)
 
 
 def play(
-    policy: rollouts.Policy,
+    policy: policies.Policy,
     make_env: Callable[..., Any],
     observer: rollouts.Observer,
     goals: Mapping[str, Sequence[str]],
@@ -261,9 +287,8 @@ class Recipe:
         torch.set_num_threads(1)  # two runs side by side are faster than one with two threads
         config = config_of(self.store, rewards, seed, self.steps, self.dataset)
         folder = train(config, self.out / f"{rewards}-{seed}")
-        success = Rooms(self.per_family).play(
-            checkpoints.load_agent(folder), self._observer(config)
-        )
+        policy = policy_of(checkpoints.load_agent(folder), learner_of(rewards))
+        success = Rooms(self.per_family).play(policy, self._observer(config))
         means = ", ".join(f"{family} {s.mean():.2f}" for family, s in success.items())
         sys.stderr.write(f"{folder.name}: success {means}\n")
         return success
@@ -271,7 +296,7 @@ class Recipe:
     def luck(self) -> dict[str, Floats]:
         """Success of a random policy in the same rooms."""
         config = config_of(self.store, "vlm", 0, self.steps, self.dataset)
-        policy = rollouts.RandomPolicy(make_env().action_space, ROOM_SEED)
+        policy = policies.RandomPolicy(make_env().action_space, ROOM_SEED)
         return Rooms(self.per_family).play(policy, self._observer(config))
 
     def _observer(self, config: TrainConfig) -> rollouts.Observer:

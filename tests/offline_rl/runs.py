@@ -92,7 +92,7 @@ def acts(agent: Any, algo: str, width: int) -> Any:
     seen = rng.normal(size=(6, width)).astype(np.float32)
     if not ALGORITHMS[algo].trajectories:
         return agent.predict(seen)
-    from offline_rl.rollouts import TransformerPolicy
+    from offline_rl.policies import TransformerPolicy
 
     mind = TransformerPolicy(agent, target_return=1.0).begin(0)
     return np.stack([np.asarray(mind.predict(x, None)) for x in seen])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from offline_rl import checkpoints, evaluation, rollouts, training
+from offline_rl import checkpoints, evaluation, policies, rollouts, training
 from offline_rl.dataset import GoalEncoding
 from offline_rl.observations import default_observations
 from offline_rl.restoring import restorer
@@ -175,7 +175,7 @@ def test_rollouts_give_environments_their_own_actions(case: Any, tmp_path: Path)
     specs = {f.name: f.shape for f in Store.open(str(store)).manifest.fields}
     keys = {n.removeprefix("observation."): specs[n] for n in config.observations}
     space = SPACES[name]
-    policy = rollouts.RestoredPolicy(checkpoints.load_agent(tmp_path), restorer(layout, space))
+    policy = policies.RestoredPolicy(checkpoints.load_agent(tmp_path), restorer(layout, space))
     goals = {"red": np.eye(3, dtype=np.float32)[0]}
     observer = rollouts.Observer(config.observations, goals)
     made = lambda: Endless(space, keys)  # noqa: E731

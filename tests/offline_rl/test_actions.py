@@ -14,8 +14,8 @@ from offline_rl import training
 from offline_rl.actions import ActionBounds, ActionLayout, ActionPart, layout_of, read_actions
 from offline_rl.algorithms import ALGORITHMS
 from offline_rl.dataset import GoalDataset, View
+from offline_rl.policies import RestoredPolicy
 from offline_rl.restoring import restorer
-from offline_rl.rollouts import RestoredPolicy
 from offline_rl.run_config import TrainConfig, load_config
 from schemas.enums import Split
 from schemas.errors import RunError, StoreError

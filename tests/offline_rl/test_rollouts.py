@@ -11,14 +11,8 @@ from d3rlpy.constants import ActionSpace
 from PIL import Image
 
 from offline_rl import checkpoints
-from offline_rl.rollouts import (
-    EpisodeResult,
-    Observer,
-    RandomPolicy,
-    TransformerPolicy,
-    roll_out,
-    write_gif,
-)
+from offline_rl.policies import RandomPolicy, TransformerPolicy
+from offline_rl.rollouts import EpisodeResult, Observer, roll_out, write_gif
 from schemas.errors import RunError
 from tests.offline_rl.rooms import LIMIT, Colours, Endless, Line
 from tests.offline_rl.runs import config_of, run

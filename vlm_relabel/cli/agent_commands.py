@@ -246,6 +246,14 @@ def evaluate(
         typer.Option(help="Gymnasium environment for rollouts, as module:factory."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Number of rollouts per goal.")] = 10,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Temperature of the agent's actions in rollouts. With 0 the best ones are taken; "
+            "above, they are drawn, which leads an agent out of circles.",
+        ),
+    ] = 0.0,
     goal: Annotated[
         list[str] | None,
         typer.Option(
@@ -298,6 +306,7 @@ def evaluate(
             fqe_fits=fqe_fits,
             env=env,
             episodes=episodes,
+            temperature=temperature,
             goal=goal,
             seed=seed,
             encoder=encoder,

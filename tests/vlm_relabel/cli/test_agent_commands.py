@@ -351,6 +351,21 @@ def test_rollouts_of_one_goal_without_baselines(run: Run, agent: Path) -> None:
     assert told["outcomes"][0]["vlm_return"] is None
 
 
+def test_rollouts_at_a_temperature(run: Run, agent: Path) -> None:
+    """So hot that every action is as likely, an agent does as well as chance."""
+    words = ("--fqe-steps", 0, "--env", ROOM, "--goal", "blue", "--episodes", 400)
+    hot = strict(run("evaluate", agent, *words, "--temperature", 1e6, "--json").stdout)
+    assert hot["options"]["temperature"] == 1e6
+    found = {o["policy"]: o["success"] for o in hot["outcomes"] if o["family"] == "all"}
+    chance = 1 - 0.75**3  # to paint it blue in three tries, of four colours
+    assert all(own["low"] < chance < own["high"] for own in found.values())
+    best = strict(run("evaluate", agent, *words, "--json").stdout)
+    assert best["options"]["temperature"] == 0
+    assert best["outcomes"][0]["success"]["mean"] != found["agent"]["mean"]
+    refused = run("evaluate", agent, *words, "--temperature", -1)
+    assert refused.exit_code == 2
+
+
 def test_behaviour_is_that_of_families_that_were_commanded(
     run: Run, made: Path, tmp_path: Path
 ) -> None:
@@ -389,6 +404,8 @@ def test_transformers_are_rolled_out(
     told = strict(result.stdout)
     assert told["values"] == []
     assert [o["success"]["count"] for o in told["outcomes"]] == [2, 4, 6] * 2
+    message = refusal(run("evaluate", out, "--env", room, "--temperature", 0.5, "--json"))
+    assert f"--temperature 0.5: the actions of {algo} cannot be drawn; leave it out" in message
 
 
 @pytest.mark.parametrize(
