@@ -25,7 +25,7 @@ demo: $(READY)  ## Collect playroom episodes, relabel them, check the rewards, t
 	$(BIN)/python -m examples.playroom.demo --out $(DEMO)
 
 playroom: $(READY)  ## The long version: agents of VLM, true and no rewards, three seeds each, and figure 3
-	$(BIN)/python -m examples.playroom.collect --out $(DEMO)/free/1.0.0 --episodes 2400 --seed 31 \
+	$(BIN)/python -m examples.playroom.collect --out $(DEMO)/free/1.0.0 --episodes 4800 --seed 41 \
 		--mixture free-play
 	$(BIN)/vlm-relabel relabel --source $(DEMO)/free/1.0.0 --camera image --threshold 0.95 \
 		--encoder local-dir:examples/playroom/encoders/small \

@@ -39,6 +39,7 @@ class EpisodeResult:
     vlm_return: float | None  # None: no encoder was given
     length: int
     frames: tuple[Frame, ...] = field(default=(), repr=False, compare=False)
+    stale: int = 0  # last steps in which the policy saw nothing new: it goes around in circles
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ class _Live:
     success: bool = False
     length: int = 0
     done: bool = False
+    seen: set[bytes] = field(default_factory=set)
+    stale: int = 0
 
 
 class _Runner:
@@ -185,7 +188,9 @@ class _Runner:
 
     def step(self, live: Sequence[_Live]) -> None:
         batch = self._observer([e.observation for e in live], [e.goal for e in live])
-        for episode, action in zip(live, self._actions(live, batch), strict=True):
+        for episode, x, action in zip(live, batch, self._actions(live, batch), strict=True):
+            episode.stale = episode.stale + 1 if x.tobytes() in episode.seen else 0
+            episode.seen.add(x.tobytes())
             episode.observation, reward, terminated, truncated, _ = episode.env.step(action)
             episode.reward = float(reward)
             episode.total += float(reward)
@@ -216,6 +221,7 @@ class _Runner:
             vlm_return=self._score(episode.frames, episode.goal) if self._score else None,
             length=episode.length,
             frames=tuple(kept),
+            stale=episode.stale,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -56,6 +56,7 @@ def with_rollouts(
     if arguments.baselines:
         played["random"] = policies.RandomPolicy(space, arguments.seed)
     rows: list[evaluation.Outcome] = []
+    notes = list(vlm.notes)
     for name, policy in played.items():
         results = rollouts.roll_out(
             policy,
@@ -70,16 +71,33 @@ def with_rollouts(
         if arguments.gif is not None and name == "agent":
             rollouts.write_gif(results, local_path("--gif", os.fspath(arguments.gif)))
         rows += evaluation.outcomes(name, results, families)
+        if name == "agent":
+            notes += _circles(results, drawn=ALGORITHMS[config.algo].drawn)
     return found.model_copy(
         update={
             "outcomes": tuple(rows),
             "behaviour": _behaviour(dataset, families),
-            "notes": (*found.notes, *vlm.notes),
+            "notes": (*found.notes, *notes),
         }
     )
 
 
-_GIF_EPISODES = 6
+_GIF_EPISODES: Final = 6
+_STALE: Final = 8  # steps without anything new, from which it is no chance
+_MANY: Final = 0.2  # of the rollouts that failed
+
+
+def _circles(results: Sequence[rollouts.EpisodeResult], *, drawn: bool) -> list[str]:
+    """A word on an agent that goes around in circles, and what leads it out."""
+    failed = [result for result in results if not result.success]
+    stale = [result for result in failed if result.stale >= _STALE]
+    if not failed or len(stale) < _MANY * len(failed):
+        return []
+    cure = "; a higher --temperature leads it out, such as 0.3" if drawn else ""
+    return [
+        f"{len(stale):,} of {len(failed):,} rollouts that failed ended with {_STALE} steps or more "
+        f"in which the agent saw nothing new: it goes around in circles{cure}"
+    ]
 
 
 def environment_factory(name: str) -> Callable[[], Any]:

@@ -87,7 +87,7 @@ STUDIES: Final = {
             recipe.CLONING.temperature,
             steps=recipe.CLONING_STEPS,
         ),
-        per_family=96,
+        per_family=192,
     ),
     PHONE.name: Study(
         size="middle",
@@ -112,7 +112,7 @@ STUDIES: Final = {
             ),
         },
         cloning=Tuned("bc", {**_POINTING, "learning_rate": 1e-3}, 0.3, steps=3000),
-        per_family=200,
+        per_family=400,
     ),
 }
 _QUICK_STEPS: Final = 20
@@ -322,10 +322,9 @@ def _success(record: Record, family: str) -> Floats:
 def comparisons(all_played: Mapping[str, Mapping[str, Floats]], main: str) -> dict[str, Estimate]:
     """What the main agent is worth beside the others, as far as they were played."""
     bootstrap, tiny = Bootstrap(all_played), 1e-9
-    own = mean_of(main)
 
-    def share(other: str) -> Any:
-        return lambda means: own(means) / max(mean_of(other)(means), tiny)
+    def share(one: str, other: str) -> Any:
+        return lambda means: mean_of(one)(means) / max(mean_of(other)(means), tiny)
 
     def gain(one: str, other: str) -> Any:
         def figure(means: Means) -> float:
@@ -334,10 +333,11 @@ def comparisons(all_played: Mapping[str, Mapping[str, Floats]], main: str) -> di
         return figure
 
     figures = {}
-    if "true" in all_played:
-        figures[f"{main} / true"] = share("true")
+    for name in sorted(all_played, key=lambda name: name != main) if "true" in all_played else ():
+        if Agent(name).learn_from == "vlm" and name != "random":
+            figures[f"{name} / true"] = share(name, "true")
     if "random" in all_played:
-        figures[f"{main} / random"] = share("random")
+        figures[f"{main} / random"] = share(main, "random")
     for name in all_played:
         if name not in (main, "true", "random"):
             against = "true" if name.startswith("true@") else main

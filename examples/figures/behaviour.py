@@ -192,9 +192,14 @@ def agreement(work: Work, domain: Domain, rewards: str) -> dict[str, float]:
     Returns:
         precision: share of the rewarded transitions of a goal after which it holds, mean over
             goals with any reward; recall: share of the transitions after which it holds that are
-            rewarded; goals: how many have any reward.
+            rewarded; goals: how many have any reward; unseen: of the wrong rewards, the share
+            after which a goal of the same family holds that encoders were not trained on.
     """
     given, held = _given(work, domain, rewards)
+    wrong, unseen = given & ~held[:, domain.seen], held & ~domain.seen
+    families = np.array(domain.families)
+    beside = np.stack([unseen[:, families == own].any(axis=1) for own in families[domain.seen]], 1)
+    held = held[:, domain.seen]
     both = (given & held).sum(axis=0)
     with np.errstate(invalid="ignore"):
         precision, recall = both / given.sum(axis=0), both / held.sum(axis=0)
@@ -202,13 +207,14 @@ def agreement(work: Work, domain: Domain, rewards: str) -> dict[str, float]:
         "precision": float(np.nanmean(precision)) if given.any() else float("nan"),
         "recall": float(np.nanmean(recall)),
         "goals": int(given.any(axis=0).sum()),
+        "unseen": float((wrong & beside).sum() / wrong.sum()) if wrong.any() else float("nan"),
     }
 
 
 def _given(work: Work, domain: Domain, rewards: str) -> tuple[Bools, Bools]:
-    """Of each transition and seen goal: whether it is rewarded, and whether the goal then holds."""
+    """Whether each transition is rewarded, by seen goal, and which of all goals then hold."""
     store = Store.open(str(store_of(work, domain)), trust=True)
-    truth = matrix(store.read("steps", [TRUTH]).column(TRUTH)).astype(bool)[:, domain.seen]
+    truth = matrix(store.read("steps", [TRUTH]).column(TRUTH)).astype(bool)
     column = store.read(f"rewards/{rewards}", [fields.REWARD]).column(fields.REWARD)
     last = store.read("steps", [fields.IS_LAST]).column(fields.IS_LAST).to_numpy()
     # The reward of an action looks at the frame that follows it.

@@ -69,7 +69,7 @@ class Record:
     command: str
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
-    seconds: float
+    seconds: float  # of the command; a training that it found done took longer
     result: Mapping[str, Any]
 
     def is_of(self, run: Run) -> bool:

@@ -42,7 +42,7 @@ Rewards = Literal["vlm", "true", "none"]
 
 AGENTS: Final[tuple[Rewards, ...]] = ("vlm", "true", "none")
 OBSERVATION: Final = "observation.things"
-STEPS: Final = 10_000
+STEPS: Final = 15_000
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.figures import agents, returns
+from examples.figures import agents, behaviour, returns
 from examples.figures.__main__ import main
 from examples.figures.agents import STUDIES, Agent
 from examples.figures.domains import DOMAINS, PHONE, PLAYROOM
@@ -82,6 +82,20 @@ def test_records_of_all_seeds_are_compared_room_by_room() -> None:
     assert told["middle / random"].value == pytest.approx(2.5)
     assert told["none - middle"].value == pytest.approx(-0.625)
     assert set(told) == {"middle / true", "middle / random", "none - middle"}
+
+
+def test_rewards_are_held_against_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = np.flatnonzero(PLAYROOM.seen)
+    hidden = next(i for i in np.flatnonzero(~PLAYROOM.seen) if PLAYROOM.families[i] == "find")
+    held = np.zeros((4, len(PLAYROOM.seen)), bool)
+    held[[0, 1], seen[0]] = True
+    held[2, hidden] = True
+    given = np.zeros((4, len(seen)), bool)
+    given[[0, 2, 3], 0] = True
+    monkeypatch.setattr(behaviour, "_given", lambda *_: (given, held))
+    told = behaviour.agreement(Work(Path(), Records(Path())), PLAYROOM, "middle")
+    assert PLAYROOM.families[seen[0]] == "find"
+    assert told == {"precision": pytest.approx(1 / 3), "recall": 0.5, "goals": 1, "unseen": 0.5}
 
 
 def episode(goal: str, *, reached: bool, shade: int) -> rollouts.EpisodeResult:

@@ -91,6 +91,18 @@ def test_endless_room_is_left_after_so_many_steps() -> None:
     assert all(r.success for r in results)
 
 
+def test_circles_are_seen() -> None:
+    """Left and right in turn: all but the first two steps show nothing new."""
+
+    class Turner:
+        def predict(self, x: Any) -> Any:
+            return 1 - x[:, 0].astype(np.int64) % 2
+
+    results = roll_out(Turner(), Line, OBSERVER, ["at:40"], episodes=2, seed=0)
+    assert [r.stale for r in results] == [LIMIT - 2] * 2
+    assert [r.stale for r in walk()] == [0] * 18
+
+
 def test_vlm_return_is_of_the_episodes_own_frames() -> None:
     def places(frames: Any, goal: str) -> float:
         shades = [(int(frame[0, 0, 0]) - 128) / 8 for frame in frames]
