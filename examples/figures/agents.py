@@ -3,7 +3,8 @@
 An agent of a domain is known by the rewards that it learned from:
 
 - `tiny`, `small`, `middle`, `large`: those of an encoder of that size;
-- `middle-calibrated`, `middle-head`: made better with few labels; see `examples.figures.behaviour`;
+- `middle-strict`, `middle-calibrated`, `middle-f1`, `middle-head`: by a higher threshold, or made
+  better with few labels; see `examples.figures.behaviour`;
 - `true`: the simulator's truth; `none`: behaviour cloning of what was done on command;
 - `random`: no agent, but random actions.
 
@@ -161,7 +162,7 @@ def known(domain: Domain) -> list[str]:
     study = STUDIES[domain.name]
     sizes = [size for size in domain.sizes if size != study.size]
     _, *others = study.learners
-    ways = [f"{study.size}-{way}" for way in (behaviour.CALIBRATED, behaviour.HEADED)]
+    ways = [f"{study.size}-{way}" for way in behaviour.WAYS]
     return ["random", study.size, "true", "none", *sizes, *(f"true@{o}" for o in others), *ways]
 
 
@@ -186,7 +187,12 @@ def settings(work: Work, domain: Domain, agent: Agent) -> dict[str, Any]:
     if agent.name == "random":
         return judged
     told = {"behaviour": asdict(behaviour.behaviour_of(work, domain))}
-    return {**told, **asdict(_learner(work, domain, agent)), **judged}
+    return {
+        **told,
+        **behaviour.way_of(agent.rewards),
+        **asdict(_learner(work, domain, agent)),
+        **judged,
+    }
 
 
 def _learner(work: Work, domain: Domain, agent: Agent) -> Tuned:
@@ -285,7 +291,7 @@ def run_rewards(work: Work, seed: int) -> None:
         for own in dict.fromkeys(a.rewards for a in agents if a.learn_from == "vlm"):
             if own != "random":
                 told = asdict(behaviour.behaviour_of(work, domain))
-                asked = Run(REWARDS, name, own, 0, {"behaviour": told})
+                asked = Run(REWARDS, name, own, 0, {"behaviour": told, **behaviour.way_of(own)})
                 work.records.once(asked, partial(_agreement, work, domain, own))
 
 

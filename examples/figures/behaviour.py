@@ -6,11 +6,13 @@ Below the folder `--work`::
     stores/<domain>.store        their rewards, by encoder, and goal datasets of the same names
     runs/<domain>/<agent>-<seed> what `vlm-relabel train` writes
 
-Scores of an encoder become rewards in three ways:
+Scores of an encoder become rewards in five ways:
 
 - `middle`: above 0.5, which `vlm-relabel relabel` takes unless it is told another threshold;
+- `middle-strict`: above 0.95, which the demo takes;
 - `middle-calibrated`: by a threshold for each goal, which `vlm-relabel calibrate` finds of few
   labels; what `vlm-relabel label` asks for each goal, answered by the truth;
+- `middle-f1`: by the threshold of the best F1 over twice as many labels;
 - `middle-head`: above 0.5, when a head has corrected them that learned from few labels as well:
   frames of both answers, as `examples.playroom.trust_heads` draws them.
 
@@ -20,11 +22,11 @@ truth. Both are cut by the same rule: a trajectory ends with its first success.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,15 +35,20 @@ from examples.figures import encoders
 from examples.figures.domains import PHONE, PLAYROOM, Bools, Domain, encoder_path
 from examples.figures.runs import say
 from examples.figures.work import Work
-from examples.playroom.trust_heads import add_head, head_labels
+from examples.playroom.trust_heads import NO, YES, add_head, head_labels
 from schemas import fields
 from schemas.labels import Labels
 from schemas.store import Store
 from schemas.tables import matrix
 
 TRUTH: Final = "truth"  # column of the steps table
-CALIBRATED, HEADED = "calibrated", "head"
-LABELS: Final = 8  # of each goal, for a calibration
+STRICT, CALIBRATED, BEST_F1, HEADED = "strict", "calibrated", "f1", "head"
+WAYS: Final[Mapping[str, Mapping[str, Any]]] = {  # labels are of each goal
+    STRICT: {"threshold": 0.95},
+    CALIBRATED: {"method": "platt", "labels": 8},
+    BEST_F1: {"method": "best-f1", "labels": 16},
+    HEADED: {"head": "auto", "yes": YES, "no": NO},
+}
 LABEL_SEED: Final = 3
 _CALIBRATION_DRAWS: Final = 20  # for intervals that nobody looks at here
 
@@ -74,6 +81,12 @@ def behaviour_of(work: Work, domain: Domain) -> Behaviour:
 def store_of(work: Work, domain: Domain) -> Path:
     """Where a domain's store lies."""
     return work.folder / "stores" / f"{domain.name}.store"
+
+
+def way_of(rewards: str) -> dict[str, Mapping[str, Any]]:
+    """How scores become rewards, for records; nothing where the default does."""
+    way = rewards.partition("-")[2]
+    return {"way": WAYS[way]} if way else {}
 
 
 def dataset(work: Work, domain: Domain, rewards: str) -> bool:
@@ -117,12 +130,24 @@ def _reward_set(work: Work, domain: Domain, rewards: str) -> None:
         _relabel(work, domain, size)
         return
     _reward_set(work, domain, size)
-    if way == CALIBRATED:
+    if way == STRICT:
+        store = Store.open(str(location), trust=True)
+        vlm_relabel.score(
+            store=location,
+            encoder=store.rewards(size).encoder.key,
+            no_embed=True,
+            goals=store.goal_set(size),
+            name=rewards,
+            threshold=_QUICK_THRESHOLD if work.effort.is_quick else WAYS[way]["threshold"],
+            threads=work.threads,
+        )
+    elif way in (CALIBRATED, BEST_F1):
         vlm_relabel.calibrate(
             store=location,
             rewards=size,
             name=rewards,
-            labels=_asked_labels(location, size),
+            labels=_asked_labels(location, size, WAYS[way]["labels"]),
+            method=WAYS[way]["method"],
             draws=_CALIBRATION_DRAWS,
         )
     else:
@@ -150,8 +175,8 @@ def _relabel(work: Work, domain: Domain, size: str) -> None:
     )
 
 
-def _asked_labels(location: Path, rewards: str) -> Labels:
-    """What `vlm-relabel label` asks, answered by the truth."""
+def _asked_labels(location: Path, rewards: str, budget: int) -> Labels:
+    """What `vlm-relabel label` asks for each goal, answered by the truth."""
     store = Store.open(str(location), trust=True)
     steps = store.read("steps", [fields.EPISODE_ID, fields.STEP, TRUTH])
     ids, numbers = (steps.column(name).to_pylist() for name in (fields.EPISODE_ID, fields.STEP))
@@ -159,7 +184,7 @@ def _asked_labels(location: Path, rewards: str) -> Labels:
     truth = matrix(steps.column(TRUTH)).astype(bool)
     goals = store.goals(rewards, [fields.GOAL_ID]).column(fields.GOAL_ID).to_pylist()
     asked = vlm_relabel.label(
-        store=location, rewards=rewards, budget=LABELS, seed=LABEL_SEED, dry_run=True
+        store=location, rewards=rewards, budget=budget, seed=LABEL_SEED, dry_run=True
     )
     found = [truth[row_of[one.episode_id, one.step]] for one in asked.questions]
     return Labels.of_rows(

@@ -51,7 +51,10 @@ def test_each_size_and_each_algorithm_is_compared(domain: agents.Domain) -> None
     found = agents.names(Work(Path(), Records(Path())), domain)
     study = STUDIES[domain.name]
     assert found[:4] == ["random", study.size, "true", "none"]
-    assert {*domain.sizes, f"{study.size}-calibrated", f"{study.size}-head"} <= set(found)
+    assert {
+        *domain.sizes,
+        *(f"{study.size}-{way}" for way in ("strict", "calibrated", "f1", "head")),
+    } <= set(found)
     assert {f"true@{name}" for name in list(study.learners)[1:]} <= set(found)
     assert len(agents.names(Work(Path(), Records(Path()), QUICK), domain)) == 4
 
