@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from examples.figures import agents, returns
+from examples.figures import agents, behaviour, returns
 from examples.figures.domains import DOMAINS, Domain
 from examples.figures.plots import by_name
 from examples.figures.runs import Record, Records
@@ -148,16 +148,28 @@ def failed(records: Records) -> Iterator[str]:
         told = agents.comparisons(played, size) if size in played else {}
         share = told.get(f"{size} / true")
         if share is not None:
-            reached = share.value >= _GOOD and share.low >= _GOOD_LOW
+            reached = _is_good(share)
             yield (
                 f"{domain.title}: the agent of the VLM's rewards earns {shown(share)} of what "
                 f"that of the truth earns. At least {_GOOD:.1f}, and {_GOOD_LOW:.1f} at the lower "
                 f"end, were hoped for: {'reached' if reached else 'not reached'}."
                 f"{'' if reached else _why(rewards.get((domain.name, size), {}))}"
+                f"{'' if reached else _with_labels(size, told)}"
             )
         if "true" in played and "place" in played.get(size, {}):
             own, best = (_of(Bootstrap(played), name, "place") for name in (size, "true"))
             yield f"{domain.title}: *place* succeeds in {own}, with rewards of the truth in {best}."
+
+
+def _is_good(share: Estimate) -> bool:
+    return share.value >= _GOOD and share.low >= _GOOD_LOW
+
+
+def _with_labels(size: str, told: Mapping[str, Estimate]) -> str:
+    """What of the same encoder's scores reaches it."""
+    found = {way: told.get(f"{size}-{way} / true") for way in behaviour.WAYS}
+    reached = [f"“{way}” {shown(own)}" for way, own in found.items() if own and _is_good(own)]
+    return f" Reached by {', '.join(reached)}." if reached else ""
 
 
 def _why(rewards: Mapping[str, Any]) -> str:
@@ -202,7 +214,8 @@ def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterat
     told = returns.correlations(found, domain)
     if not any(told.values()):
         yield prose("None, since one of the returns never changes.")
-    families = list(dict.fromkeys(family for own in told.values() for family in own))
+    named = dict.fromkeys(family for own in told.values() for family in own)
+    families = sorted(named, key=lambda family: family == "all")  # in their order, "all" behind
     rows = [
         [size, *(shown(Estimate(**own[f])) if f in own else "none" for f in families)]
         for size, own in told.items()
