@@ -156,6 +156,13 @@ def failed(records: Records) -> Iterator[str]:
                 f"{'' if reached else _why(rewards.get((domain.name, size), {}))}"
                 f"{'' if reached else _with_labels(size, told)}"
             )
+        for way in behaviour.WAYS:
+            loss = told.get(f"{size}-{way} - {size}")
+            if loss is not None and loss.high < 0:
+                yield (
+                    f"{domain.title}: agents of “{way}” earn less than those of a threshold of "
+                    f"0.5: {shown(loss)}."
+                )
         if "true" in played and "place" in played.get(size, {}):
             own, best = (_of(Bootstrap(played), name, "place") for name in (size, "true"))
             yield f"{domain.title}: *place* succeeds in {own}, with rewards of the truth in {best}."

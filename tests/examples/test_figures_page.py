@@ -13,7 +13,12 @@ from examples.figures.domains import PLAYROOM
 from examples.figures.runs import Records, Run
 
 ROOMS = 12
-SETTINGS = {"algo": "discrete-gcivl", "steps": 10, "behaviour": {"episodes": 1200}}
+SETTINGS = {
+    "algo": "discrete-gcivl",
+    "steps": 10,
+    "temperature": 0.6,
+    "behaviour": {"episodes": 1200},
+}
 
 
 @pytest.fixture
