@@ -31,7 +31,7 @@ class Algorithm:
     returns_to_go: bool = False  # learns from the sum of a trajectory's rewards as well
     to_the_end: bool = False  # adds up rewards to the end of a trajectory unless it is said
     progress: bool = False  # clones with weights by the progress of scores
-    drawn: bool = True  # its actions can be drawn at a temperature
+    drawable: bool = True  # its actions can be drawn at a temperature
 
     @property
     def own(self) -> bool:
@@ -62,21 +62,21 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "plas": Algorithm("PLASConfig", CONTINUOUS),
     "bc": Algorithm("BCConfig", CONTINUOUS, values=False),
     "decision-transformer": Algorithm(
-        "DecisionTransformerConfig", CONTINUOUS, trajectories=True, values=False, drawn=False
+        "DecisionTransformerConfig", CONTINUOUS, trajectories=True, values=False, drawable=False
     ),
     "gcivl": Algorithm("GCIVLConfig", CONTINUOUS),
     "gciql": Algorithm("GCIQLConfig", CONTINUOUS),
     "awr": Algorithm("AWRConfig", CONTINUOUS, to_the_end=True),
     "ra-bc": Algorithm("RABCConfig", CONTINUOUS, values=False, progress=True),
     "discrete-cql": Algorithm("DiscreteCQLConfig", DISCRETE),
-    "discrete-bcq": Algorithm("DiscreteBCQConfig", DISCRETE, drawn=False),
+    "discrete-bcq": Algorithm("DiscreteBCQConfig", DISCRETE, drawable=False),
     "discrete-bc": Algorithm("DiscreteBCConfig", DISCRETE, values=False),
     "discrete-decision-transformer": Algorithm(
         "DiscreteDecisionTransformerConfig",
         DISCRETE,
         trajectories=True,
         values=False,
-        drawn=False,
+        drawable=False,
     ),
     "discrete-gcivl": Algorithm("DiscreteGCIVLConfig", DISCRETE),
     "discrete-gciql": Algorithm("DiscreteGCIQLConfig", DISCRETE),

@@ -7,6 +7,7 @@ EpisodePolicy    acts by the episode, in one room after the other  TransformerPo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from d3rlpy.algos import (
     DiscreteBC,
+    DiscreteBCQ,
     GreedyTransformerActionSampler,
     IdentityTransformerActionSampler,
 )
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 
 from offline_rl.learners.learner import Learner
 from offline_rl.restoring import Restore
+from schemas.errors import RunError
 
 Floats = NDArray[np.float32]
 
@@ -104,22 +107,35 @@ class DrawnPolicy:
         discrete      π(a|o) ∝ exp(f(o, a) / T)    f: logits of the policy; without one, values
         continuous    Normal(best action, T), cut to [-1, 1], to which actions are scaled
 
-    The second is the policy of the learners, whose spread is 1, at T. With T → 0 the best action
-    is left, and an agent that takes the best one everywhere can go around in circles for ever.
+    The second is the policy of our own learners, whose spread is 1, at T; a spread that d3rlpy's
+    learned is not used. With T → 0 the best action is left, and an agent that takes the best one
+    everywhere can go around in circles for ever.
 
-    In the room of one seed actions are drawn by the same chance, whatever else is rolled out.
+    In the room of one seed actions are drawn by the same chance, whatever else is rolled out. BCQ
+    and BEAR choose their best action among some that they draw by PyTorch's.
 
     Args:
         agent: d3rlpy algorithm.
         temperature: T, above 0.
         seed: of the chance.
         restore: makes its actions into those of an environment: see `restoring.restorer`.
+
+    Raises:
+        RunError: a temperature that is not above 0 and finite, or an agent that chooses by more
+            than preferences: DiscreteBCQ.
     """
 
     agent: Any
     temperature: float
     seed: int
     restore: Restore = _as_it_is
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be drawn."""
+        if not 0 < self.temperature < math.inf:
+            raise RunError(f"temperature {self.temperature}: expected a finite number above 0")
+        if isinstance(self.agent, DiscreteBCQ):
+            raise RunError("DiscreteBCQ: its actions cannot be drawn at a temperature")
 
     def chance(self, seed: int) -> np.random.Generator:
         """See `DrawingPolicy`."""
@@ -133,9 +149,10 @@ class DrawnPolicy:
 
     def _choices(self, x: Floats, chances: Sequence[np.random.Generator]) -> NDArray[np.int64]:
         """By the Gumbel-max trick (Maddison et al. 2014, arXiv 1411.0030): (N,)."""
-        wanted = preferences(self.agent, x) / self.temperature
+        wanted = preferences(self.agent, x)
         noise = np.stack([chance.gumbel(size=wanted.shape[1]) for chance in chances])
-        choices: NDArray[np.int64] = (wanted + noise).argmax(axis=1)
+        behind = wanted - wanted.max(axis=1, keepdims=True)  # the best keeps 0, however small T is
+        choices: NDArray[np.int64] = (behind / self.temperature + noise).argmax(axis=1)
         return choices
 
     def _near_the_best(self, x: Floats, chances: Sequence[np.random.Generator]) -> Floats:
@@ -159,6 +176,7 @@ def preferences(agent: Any, x: Floats) -> NDArray[np.float64]:
     """
     if isinstance(agent, DiscreteBC | Learner):
         modules = agent.impl.modules
+        modules.set_eval()
         network = modules.imitator if isinstance(agent, DiscreteBC) else modules.policy
         seen, scaler = torch.as_tensor(x, device=agent.impl.device), agent.config.observation_scaler
         with torch.no_grad():

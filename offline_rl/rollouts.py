@@ -10,6 +10,7 @@ The environment is goal-conditioned by its reset options and speaks of its own t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,9 @@ class EpisodeResult:
     vlm_return: float | None  # None: no encoder was given
     length: int
     frames: tuple[Frame, ...] = field(default=(), repr=False, compare=False)
-    stale: int = 0  # last steps in which the policy saw nothing new: it goes around in circles
+    # Last steps in which the policy saw nothing that it had not seen before in the episode, to the
+    # bit: it goes around in circles. Noise, and an encoder's rounding, hide them.
+    stale: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,9 @@ class _Runner:
     def step(self, live: Sequence[_Live]) -> None:
         batch = self._observer([e.observation for e in live], [e.goal for e in live])
         for episode, x, action in zip(live, batch, self._actions(live, batch), strict=True):
-            episode.stale = episode.stale + 1 if x.tobytes() in episode.seen else 0
-            episode.seen.add(x.tobytes())
+            sight = hashlib.blake2b(x.tobytes(), digest_size=16).digest()
+            episode.stale = episode.stale + 1 if sight in episode.seen else 0
+            episode.seen.add(sight)
             episode.observation, reward, terminated, truncated, _ = episode.env.step(action)
             episode.reward = float(reward)
             episode.total += float(reward)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from offline_rl import evaluation, policies, rollouts
-from offline_rl.algorithms import ALGORITHMS
+from offline_rl.algorithms import ALGORITHMS, DISCRETE, Algorithm
 from offline_rl.dataset import GoalDataset
 from offline_rl.evaluation import EvaluationReport, Interval
 from offline_rl.frames import EMBEDDING_PREFIX, whole_names
@@ -71,8 +71,8 @@ def with_rollouts(
         if arguments.gif is not None and name == "agent":
             rollouts.write_gif(results, local_path("--gif", os.fspath(arguments.gif)))
         rows += evaluation.outcomes(name, results, families)
-        if name == "agent":
-            notes += _circles(results, drawn=ALGORITHMS[config.algo].drawn)
+        if name == "agent" and not arguments.temperature:
+            notes += _circles(results, ALGORITHMS[config.algo])
     return found.model_copy(
         update={
             "outcomes": tuple(rows),
@@ -87,17 +87,25 @@ _STALE: Final = 8  # steps without anything new, from which it is no chance
 _MANY: Final = 0.2  # of the rollouts that failed
 
 
-def _circles(results: Sequence[rollouts.EpisodeResult], *, drawn: bool) -> list[str]:
-    """A word on an agent that goes around in circles, and what leads it out."""
+def _circles(results: Sequence[rollouts.EpisodeResult], algorithm: Algorithm) -> list[str]:
+    """A word on an agent that goes around in circles, and what may lead it out."""
     failed = [result for result in results if not result.success]
     stale = [result for result in failed if result.stale >= _STALE]
     if not failed or len(stale) < _MANY * len(failed):
         return []
-    cure = "; a higher --temperature leads it out, such as 0.3" if drawn else ""
+    cure = f"; --temperature may lead it out, such as {_try_first(algorithm):g}"
     return [
         f"{len(stale):,} of {len(failed):,} rollouts that failed ended with {_STALE} steps or more "
-        f"in which the agent saw nothing new: it goes around in circles{cure}"
+        "in which the agent saw nothing new: it goes around in circles"
+        f"{cure if algorithm.drawable else ''}"
     ]
+
+
+def _try_first(algorithm: Algorithm) -> float:
+    """A temperature for logits, for continuous actions, or for values, which lie closer."""
+    if algorithm.action_space is not DISCRETE:
+        return 0.1
+    return 0.3 if algorithm.own or not algorithm.values else 0.03
 
 
 def environment_factory(name: str) -> Callable[[], Any]:

@@ -91,7 +91,7 @@ def test_atheris_finds_nothing_in_some_thousand_runs(name: str, tmp_path: Path) 
     done = subprocess.run(
         ["sh", "-c", '"$@"; exit $?', "sh", *fuzz],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},  # its seeds stay
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},  # of its corpus
         capture_output=True,
         text=True,
     )

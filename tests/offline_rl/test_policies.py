@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from d3rlpy.algos import DiscreteBCQConfig
 from d3rlpy.constants import ActionSpace
 from d3rlpy.preprocessing import MinMaxActionScaler
 from scipy.special import softmax
@@ -18,10 +19,11 @@ from offline_rl import checkpoints
 from offline_rl.algorithms import ALGORITHMS, DISCRETE
 from offline_rl.policies import DrawnPolicy, preferences
 from offline_rl.rollouts import Observer, roll_out
-from tests.offline_rl.rooms import Colours
+from schemas.errors import RunError
+from tests.offline_rl.rooms import Colours, Painted
 from tests.offline_rl.runs import config_of, run
 
-DRAWN = [name for name, algorithm in ALGORITHMS.items() if algorithm.drawn]
+DRAWN = [name for name, algorithm in ALGORITHMS.items() if algorithm.drawable]
 ALMOST_ZERO = 1e-9
 
 
@@ -81,6 +83,40 @@ def test_continuous_actions_lie_normally_around_the_best(scaler: Any) -> None:
     assert far.max(axis=0) == pytest.approx(high)
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_no_temperature_but_a_finite_one_above_0(temperature: float) -> None:
+    with pytest.raises(RunError, match="expected a finite number above 0"):
+        DrawnPolicy(Wants(), temperature, seed=0)
+
+
+def test_the_least_temperature_leaves_the_best_action() -> None:
+    found = many(DrawnPolicy(Wants(), 5e-324, seed=0), [0.1, -0.2, 0.9], 20)
+    assert found.tolist() == [2] * 20
+
+
+def test_what_chooses_by_more_than_preferences_is_not_drawn() -> None:
+    with pytest.raises(RunError, match="DiscreteBCQ"):
+        DrawnPolicy(DiscreteBCQConfig().create(), 0.5, seed=0)
+
+
+@pytest.mark.parametrize("algo", ["discrete-bc", "discrete-gcivl"])
+def test_preferences_are_the_logits_of_what_the_policy_sees(
+    algo: str, playground_store: Path, tmp_path: Path
+) -> None:
+    config = config_of(playground_store, algo, 3)
+    run(config, tmp_path)
+    agent = checkpoints.load_agent(tmp_path)
+    seen = np.random.default_rng(1).normal(3, 2, (5, agent.observation_shape[0]))
+    scaler, modules = agent.config.observation_scaler, agent.impl.modules
+    scaled = (seen - scaler.mean) / (scaler.std + scaler.eps)
+    network = modules.imitator if algo == "discrete-bc" else modules.policy
+    with torch.no_grad():
+        likely = network(torch.as_tensor(scaled, dtype=torch.float32)).probs.numpy()
+    found = softmax(preferences(agent, seen.astype(np.float32)), axis=1)
+    np.testing.assert_allclose(found, likely, atol=1e-5)
+    assert np.ptp(likely) > 0.01
+
+
 def test_actions_are_those_of_the_room() -> None:
     policy, other = DrawnPolicy(Wants(), 1.0, seed=1), DrawnPolicy(Wants(), 1.0, seed=2)
     same = many(policy, [0, 0, 0], 60)
@@ -114,15 +150,19 @@ def test_without_heat_the_best_action_is_left(
     np.testing.assert_allclose(found, best, rtol=1e-5, atol=1e-6)
 
 
-def test_rooms_side_by_side_change_nothing(playground_store: Path, tmp_path: Path) -> None:
-    config = config_of(playground_store, "discrete-gcivl", 3)
+@pytest.mark.parametrize(("algo", "room"), [("discrete-gcivl", Colours), ("gcivl", Painted)])
+def test_rooms_side_by_side_change_nothing(
+    algo: str, room: Any, playground_store: Path, tmp_path: Path
+) -> None:
+    config = config_of(playground_store, algo, 3)
     run(config, tmp_path)
-    goals = {name: np.eye(4, dtype=np.float32)[n] for n, name in enumerate(("red", "green"))}
-    width = checkpoints.load_agent(tmp_path).observation_shape[0]
-    observer = Observer(config.observations, {n: v[: width - 3] for n, v in goals.items()})
-    policy = DrawnPolicy(checkpoints.load_agent(tmp_path), 1.0, seed=0)
+    agent = checkpoints.load_agent(tmp_path)
+    width = agent.observation_shape[0] - 3
+    goals = {name: np.eye(width, dtype=np.float32)[n] for n, name in enumerate(("red", "green"))}
+    observer = Observer(config.observations, goals)
+    policy = DrawnPolicy(agent, 1.0, seed=0)
     one, many = (
-        roll_out(policy, Colours, observer, list(goals), episodes=8, seed=0, parallel=n)
+        roll_out(policy, room, observer, list(goals), episodes=8, seed=0, parallel=n)
         for n in (1, 5)
     )
     assert one == many

@@ -250,8 +250,9 @@ def evaluate(
         float,
         typer.Option(
             min=0,
-            help="Temperature of the agent's actions in rollouts. With 0 the best ones are taken; "
-            "above, they are drawn, which leads an agent out of circles.",
+            help="Temperature of the agent's actions in rollouts (not that of rewards). With 0 the "
+            "best ones are taken, as fitted Q evaluation always does; above, they are drawn, which "
+            "can lead an agent out of circles.",
         ),
     ] = 0.0,
     goal: Annotated[

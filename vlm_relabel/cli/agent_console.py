@@ -90,18 +90,20 @@ def _values(values: tuple[GoalValues, ...]) -> Table:
 def _outcomes(report: EvaluationReport) -> Table:
     columns = ("policy", "family", "success", "95 %", "true return", "VLM return", "episodes")
     table = table_of(columns, left=("policy", "family"))
+    heat = report.options.get("temperature", 0)
     for row in report.outcomes:
-        table.add_row(*_outcome(row), style="bold" if row.family == "all" else "")
+        name = f"{row.policy}, T = {heat:g}" if heat and row.policy == "agent" else row.policy
+        shown = (name, *_outcome(row))
+        table.add_row(*shown, style="bold" if row.family == "all" else "")
     for family, found in report.behaviour.items():
         interval = f"{found.low:.3f}–{found.high:.3f}"
-        shown = (f"{found.mean:.3f}", interval, "", "", str(found.count))
-        table.add_row("in the data, by its rewards", escape(family), *shown)
+        told = (f"{found.mean:.3f}", interval, "", "", str(found.count))
+        table.add_row("in the data, by its rewards", escape(family), *told)
     return table
 
 
 def _outcome(row: Outcome) -> tuple[str, ...]:
     return (
-        escape(row.policy),
         escape(row.family),
         f"{row.success.mean:.3f}",
         f"{row.success.low:.3f}–{row.success.high:.3f}",

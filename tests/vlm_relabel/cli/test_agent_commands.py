@@ -422,6 +422,7 @@ def test_transformers_are_rolled_out(
         ),
         (("--env", ROOM, "--camera", "wrist", "--gif", "a.gif"), ("'wrist'", "only", "image")),
         (("--device", "cuda:77"), ("--device cuda:77",)),
+        (("--temperature", 0.5), ("--temperature 0.5: of rollouts alone", "--env")),
     ],
 )
 def test_evaluation_refuses(
