@@ -44,7 +44,7 @@ LearnFrom = Literal["vlm", "true", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned(recipe.Learner):
-    """A learner whose settings were chosen on other seeds than those reported."""
+    """A learner and how long it learns."""
 
     steps: int
     positive_share: float | None = None  # of each batch that reaches its goal; None: as it comes
@@ -189,7 +189,7 @@ def settings(work: Work, domain: Domain, agent: Agent) -> dict[str, Any]:
     told = {"behaviour": asdict(behaviour.behaviour_of(work, domain))}
     return {
         **told,
-        **behaviour.way_of(agent.rewards),
+        **behaviour.way_of(work, agent.rewards),
         **asdict(_learner(work, domain, agent)),
         **judged,
     }
@@ -291,7 +291,9 @@ def run_rewards(work: Work, seed: int) -> None:
         for own in dict.fromkeys(a.rewards for a in agents if a.learn_from == "vlm"):
             if own != "random":
                 told = asdict(behaviour.behaviour_of(work, domain))
-                asked = Run(REWARDS, name, own, 0, {"behaviour": told, **behaviour.way_of(own)})
+                asked = Run(
+                    REWARDS, name, own, 0, {"behaviour": told, **behaviour.way_of(work, own)}
+                )
                 work.records.once(asked, partial(_agreement, work, domain, own))
 
 

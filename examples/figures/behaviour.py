@@ -12,7 +12,7 @@ Scores of an encoder become rewards in five ways:
 - `middle-strict`: above 0.95, which the demo takes;
 - `middle-calibrated`: by a threshold for each goal, which `vlm-relabel calibrate` finds of few
   labels; what `vlm-relabel label` asks for each goal, answered by the truth;
-- `middle-f1`: by the threshold of the best F1 over twice as many labels;
+- `middle-f1`: by the threshold of the best F1 over labels, more of each goal;
 - `middle-head`: above 0.5, when a head has corrected them that learned from few labels as well:
   frames of both answers, as `examples.playroom.trust_heads` draws them.
 
@@ -83,9 +83,11 @@ def store_of(work: Work, domain: Domain) -> Path:
     return work.folder / "stores" / f"{domain.name}.store"
 
 
-def way_of(rewards: str) -> dict[str, Mapping[str, Any]]:
+def way_of(work: Work, rewards: str) -> dict[str, Mapping[str, Any]]:
     """How scores become rewards, for records; nothing where the default does."""
     way = rewards.partition("-")[2]
+    if way == STRICT and work.effort.is_quick:
+        return {"way": {"threshold": _QUICK_THRESHOLD}}
     return {"way": WAYS[way]} if way else {}
 
 
@@ -138,7 +140,7 @@ def _reward_set(work: Work, domain: Domain, rewards: str) -> None:
             no_embed=True,
             goals=store.goal_set(size),
             name=rewards,
-            threshold=_QUICK_THRESHOLD if work.effort.is_quick else WAYS[way]["threshold"],
+            **way_of(work, rewards)["way"],
             threads=work.threads,
         )
     elif way in (CALIBRATED, BEST_F1):
@@ -218,7 +220,8 @@ def agreement(work: Work, domain: Domain, rewards: str) -> dict[str, float]:
         precision: share of the rewarded transitions of a goal after which it holds, mean over
             goals with any reward; recall: share of the transitions after which it holds that are
             rewarded; goals: how many have any reward; unseen: of the wrong rewards, the share
-            after which a goal of the same family holds that encoders were not trained on.
+            after which a goal of the same family holds that encoders were not trained on, beside
+            its share in what could be rewarded wrongly (NaN if they were trained on all).
     """
     given, held = _given(work, domain, rewards)
     wrong, unseen = given & ~held[:, domain.seen], held & ~domain.seen
@@ -232,8 +235,13 @@ def agreement(work: Work, domain: Domain, rewards: str) -> dict[str, float]:
         "precision": float(np.nanmean(precision)) if given.any() else float("nan"),
         "recall": float(np.nanmean(recall)),
         "goals": int(given.any(axis=0).sum()),
-        "unseen": float((wrong & beside).sum() / wrong.sum()) if wrong.any() else float("nan"),
+        "unseen": _share(beside, wrong) if unseen.any() else float("nan"),
+        "unseen, of all": _share(beside, ~held) if unseen.any() else float("nan"),
     }
+
+
+def _share(some: Bools, those: Bools) -> float:
+    return float((some & those).sum() / those.sum()) if those.any() else float("nan")
 
 
 def _given(work: Work, domain: Domain, rewards: str) -> tuple[Bools, Bools]:

@@ -39,9 +39,10 @@ _LIMITS = (
     "size was not sought, for any of them.",
     "The number of steps on the phone was chosen after seeing what more of them leave of the "
     "difference (above).",
-    "Agents first took the best actions everywhere: the same agents then reached half to two "
-    "thirds of the success, and .81 (playroom) and .91 (phone) of that of the truth. “strict” and "
-    "“f1” were tried when the share of the truth at a threshold of 0.5 was known.",
+    "In an earlier run, in half as many rooms and with no record here, agents took the best action "
+    "everywhere. Success of the truth's was .343 on the phone and .462 in the playroom, and the "
+    "encoder's share of it .913 and .807. “strict” and “f1” were tried when the share at a "
+    "threshold of 0.5 was known.",
 )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from examples.playroom.goals import FAMILIES, GOALS
-from examples.playroom.recipe import LONG, ROOM_SEED, observer_of, policy_of
+from examples.playroom.recipe import ROOM_SEED, learner_named, observer_of, policy_of
 from examples.playroom.room import make_env
 from offline_rl import checkpoints, policies, rollouts, run_config, training
 from offline_rl.dataset import GoalDataset
@@ -69,7 +69,7 @@ def returns(run: Path, encoder: Path, episodes: int) -> dict[int, Floats]:
     found = {}
     for step in [0, *steps]:
         policy = (
-            policy_of(checkpoints.load_agent(run, step), LONG)
+            policy_of(checkpoints.load_agent(run, step), learner_named(config.algo))
             if step
             else policies.RandomPolicy(make_env().action_space, config.seed)
         )

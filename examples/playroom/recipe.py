@@ -54,7 +54,7 @@ class Learner:
     temperature: float  # of its actions; 0: the best ones
 
 
-VALUES: Final = Learner(
+VALUES: Final = Learner(  # of `examples.figures`, beside GCIVL
     "discrete-cql",
     {
         "batch_size": 128,
@@ -65,7 +65,7 @@ VALUES: Final = Learner(
     },
     temperature=0.03,
 )
-FAST: Final = Learner(  # of the demo: in far fewer updates as far
+FAST: Final = Learner(  # of the demo, where minutes count
     "discrete-gcivl",
     {
         "batch_size": 128,
@@ -84,7 +84,7 @@ CLONING: Final = Learner(
     "discrete-bc", {"batch_size": 128, "learning_rate": 1e-3, "beta": 0.01}, temperature=0.6
 )
 CLONING_STEPS: Final = 4000  # no better with more
-ROOM_SEED: Final = 70_000_000  # of evaluation rooms; collect's seeds are drawn below 2**62
+ROOM_SEED: Final = 90_000_000  # of evaluation rooms; collect's seeds are drawn below 2**62
 _RESAMPLES: Final = 4000
 _CHECKPOINTS: Final = 5  # in even steps, and one at the end if they do not divide
 
@@ -92,6 +92,15 @@ _CHECKPOINTS: Final = 5  # in even steps, and one at the end if they do not divi
 def learner_of(rewards: Rewards, values: Learner = LONG) -> Learner:
     """How an agent learns, and acts: without rewards it clones."""
     return CLONING if rewards == "none" else values
+
+
+def learner_named(algo: str) -> Learner:
+    """That of a run of the recipe, by its algorithm.
+
+    Raises:
+        KeyError: no agent of the recipe learns by it.
+    """
+    return {own.algo: own for own in (VALUES, LONG, CLONING)}[algo]
 
 
 def policy_of(agent: Any, learner: Learner, seed: int = ROOM_SEED) -> policies.Policy:

@@ -76,6 +76,7 @@ def test_records_of_all_seeds_are_compared_room_by_room() -> None:
         success("true", 0, "1111"),
         success("random", 0, "1000"),
         success("none", 0, "0000"),
+        success("small", 0, "1000"),
         record("agents", "tiny", 0, {"success": {}}),  # it was given no reward
     ]
     played = agents.played(found, "phone")
@@ -84,7 +85,13 @@ def test_records_of_all_seeds_are_compared_room_by_room() -> None:
     assert told["middle / true"].value == pytest.approx(0.625)
     assert told["middle / random"].value == pytest.approx(2.5)
     assert told["none - middle"].value == pytest.approx(-0.625)
-    assert set(told) == {"middle / true", "middle / random", "none - middle"}
+    assert told["small / true"].value == pytest.approx(0.25)
+    assert told["small - middle"].value == pytest.approx(-0.375)
+    assert list(told)[:2] == ["middle / true", "small / true"]
+    assert set(told) == {
+        *("middle / true", "small / true", "middle / random"),
+        *("none - middle", "small - middle"),
+    }
 
 
 def test_rewards_are_held_against_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +105,14 @@ def test_rewards_are_held_against_what_follows(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(behaviour, "_given", lambda *_: (given, held))
     told = behaviour.agreement(Work(Path(), Records(Path())), PLAYROOM, "middle")
     assert PLAYROOM.families[seen[0]] == "find"
-    assert told == {"precision": pytest.approx(1 / 3), "recall": 0.5, "goals": 1, "unseen": 0.5}
+    finds = sum(s and f == "find" for s, f in zip(PLAYROOM.seen, PLAYROOM.families, strict=True))
+    assert told == {
+        "precision": pytest.approx(1 / 3),
+        "recall": 0.5,
+        "goals": 1,
+        "unseen": 0.5,  # one of two wrong rewards is given where the hidden goal holds
+        "unseen, of all": pytest.approx(finds / (4 * len(seen) - 2)),
+    }
 
 
 def episode(goal: str, *, reached: bool, shade: int) -> rollouts.EpisodeResult:

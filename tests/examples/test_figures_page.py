@@ -108,3 +108,36 @@ def test_a_domain_whose_agents_were_all_given_no_reward(tmp_path: Path) -> None:
     found.once(Run(agents.KIND, "playroom", "tiny", 0, SETTINGS), lambda: {"success": {}})
     assert "Were given no reward: tiny." in page.text(found, {})
     plots.draw(found, tmp_path / "images", plots_agents.PICTURES)
+
+
+def _played(records: Records, **rooms: str) -> Records:
+    families = agents.goals_by_family(PLAYROOM)
+    for name, own in rooms.items():
+        run = Run(agents.KIND, "playroom", name.replace("_", "-"), 0, SETTINGS)
+        records.once(run, lambda own=own: {"success": dict.fromkeys(families, own)})
+    return records
+
+
+def test_what_falls_short_is_told_with_its_reason_and_what_does_not(tmp_path: Path) -> None:
+    """In 100 rooms: true 80, middle 60, f1 76, strict 40."""
+    rooms = {"true": 80, "middle": 60, "middle_f1": 76, "middle_strict": 40}
+    found = {name: "1" * won + "0" * (100 - won) for name, won in rooms.items()}
+    records = _played(Records(tmp_path / "results"), **found)
+    rates = {"precision": 0.8, "recall": 0.9, "goals": 54, "unseen": 0.9, "unseen, of all": 0.1}
+    records.once(Run(agents.REWARDS, "playroom", "middle", 0), lambda: rates)
+    told = re.sub(r"\s+", " ", _section(page.text(records, {}), "## What failed"))
+    assert re.search(r"earns \.750 \([^)]*\) of what .* hoped for: not reached\.", told)
+    assert ".900 are given where another goal" in told
+    assert "which is so in .100 of all frames" in told
+    assert re.search(r"Of 2 other ways, reached by “f1” \(\.950 .*; \.160 .* more success\)", told)
+    assert re.search(r"agents of “strict” earn less than .*: −\.200", told)
+    assert "agents of “f1” earn less" not in told
+
+
+def test_what_is_reached_needs_no_reason(tmp_path: Path) -> None:
+    found = {name: "1" * won + "0" * (100 - won) for name, won in (("true", 80), ("middle", 78))}
+    told = _section(
+        page.text(_played(Records(tmp_path / "results"), **found), {}), "## What failed"
+    )
+    assert "hoped for: reached." in re.sub(r"\s+", " ", told)
+    assert "other ways" not in told

@@ -9,6 +9,7 @@ from examples.playroom import figure3, recipe
 from examples.playroom.episodes import MIXTURES, collect_episode
 from examples.playroom.goals import FAMILIES, GOALS
 from examples.playroom.room import make_env
+from offline_rl.policies import DrawnPolicy
 
 
 def played(**shares: float) -> dict[str, dict[str, np.ndarray]]:
@@ -72,3 +73,11 @@ def test_free_play_heeds_no_command() -> None:
     free = [e for e in episodes if e["episode_metadata"]["policy"] == "free-play"]
     assert free and all(len(e["steps"]) == 41 for e in free)
     assert not any(e["steps"][-1]["is_terminal"] for e in free)
+
+
+def test_an_agent_acts_at_the_temperature_of_its_learner() -> None:
+    agent = object()
+    assert recipe.policy_of(agent, recipe.Learner("discrete-gcivl", {}, 0.0)) is agent
+    drawn = recipe.policy_of(agent, recipe.learner_named("discrete-cql"), seed=3)
+    assert drawn == DrawnPolicy(agent, recipe.VALUES.temperature, 3)
+    assert recipe.learner_named("discrete-bc") is recipe.learner_of("none")

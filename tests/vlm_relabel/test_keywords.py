@@ -94,6 +94,9 @@ def test_frames_or_none_must_be_said_in_full() -> None:
         vlm_relabel.build_goals(store="x", rewards="v2", no_rewards=True)
     with pytest.raises(RelabelError, match=r"--discount: expected greater than 0, got 0\.0"):
         vlm_relabel.build_goals(store="x", discount=0)
+    for temperature in (-1, float("nan"), float("inf")):
+        with pytest.raises(RelabelError, match="--temperature: expected"):
+            vlm_relabel.evaluate(run="x", temperature=temperature)
 
 
 def test_pairs_are_dicts_or_texts(tmp_path: Path) -> None:
