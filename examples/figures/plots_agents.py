@@ -14,6 +14,8 @@ from examples.figures.plots import COLOURS, Make, axes_of, by_name, labelled
 from examples.figures.runs import Record, Records
 from examples.playroom.recipe import Bootstrap, mean_of
 
+_FAMILIES: Final = {"open": "#6a3d9a", "find": "#08519c", "lift": "#238b45", "place": "#d94801"}
+
 
 def _agents(records: Records) -> Figure | None:
     """Mean success of every agent, with its interval and its seeds."""
@@ -47,7 +49,7 @@ def _bars(axis: Axes, domain: Domain, found: dict[str, list[Record]]) -> None:
 
 
 def _returns(records: Records) -> Figure | None:
-    """Both returns over checkpoints, mean over goals and seeds, by encoder."""
+    """Both returns over checkpoints, by encoder and family; mean over its goals and over seeds."""
     found = [r for r in records.of_kind(returns.KIND) if r.result["steps"]]
     panels = list(dict.fromkeys((r.domain, r.name) for r in found))
     if not panels:
@@ -61,24 +63,32 @@ def _returns(records: Records) -> Figure | None:
         sizes = [size for size in domain.sizes if (domain.name, size) in panels]
         for axis, size in zip(row, sizes):  # noqa: B905
             axis.set_visible(True)
-            _curves(axis, [r.result for r in found if (r.domain, r.name) == (domain.name, size)])
+            own = [r.result for r in found if (r.domain, r.name) == (domain.name, size)]
+            _curves(axis, own, domain)
             labelled(axis, f"{domain.title}: {size}", "updates (0: random policy)", "mean return")
-    handles, labels = next(a for a in axes.flat if a.get_visible()).get_legend_handles_labels()
+    told = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        told.update(zip(labels, handles, strict=True))
     figure.legend(
-        handles, labels, fontsize=8, loc="outside lower center", ncols=len(labels), frameon=False
-    )
+        list(told.values()), list(told), fontsize=8, loc="outside lower center", ncols=len(told),
+        frameon=False,
+    )  # fmt: skip
     return figure
 
 
-def _curves(axis: Axes, results: list[Any]) -> None:
-    for key, label, colour, width in (
-        ("vlm", "VLM", "#ef8a62", 4),
-        ("true", "true", "#08519c", 1.5),
-    ):
-        curves = np.array([np.mean(result[key], axis=1) for result in results])
-        axis.plot(results[0]["steps"], curves.T, color=colour, lw=0.6, alpha=0.6)
-        mean = curves.mean(axis=0)
-        axis.plot(results[0]["steps"], mean, color=colour, marker="o", ms=3, lw=width, label=label)
+def _curves(axis: Axes, results: list[Any], domain: Domain) -> None:
+    family_of = {goal.id: goal.family for goal in domain.goals.goals}
+    families = np.array([family_of[goal] for goal in results[0]["goals"]])
+    for family in dict.fromkeys(families.tolist()):
+        colour = _FAMILIES[family]
+        for key, label, style in (
+            ("vlm", f"{family}, by the VLM", {"lw": 5, "alpha": 0.35}),
+            ("true", f"{family}, true", {"lw": 1.5, "marker": "o", "ms": 3}),
+        ):
+            goals = np.array([result[key] for result in results])[:, :, families == family]
+            curve = goals.mean(axis=(0, 2))
+            axis.plot(results[0]["steps"], curve, color=colour, label=label, **style)
     axis.set_ylim(0, 1.02)
 
 
