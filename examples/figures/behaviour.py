@@ -35,7 +35,7 @@ from examples.figures import encoders
 from examples.figures.domains import PHONE, PLAYROOM, Bools, Domain, encoder_path
 from examples.figures.runs import say
 from examples.figures.work import Work
-from examples.playroom.trust_heads import NO, YES, add_head, head_labels
+from examples.playroom.trust_heads import NO, YES, add_head, head_labels, score_again
 from schemas import fields
 from schemas.labels import Labels
 from schemas.store import Store
@@ -133,16 +133,7 @@ def _reward_set(work: Work, domain: Domain, rewards: str) -> None:
         return
     _reward_set(work, domain, size)
     if way == STRICT:
-        store = Store.open(str(location), trust=True)
-        vlm_relabel.score(
-            store=location,
-            encoder=store.rewards(size).encoder.key,
-            no_embed=True,
-            goals=store.goal_set(size),
-            name=rewards,
-            **way_of(work, rewards)["way"],
-            threads=work.threads,
-        )
+        score_again(str(location), size, rewards, **way_of(work, rewards)["way"])
     elif way in (CALIBRATED, BEST_F1):
         vlm_relabel.calibrate(
             store=location,

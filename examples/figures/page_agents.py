@@ -165,7 +165,8 @@ def failed(records: Records) -> Iterator[str]:
                     f"0.5: {shown(loss)}."
                 )
         if "true" in played and "place" in played.get(size, {}):
-            own, best = (_of(Bootstrap(played), name, "place") for name in (size, "true"))
+            bootstrap = Bootstrap(played)
+            own, best = (_of(bootstrap, name, "place") for name in (size, "true"))
             yield f"{domain.title}: *place* succeeds in {own}, with rewards of the truth in {best}."
 
 

@@ -35,6 +35,7 @@ from examples.playroom.room import make_env
 from offline_rl import checkpoints, policies, rollouts, training
 from offline_rl.dataset import GoalDataset
 from offline_rl.run_config import TrainConfig
+from schemas.errors import RunError
 from schemas.locations import path_argument
 
 Floats = npt.NDArray[np.float64]
@@ -98,9 +99,12 @@ def learner_named(algo: str) -> Learner:
     """That of a run of the recipe, by its algorithm.
 
     Raises:
-        KeyError: no agent of the recipe learns by it.
+        RunError: no agent of the recipe learns by it, so that its temperature is not known.
     """
-    return {own.algo: own for own in (VALUES, LONG, CLONING)}[algo]
+    known = {own.algo: own for own in (VALUES, LONG, CLONING)}
+    if algo not in known:
+        raise RunError(f"{algo}: no agent of the recipe learns by it, only by {', '.join(known)}")
+    return known[algo]
 
 
 def policy_of(agent: Any, learner: Learner, seed: int = ROOM_SEED) -> policies.Policy:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,18 @@ def add_head(location: str, rewards: str, name: str, labels: Labels) -> None:
         name: of the new one.
         labels: that the head learns from.
     """
+    score_again(location, rewards, name, head="auto", labels=labels)
+
+
+def score_again(location: str, rewards: str, name: str, **otherwise: Any) -> None:
+    """Writes a reward set of the same goals and embeddings, with other options of `score`.
+
+    Args:
+        location: of a store.
+        rewards: name of the reward set that is there.
+        name: of the new one.
+        otherwise: options of `vlm_relabel.score`.
+    """
     store = Store.open(location)
     vlm_relabel.score(
         store=location,
@@ -107,6 +119,5 @@ def add_head(location: str, rewards: str, name: str, labels: Labels) -> None:
         no_embed=True,
         goals=store.goal_set(rewards),
         name=name,
-        head="auto",
-        labels=labels,
+        **otherwise,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
@@ -38,7 +39,7 @@ from relabel.jobs.report import (
     report,
 )
 from relabel.jobs.rescore_plan import RescorePlan
-from relabel.jobs.sampling import input_bytes, with_estimate
+from relabel.jobs.sampling import estimate, input_bytes, with_estimate
 from relabel.jobs.sent import to_send
 from relabel.jobs.work import (
     BuildWork,
@@ -177,7 +178,8 @@ def _dataset_estimate(
     if not left:
         return done
     work = replace(_build_work(options, store, pending), slices=left)
-    return with_estimate(done, store, work, pending, options, input_bytes(work, store))
+    make = partial(estimate, store, work, pending, options, input_bytes(work, store))
+    return with_estimate(done, options, make)
 
 
 def _without_scoring(done: JobReport) -> JobReport:
@@ -292,7 +294,8 @@ class _Run:
             if scoring is not None and work.score is not None:
                 scoring.write_goals(store)
 
-        return with_estimate(done, self._store, work, pending, self._options, read, prepare)
+        make = partial(estimate, self._store, work, pending, self._options, read, prepare)
+        return with_estimate(done, self._options, make)
 
     @property
     def _replans(self) -> bool:

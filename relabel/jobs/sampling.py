@@ -77,26 +77,19 @@ def estimate(
     return estimated(left, sample, load_s, options.worker_threads, options.estimate)
 
 
-def with_estimate(
-    done: JobReport,
-    store: Store,
-    work: Work,
-    tables: Sequence[AnyTableManifest],
-    options: JobOptions,
-    read_bytes: int,
-    prepare: Prepare | None = None,
-) -> JobReport:
+def with_estimate(done: JobReport, options: JobOptions, make: Callable[[], Estimate]) -> JobReport:
     """The report of a dry run with an estimate, or with a note why there is none.
 
     Args:
         done: the report.
-        store: as of `estimate`, and so are all others.
+        options: of the job.
+        make: its `estimate`.
 
     Raises:
         RelabelError: as the job itself; of `plan`, also that no frame of the sample can be read.
     """
     try:
-        told = estimate(store, work, tables, options, read_bytes, prepare)
+        told = make()
     except DeadLetterError as error:
         if options.estimate.needed:
             raise

@@ -10,6 +10,7 @@ from examples.playroom.episodes import MIXTURES, collect_episode
 from examples.playroom.goals import FAMILIES, GOALS
 from examples.playroom.room import make_env
 from offline_rl.policies import DrawnPolicy
+from schemas.errors import RunError
 
 
 def played(**shares: float) -> dict[str, dict[str, np.ndarray]]:
@@ -81,3 +82,5 @@ def test_an_agent_acts_at_the_temperature_of_its_learner() -> None:
     drawn = recipe.policy_of(agent, recipe.learner_named("discrete-cql"), seed=3)
     assert drawn == DrawnPolicy(agent, recipe.VALUES.temperature, 3)
     assert recipe.learner_named("discrete-bc") is recipe.learner_of("none")
+    with pytest.raises(RunError, match=r"^iql: no agent of the recipe learns by it"):
+        recipe.learner_named("iql")

@@ -53,6 +53,12 @@ class Points:
         return x
 
 
+def trained(algo: str, store: Path, out: Path) -> Any:
+    """An agent of a few updates."""
+    run(config_of(store, algo, 3), out)
+    return checkpoints.load_agent(out)
+
+
 def many(policy: DrawnPolicy, x: list[float], count: int) -> Any:
     """(count, …) actions for one observation, in a room of their own each."""
     seen = np.tile(np.array(x, np.float32), (count, 1))
@@ -103,9 +109,7 @@ def test_what_chooses_by_more_than_preferences_is_not_drawn() -> None:
 def test_preferences_are_the_logits_of_what_the_policy_sees(
     algo: str, playground_store: Path, tmp_path: Path
 ) -> None:
-    config = config_of(playground_store, algo, 3)
-    run(config, tmp_path)
-    agent = checkpoints.load_agent(tmp_path)
+    agent = trained(algo, playground_store, tmp_path)
     seen = np.random.default_rng(1).normal(3, 2, (5, agent.observation_shape[0]))
     scaler, modules = agent.config.observation_scaler, agent.impl.modules
     scaled = (seen - scaler.mean) / (scaler.std + scaler.eps)
@@ -131,9 +135,7 @@ def test_actions_are_those_of_the_room() -> None:
 def test_without_heat_the_best_action_is_left(
     algo: str, playground_store: Path, tmp_path: Path
 ) -> None:
-    config = config_of(playground_store, algo, 3)
-    run(config, tmp_path)
-    agent = checkpoints.load_agent(tmp_path)
+    agent = trained(algo, playground_store, tmp_path)
     rng = np.random.default_rng(0)
     seen = rng.normal(0.5, 2, (64, agent.observation_shape[0])).astype(np.float32)
     torch.manual_seed(0)  # some algorithms choose the best among actions that they draw
@@ -154,12 +156,10 @@ def test_without_heat_the_best_action_is_left(
 def test_rooms_side_by_side_change_nothing(
     algo: str, room: Any, playground_store: Path, tmp_path: Path
 ) -> None:
-    config = config_of(playground_store, algo, 3)
-    run(config, tmp_path)
-    agent = checkpoints.load_agent(tmp_path)
+    agent = trained(algo, playground_store, tmp_path)
     width = agent.observation_shape[0] - 3
     goals = {name: np.eye(width, dtype=np.float32)[n] for n, name in enumerate(("red", "green"))}
-    observer = Observer(config.observations, goals)
+    observer = Observer(("observation.state",), goals)
     policy = DrawnPolicy(agent, 1.0, seed=0)
     one, many = (
         roll_out(policy, room, observer, list(goals), episodes=8, seed=0, parallel=n)

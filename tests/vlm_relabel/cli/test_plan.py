@@ -167,12 +167,17 @@ def test_goals_that_need_all_frames_are_left_out_and_told(place: Path, run: Run)
     assert "scoring is left out" in found["notes"][0]
 
 
-def test_a_source_that_cannot_be_read(place: Path, run: Run) -> None:
+def spoil(place: Path) -> None:
+    """Every record of the source."""
     for shard in (place / "source").glob("*tfrecord*"):
         content = bytearray(shard.read_bytes())
         for position in range(20, len(content), 40):
             content[position] ^= 255
         shard.write_bytes(content)
+
+
+def test_a_source_that_cannot_be_read(place: Path, run: Run) -> None:
+    spoil(place)
     refusal(run("plan", *words(place), "--json"))
 
 
@@ -225,11 +230,7 @@ def test_a_dry_run_without_an_encoder_counts_frames(place: Path, run: Run) -> No
 
 
 def test_a_sample_without_a_frame_is_a_note_of_a_dry_run(place: Path, run: Run) -> None:
-    for shard in (place / "source").glob("*tfrecord*"):
-        content = bytearray(shard.read_bytes())
-        for position in range(20, len(content), 40):
-            content[position] ^= 255
-        shard.write_bytes(content)
+    spoil(place)
     told = dry(run, "embed", *words(place), "--store", place / "store")
     assert told["estimate"] is None
     assert told["notes"][-1].startswith("no estimate: ")
