@@ -152,7 +152,7 @@ class DrawnPolicy:
         wanted = preferences(self.agent, x)
         noise = np.stack([chance.gumbel(size=wanted.shape[1]) for chance in chances])
         behind = wanted - wanted.max(axis=1, keepdims=True)  # the best keeps 0, however small T is
-        choices: NDArray[np.int64] = (behind / self.temperature + noise).argmax(axis=1)
+        choices: NDArray[np.int64] = (behind + self.temperature * noise).argmax(axis=1)
         return choices
 
     def _near_the_best(self, x: Floats, chances: Sequence[np.random.Generator]) -> Floats:
