@@ -204,7 +204,7 @@ def _curve(
         return ()
     from sklearn.isotonic import IsotonicRegression
 
-    weight = standing.all[goal]
+    weight = standing.yes[goal] + standing.no[goal]
     there = np.flatnonzero(weight > 0)
     share = standing.yes[goal, there] / weight[there]
     z = distribution.centres[there]

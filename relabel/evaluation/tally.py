@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -36,12 +37,12 @@ class Tally:
         """(G, B) labels of either kind."""
         return self.yes + self.no
 
-    @property
+    @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(G,) labels of each goal."""
         return np.asarray(self.all.sum(axis=1).round().astype(np.int64))
 
-    @property
+    @cached_property
     def positives(self) -> NDArray[np.int64]:
         """(G,) of these, those that say yes."""
         return np.asarray(self.yes.sum(axis=1).round().astype(np.int64))
