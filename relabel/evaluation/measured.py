@@ -124,8 +124,9 @@ def scopes(
 ) -> Iterator[tuple[Scope, str, NDArray[np.int64]]]:
     """Kind, name and goals of everything that has a figure."""
     yield "all", ALL, np.arange(len(goal_ids))
+    of = np.array(families, object)
     for family in dict.fromkeys(families):
-        yield "family", family, np.flatnonzero(np.array(families, object) == family)
+        yield "family", family, np.flatnonzero(of == family)
     for goal, goal_id in enumerate(goal_ids):
         yield "goal", goal_id, np.array([goal])
 
@@ -140,7 +141,7 @@ def mean_of(
     known = goals[np.isfinite(measured.values[goals])]
     if not len(known):
         return None, None, None, 0
-    draws = measured.centred[:, known]
+    draws = measured.take(known).centred
     there = np.isfinite(draws)
     with np.errstate(invalid="ignore"):
         means = np.where(there, draws, 0).sum(axis=1) / there.sum(axis=1)
