@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.metrics import average_precision, episode_weights, interval
+from relabel.evaluation.metrics import average_precisions, episode_weights, interval
 from relabel.evaluation.ranking import Ranking
 
 Doubles = NDArray[np.float64]
 
 ECE_BINS: Final = 15  # of probabilities, as of `calibration_error`
+_CELLS: Final = 1 << 20  # of weights held at once
 _WEIGHT, _TRUE, _CLAIMED, _HITS, _SQUARES = range(5)  # sums over frames; then gaps, bin by bin
 NAMES: Final = (*("precision", "recall", "f1", "average_precision", "calibration_error", "brier"),)
 
@@ -179,10 +180,13 @@ class _Maker:
         # Frames below every true one do not matter to it.
         rows = frames.score >= frames.score[frames.label].min()
         frames, weight = frames.select(rows), weight[rows]
-        found = average_precision(frames.label, frames.score, weight)
+        size = max(1, _CELLS // len(frames))
+        drawn = np.vstack([np.ones_like(self._drawn[:1]), self._drawn])  # first as they are
+        blocks = (
+            drawn[start : start + size, frames.episode] for start in range(0, len(drawn), size)
+        )
         columns = (frames.label, frames.score)
-        draws = (average_precision(*columns, weight * d[frames.episode]) for d in self._drawn)
-        return np.array([found, *draws])
+        return np.concatenate([average_precisions(*columns, weight * times) for times in blocks])
 
     def _values(self, goal: int) -> Doubles:
         """(1 + B, 6) every figure of a goal, in the order of `NAMES`; NaN where it has none."""

@@ -48,15 +48,22 @@ def average_precision(
     Returns:
         Between 0 and 1; NaN if no frame is true.
     """
+    weights = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)
+    return float(average_precisions(label, score, weights[None])[0])
+
+
+def average_precisions(label: Bools, score: NDArray[np.floating], weights: Doubles) -> Doubles:
+    """(B,) `average_precision` under each of (B, n) weights."""
+    if not len(label):
+        return np.full(len(weights), np.nan)
     order = np.argsort(-score, kind="stable")
-    weights = np.ones(len(label)) if weight is None else np.asarray(weight, np.float64)[order]
-    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, [True] * (len(order) > 0)))
-    claimed = np.cumsum(weights)[ends]
-    hits = np.cumsum(weights * label[order])[ends]
-    if not len(hits) or not hits[-1]:
-        return float("nan")
-    precision = np.divide(hits, claimed, out=np.zeros(len(hits)), where=claimed > 0)
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    own = weights[:, order]
+    claimed = np.cumsum(own, axis=1)[:, ends]
+    hits = np.cumsum(own * label[order], axis=1)[:, ends]
+    precision = np.divide(hits, claimed, out=np.zeros_like(hits), where=claimed > 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1) / hits[:, -1])
 
 
 def sweep(label: Bools, score: Floats) -> Sweep:

@@ -13,6 +13,7 @@ from relabel.evaluation import ranking
 from relabel.evaluation.evidence import GoalFrames
 from relabel.evaluation.metrics import (
     average_precision,
+    average_precisions,
     brier,
     calibration_error,
     episode_weights,
@@ -39,6 +40,8 @@ def test_average_precision_is_that_of_scikit_learn(score: np.ndarray, data: st.D
         return
     expected = average_precision_score(label, score, sample_weight=weight)
     assert average_precision(label, score, weight) == pytest.approx(expected, abs=1e-12)
+    same = average_precisions(label, score, np.stack([weight, 0 * weight, 2 * weight]))
+    np.testing.assert_allclose(same, [expected, np.nan, expected], atol=1e-12)
 
 
 @given(score=SCORES, data=st.data())
