@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
+import pytest
+from botocore.retries.standard import ExponentialBackoff
 from etils.epath import backend
 
 
@@ -13,6 +17,16 @@ def forget_endpoints() -> None:
     """Connections to the endpoint of an earlier test are not used again."""
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     backend.fsspec_backend._get_filesystem.cache_clear()
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that fail are tried again as often as ever, after pauses of a hundredth second."""
+
+    async def pause(_: float) -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+    monkeypatch.setattr("s3fs.core.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": pause}))
 
 
 def upload(folder: Path, url: str) -> str:

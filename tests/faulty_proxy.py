@@ -80,6 +80,7 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer with a body waits 40 ms
     proxy: Proxy
 
     def _serve(self) -> None:

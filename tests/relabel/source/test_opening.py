@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from relabel.inspection.inspection import inspect_source
@@ -19,7 +18,7 @@ from relabel.testing import serialize_episode, write_rlds, write_shard
 from schemas.errors import RelabelError, SourceError
 from schemas.object_stores import open_url
 from schemas.slices import Slice
-from tests import small
+from tests import buckets, small
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -269,7 +268,8 @@ def test_an_endpoint_that_is_not_there_is_no_missing_directory(
     s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    fsspec.filesystem("s3").clear_instance_cache()
+    buckets.hurry(monkeypatch)
+    buckets.forget_endpoints()
     with pytest.raises(SourceError, match="s3://bucket/x: cannot be looked at: "):
         Source.open("s3://bucket/x", "train")
 

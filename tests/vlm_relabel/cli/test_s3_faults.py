@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.retries.standard import ExponentialBackoff
 
 from tests import buckets
 from tests.faulty_proxy import FAULTS, Proxy, Request, faulty, seeded
@@ -51,7 +50,7 @@ def expected(run: Run, here: Path, tmp_path: Path) -> dict[str, bytes]:
 def proxy(s3: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before a bucket that holds the source; it fails as soon as it has a schedule."""
     buckets.upload(here, "s3://bucket/room")
-    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+    buckets.hurry(monkeypatch)
     with faulty(s3, lambda request: None) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         buckets.forget_endpoints()
