@@ -204,12 +204,14 @@ def _why(rewards: Mapping[str, Any]) -> str:
 def figure_3(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
     """Returns by the VLM and in truth, over checkpoints."""
     yield "## Figure 3: the VLM's return beside the true one\n"
+    folder = f"[{returns.KIND}]({records.folder.name}/{returns.KIND})"
     yield prose(
         "The agent of every checkpoint plays fresh rooms or phones with every seen goal. The true "
         "return of an episode is 1 if the goal was reached. The VLM's is 1 if the rewards of the "
         "encoder that the agent learned from say so, by the frames. Checkpoint 0 is a random "
         "policy. Correlations are Pearson's, over goals and checkpoints; their intervals draw "
-        "goals, each with all its checkpoints and seeds."
+        "goals, each with all its checkpoints and seeds. Frames that fooled an encoder are shown "
+        f"of one seed; those of others lie beside their records, in {folder}."
     )
     found = records.of_kind(returns.KIND)
     if not found:
@@ -240,18 +242,26 @@ def _returns_of(records: Records, domain: Domain, found: list[Record]) -> Iterat
         ["encoder", "episodes", "VLM return", "true return", "fooled the VLM"],
         [_fooled(domain, size, found) for size in domain.sizes if size in told],
     )
-    for record in found:
-        path = records.folder / record.kind / f"{domain.name}-{record.name}-{record.seed}.png"
-        if path.exists():
-            frames = "/".join((records.folder.name, record.kind, path.name))
-            title = f"Frames that fooled the encoder {record.name}"
-            yield f"![{title}]({frames})\n"
-            goals = Counter(one["goal"] for one in record.result["fooled"])
-            asked = ", ".join(f"{goal} ({count})" for goal, count in goals.most_common(8))
-            yield prose(
-                f"*{title}, {domain.title.lower()}, agents of seed {record.seed}; most often with "
-                f"the goals {asked}.*"
-            )
+    for size in domain.sizes:
+        yield from _gallery(records, domain, [record for record in found if record.name == size])
+
+
+def _gallery(records: Records, domain: Domain, found: list[Record]) -> Iterator[str]:
+    """The first seed's frames; those of others lie beside them."""
+    place = records.folder / returns.KIND
+    sheets = [(r, place / f"{domain.name}-{r.name}-{r.seed}.png") for r in found]
+    there = [(record, path.name) for record, path in sheets if path.exists()]
+    if not there:
+        return
+    first, sheet = there[0]
+    title = f"Frames that fooled the encoder {first.name}"
+    yield f"![{title}]({records.folder.name}/{returns.KIND}/{sheet})\n"
+    goals = Counter(one["goal"] for one in first.result["fooled"])
+    asked = ", ".join(f"{goal} ({count})" for goal, count in goals.most_common(8))
+    yield prose(
+        f"*{title}, {domain.title.lower()}, agents of seed {first.seed}; most often with the goals "
+        f"{asked}.*"
+    )
 
 
 def _fooled(domain: Domain, size: str, found: list[Record]) -> list[str]:
