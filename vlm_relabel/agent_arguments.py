@@ -87,6 +87,12 @@ class EvaluateArguments:
     say: Callable[[str], None] = _warn  # told of checkpoints that are not evaluated
 
     @property
+    def of_rollouts(self) -> list[str]:
+        """Options of rollouts that are not as by default, as they are typed."""
+        given = {f.name for f in fields(self) if getattr(self, f.name) != f.default}
+        return [flag for name, flag in _OF_ROLLOUTS.items() if name in given]
+
+    @property
     def kept(self) -> dict[str, Any]:
         """The options that figures depend on, as a report keeps them."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _UNKEPT}
@@ -95,4 +101,13 @@ class EvaluateArguments:
         return {**values, **paths, **named}
 
 
+_OF_ROLLOUTS: Final = {
+    "episodes": "--episodes",
+    "temperature": "--temperature",
+    "goal": "--goal",
+    "encoder": "--encoder",
+    "camera": "--camera",
+    "baselines": "--no-baselines",
+    "gif": "--gif",
+}
 _UNKEPT: Final = ("run", "step", "split", "trust", "show", "say")  # said elsewhere in a report

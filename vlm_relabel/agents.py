@@ -189,7 +189,7 @@ def evaluate(arguments: EvaluateArguments) -> EvaluationReport:
         local_path("--gif", os.fspath(arguments.gif))  # before anything is computed
     config = load_config(run).model_copy(update={"trust": arguments.trust})
     check_device(arguments.device)
-    _check_temperature(config.algo, arguments)
+    _check_rollouts(config.algo, arguments)
     dataset = training.open_dataset(config)
     _check_same_dataset(run, config, dataset)
     for told in checkpoints.damaged(run) if arguments.step is None else ():
@@ -228,16 +228,14 @@ def export_agent(run: Location, file: Location, *, step: int | None = None) -> N
     checkpoints.export(folder, path, step)
 
 
-def _check_temperature(algo: str, arguments: EvaluateArguments) -> None:
-    if not arguments.temperature:
-        return
-    told = f"--temperature {arguments.temperature:g}"
-    if arguments.env is None:
-        raise RunError(f"{told}: of rollouts alone; give their environment with --env")
-    if not ALGORITHMS[algo].drawable:
+def _check_rollouts(algo: str, arguments: EvaluateArguments) -> None:
+    given = arguments.of_rollouts
+    if arguments.env is None and given:
+        raise RunError(f"{', '.join(given)}: of rollouts alone; give their environment with --env")
+    if arguments.temperature and not ALGORITHMS[algo].drawable:
         raise RunError(
-            f"{told}: the actions of {algo} cannot be drawn; leave it out, and the best ones are "
-            "taken"
+            f"--temperature {arguments.temperature:g}: the actions of {algo} cannot be drawn; "
+            "leave it out, and the best ones are taken"
         )
 
 

@@ -422,7 +422,11 @@ def test_transformers_are_rolled_out(
         ),
         (("--env", ROOM, "--camera", "wrist", "--gif", "a.gif"), ("'wrist'", "only", "image")),
         (("--device", "cuda:77"), ("--device cuda:77",)),
-        (("--temperature", 0.5), ("--temperature 0.5: of rollouts alone", "--env")),
+        (("--temperature", 0.5), ("--temperature: of rollouts alone", "--env")),
+        (("--episodes", 3), ("--episodes: of rollouts alone",)),
+        (("--goal", "g0"), ("--goal: of rollouts alone",)),
+        (("--encoder", "fake", "--no-baselines"), ("--encoder, --no-baselines: of rollouts",)),
+        (("--gif", "a.gif", "--camera", "wrist"), ("--camera, --gif: of rollouts alone",)),
     ],
 )
 def test_evaluation_refuses(
