@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from relabel.source.source import Source
 from schemas.store import Store
@@ -20,6 +21,17 @@ S3_ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+# The same examples in every run, and as long as they take: whether a change passes hangs neither on
+# a draw nor on what else a machine does.
+settings.register_profile(
+    "same",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("same")
+
 ROOT = Path(__file__).parent.parent
 BRIDGE = ROOT.parent / "shared" / "data" / "bridge_dataset" / "1.0.0"
 

@@ -1,7 +1,9 @@
 """Policies of the learners: how likely they make an action, and what they do.
 
-continuous    π(a|s,g) = Normal(tanh μ(s,g), 1), as OGBench: log π = -½‖a - tanh μ‖² + const
+continuous    π(a|s,g) = Normal(tanh μ(s,g), 1): log π = -½‖a - tanh μ‖² + const
 discrete      π(a|s,g) = softmax of one logit per choice
+
+OGBench's has the mean μ itself, and cuts actions to [-1, 1]; d3rlpy's policies end in a tanh.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """GCIQL: goal-conditioned implicit Q-learning, as in OGBench (Park et al. 2024, 2410.20092).
 
 It is IQL (Kostrikov et al. 2021, arXiv 2110.06169). With o the observation with the goal behind
-it, n the steps ahead, d whether the goal is reached there, Q̄ slow copies of Q:
+it, n the steps ahead, d whether it ends there, Q̄ slow copies of Q:
 
     L_V   = E[ |τ - 1(u < 0)| u² ]                                 u = min_i Q̄_i(o, a) - V(o)
     L_Q   = Σ_i E[ (r + γⁿ (1-d) V(o') - Q_i(o, a))² ]              i in {1, 2}

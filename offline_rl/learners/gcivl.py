@@ -1,7 +1,7 @@
 """GCIVL: goal-conditioned implicit V-learning, as in OGBench (Park et al. 2024, 2410.20092).
 
 It is IQL (Kostrikov et al. 2021, arXiv 2110.06169) with values alone. With o the observation with
-the goal behind it, n the steps ahead, d whether the goal is reached there, V̄ slow copies of V:
+the goal behind it, n the steps ahead, d whether it ends there, V̄ slow copies of V:
 
     A     = r + γⁿ (1-d) min_i V̄_i(o') - mean_i V̄_i(o)
     L_V   = Σ_i E[ |τ - 1(A < 0)| (r + γⁿ (1-d) V̄_i(o') - V_i(o))² ]         i in {1, 2}

@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.metrics import average_precisions, episode_weights, interval
+from relabel.evaluation.metrics import (
+    average_precisions,
+    centred,
+    episode_weights,
+    interval,
+    mean_of_draws,
+)
 from relabel.evaluation.ranking import Ranking
 
 Doubles = NDArray[np.float64]
 
 ECE_BINS: Final = 15  # of probabilities, as of `calibration_error`
+_CENTRED: Final = ("precision", "recall", "f1", "average_precision")  # draws of means over goals
 _CELLS: Final = 1 << 20  # of weights held at once
 _WEIGHT, _TRUE, _CLAIMED, _HITS, _SQUARES = range(5)  # sums over frames; then gaps, bin by bin
 NAMES: Final = (*("precision", "recall", "f1", "average_precision", "calibration_error", "brier"),)
@@ -170,23 +177,27 @@ class _Maker:
         return np.vstack([sums.sum(axis=0, keepdims=True), drawn @ sums.astype(np.float32)])
 
     def _ranking(self, judged: Judged) -> Doubles:
-        """(1 + B,) average precision."""
+        """(1 + B,) average precision; draws are centred."""
         frames, weight = judged.frames, judged.weight
         if not frames.label.any():
             return np.full(1 + len(self._drawn), np.nan)
         if (weight == weight[0]).all():
             ranking = Ranking.of(frames)
-            return np.append(ranking.average_precision, ranking.precision_draws(self._drawn))
+            value = np.array(ranking.average_precision)
+            return np.append(value, centred(value, ranking.precision_draws(self._drawn)))
         # Frames below every true one do not matter to it.
         rows = frames.score >= frames.score[frames.label].min()
         frames, weight = frames.select(rows), weight[rows]
         size = max(1, _CELLS // len(frames))
-        drawn = np.vstack([np.ones_like(self._drawn[:1]), self._drawn])  # first as they are
+        as_they_are = np.ones((1, self._drawn.shape[1]), self._drawn.dtype)
+        drawn = np.vstack([as_they_are, self._drawn])
         blocks = (
             drawn[start : start + size, frames.episode] for start in range(0, len(drawn), size)
         )
         columns = (frames.label, frames.score)
-        return np.concatenate([average_precisions(*columns, weight * times) for times in blocks])
+        found = [average_precisions(*columns, weight * times) for times in blocks]
+        value, *draws = np.concatenate(found)
+        return np.append(value, centred(value, np.array(draws)))
 
     def _values(self, goal: int) -> Doubles:
         """(1 + B, 6) every figure of a goal, in the order of `NAMES`; NaN where it has none."""
@@ -201,6 +212,10 @@ class _Maker:
         known = ~np.isnan(stacked)
         with np.errstate(invalid="ignore"):
             macro = np.nansum(stacked, axis=0) / known.sum(axis=0)
+        for column in map(NAMES.index, _CENTRED):
+            there = known[:, 0, column]
+            of_draws = stacked[there, 1:, column].T
+            macro[1:, column] = mean_of_draws(of_draws, stacked[there, 0, column])
         pooled = np.sum([self._sums[goal] for goal in own], axis=0)
         probable = all(self._counts[goal][2] for goal in own if self._counts[goal][0])
         return Summary(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from relabel.evaluation.metrics import interval
+from relabel.evaluation.metrics import centred, interval, mean_of_draws
 from relabel.evaluation.ranking import Doubles
 
 Scope = Literal["all", "family", "goal"]
@@ -65,16 +65,8 @@ class Measured:
 
     @property
     def centred(self) -> Doubles:
-        """(B, G) draws, those of each goal moved so that their mean is the goal's value.
-
-        A draw holds some episodes more than once, and a frame beside its copy looks better ranked
-        than it is: average precision is higher in draws than in the data, the more so the fewer
-        frames are true.
-        """
-        there = np.isfinite(self.draws)
-        total = np.where(there, self.draws, 0).sum(axis=0)
-        moved = self.draws + (self.values - total / np.maximum(there.sum(axis=0), 1))
-        return np.asarray(np.clip(moved, *self.range))
+        """(B, G) draws, those of each goal moved: see `metrics.centred`."""
+        return centred(self.values, self.draws, self.range)
 
     def take(self, places: NDArray[np.int64]) -> Measured:
         """Those of some goals."""
@@ -134,17 +126,11 @@ def scopes(
 def mean_of(
     measured: Measured, goals: NDArray[np.int64]
 ) -> tuple[float | None, float | None, float | None, int]:
-    """Mean over the goals that have a value, its interval, and how many they are.
-
-    A draw without a value of one of them is the mean over the others.
-    """
+    """Mean over the goals that have a value, its interval, and how many they are."""
     known = goals[np.isfinite(measured.values[goals])]
     if not len(known):
         return None, None, None, 0
-    draws = measured.take(known).centred
-    there = np.isfinite(draws)
-    with np.errstate(invalid="ignore"):
-        means = np.where(there, draws, 0).sum(axis=1) / there.sum(axis=1)
+    means = mean_of_draws(measured.take(known).centred, measured.values[known], measured.range)
     low, high = interval(means)
     return float(measured.values[known].mean()), _known(low), _known(high), len(known)
 

@@ -154,6 +154,37 @@ def episode_weights(episodes: int, draws: int = DRAWS, seed: int = 0) -> NDArray
     return rng.multinomial(episodes, even, size=draws).astype(np.uint16)[:, :episodes]
 
 
+def centred(values: ArrayLike, draws: Doubles, ends: tuple[float, float] = (0, 1)) -> Doubles:
+    """(B, …) draws of an average precision, moved so that their mean is the value, then cut.
+
+    A draw holds some episodes more than once, and a frame beside its copy looks better ranked than
+    it is: average precision is higher in draws than in the data, the more so the fewer frames are
+    true.
+
+    Args:
+        values: (…) of the data.
+        draws: (B, …); NaN where a draw has none.
+        ends: the range that draws are cut to.
+    """
+    there = np.isfinite(draws)
+    total = np.where(there, draws, 0).sum(axis=0)
+    return np.asarray(
+        np.clip(draws + (np.asarray(values) - total / np.maximum(there.sum(axis=0), 1)), *ends)
+    )
+
+
+def mean_of_draws(draws: Doubles, values: Doubles, ends: tuple[float, float] = (0, 1)) -> Doubles:
+    """(B,) means over goals of (B, G) draws, moved so that their mean is that of the (G,) values.
+
+    A goal that is true of few episodes has no value in many draws, and is often among the worst:
+    the others' mean is higher. NaN where no goal has a value.
+    """
+    there = np.isfinite(draws)
+    with np.errstate(invalid="ignore"):
+        means = np.where(there, draws, 0).sum(axis=1) / there.sum(axis=1)
+    return centred(values.mean(), means, ends)
+
+
 def interval(values: Doubles, level: float = 0.95) -> tuple[float, float]:
     """The middle share `level` of (B,) values of draws, NaN left out; (NaN, NaN) without any."""
     known = np.asarray(values)[np.isfinite(values)]

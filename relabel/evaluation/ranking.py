@@ -74,7 +74,7 @@ class Ranking:
 
     @property
     def base_rate(self) -> float:
-        """Share of the frames that are true: what a random score's average precision comes to."""
+        """Share of the frames that are true: with many, the average precision of a random score."""
         return self.positives / self.frames if self.frames else float("nan")
 
     @property

@@ -36,7 +36,7 @@ def test_seeds_are_read_and_hostile_texts_are_refused_in_a_sentence(name: str) -
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.data())
-@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_damage_is_refused_in_a_sentence(name: str, data: st.DataObject) -> None:
     content = data.draw(st.sampled_from(TARGETS[name].seeds()))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -54,7 +54,7 @@ JSONS = (
 
 @pytest.mark.parametrize("name", JSONS)
 @given(data=st.data())
-@settings(derandomize=True, database=None, deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_json_with_an_odd_value_anywhere_is_refused_in_a_sentence(
     name: str, data: st.DataObject
 ) -> None:

@@ -56,7 +56,7 @@ def walked(
 @given(
     st.integers(0, 1), st.integers(1, 7), st.sampled_from([0.0, 0.9, 1.0]), st.sampled_from([0, -1])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_outcomes_are_those_of_walking_there(
     lag: int, n_step: int, gamma: float, step_reward: int
 ) -> None:

@@ -60,7 +60,7 @@ rows_of = st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_
 
 
 @given(rows_of, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_transition_is_d3rlpys(rows: list[tuple[int, bool]], discrete: bool) -> None:
     counts, terminals = [r[0] for r in rows], [r[1] for r in rows]
     replay = make(counts, terminals, discrete=discrete)
@@ -82,7 +82,7 @@ def test_every_transition_is_d3rlpys(rows: list[tuple[int, bool]], discrete: boo
 
 
 @given(rows_of, st.integers(1, 7), st.sampled_from([0.0, 0.9, 1.0]), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_several_steps_ahead_are_d3rlpys(
     rows: list[tuple[int, bool]], n_step: int, gamma: float, discrete: bool
 ) -> None:
@@ -105,7 +105,7 @@ def test_several_steps_ahead_are_d3rlpys(
 
 
 @given(rows_of, st.integers(1, 7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_window_is_d3rlpys(rows: list[tuple[int, bool]], length: int) -> None:
     counts, terminals = [r[0] for r in rows], [r[1] for r in rows]
     replay = make(counts, terminals)

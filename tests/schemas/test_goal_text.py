@@ -80,7 +80,7 @@ _TREES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_TREES)
 def test_what_is_within_the_limits_is_parsed_as_the_libraries_do(tree: Any) -> None:
     text = json.dumps(tree)
@@ -89,7 +89,7 @@ def test_what_is_within_the_limits_is_parsed_as_the_libraries_do(tree: Any) -> N
     assert parse_yaml(dumped, "t") == yaml.safe_load(dumped)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("[]{}:,-*&!<?|>\"'\\# \n\tab01"), max_size=40))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     for parse in (parse_yaml, parse_json):

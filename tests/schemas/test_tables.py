@@ -102,7 +102,7 @@ def test_an_empty_episode_has_columns_of_the_same_type(spec: FieldSpec) -> None:
     assert array.type == spec.arrow_type
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_tensor_comes_back(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from([*NUMBERS, "bool"]))
@@ -152,7 +152,7 @@ def test_rows_with_gaps_survive_parquet(value: pa.DataType, missing: list[int]) 
         np.testing.assert_array_equal(matrix(stored.slice(start, stop - start)), rows[start:stop])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rows=hnp.arrays(
         np.float32,

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relabel.evaluation.evidence import Evidence, GoalFrames
-from relabel.evaluation.metrics import episode_weights, interval, sweep
+from relabel.evaluation.metrics import (
+    centred,
+    episode_weights,
+    interval,
+    mean_of_draws,
+    sweep,
+)
 from relabel.evaluation.ranking import Ranking
 from vlm_relabel.pages.examples import Frames, known_examples
 from vlm_relabel.pages.grids import Grid
@@ -63,7 +69,8 @@ def measure(
     goals, draws, sampled = [], [], 0
     for frames in evidence:
         ranking = Ranking.of(frames)
-        precision, drawn = ranking.average_precision, ranking.precision_draws(weights)
+        precision = ranking.average_precision
+        drawn = centred(np.array(precision), ranking.precision_draws(weights))
         if ranking.positives:
             draws.append(drawn)
         sampled += ranking.is_sampled
@@ -72,10 +79,10 @@ def measure(
     notes = evidence.notes
     if sampled:
         notes = (*notes, f"Intervals of {sampled} goals come from a sample of their frames.")
-    means = _means(draws)
-    known = [goal.precision for goal in goals if np.isfinite(goal.precision)]
-    mean = float(np.mean(known)) if known else float("nan")
-    whole = interval(means) if len(draws) == len(known) else (float("nan"), float("nan"))
+    known = np.array([goal.precision for goal in goals if np.isfinite(goal.precision)])
+    mean, whole = float("nan"), (float("nan"), float("nan"))
+    if len(known):
+        mean, whole = float(known.mean()), interval(mean_of_draws(np.stack(draws, axis=-1), known))
     return SetMeasure(tuple(goals), mean, whole, notes, evidence.source)
 
 
@@ -94,15 +101,6 @@ def _curve(frames: GoalFrames) -> NDArray[np.float64]:
     if recall[0] > 0:  # as the highest score has it
         recall, precision = np.append(0.0, recall), np.append(precision[0], precision)
     return np.stack([recall, precision], axis=1)
-
-
-def _means(draws: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """(B,) mean over the goals that a draw has a true frame of; NaN where it has of none."""
-    if not draws:
-        return np.empty(0)
-    values = np.array(draws)
-    known = np.isfinite(values).sum(axis=0)
-    return np.asarray(np.where(known, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan))
 
 
 def _goal(

@@ -23,7 +23,7 @@ from relabel.evaluation.distribution import BINS, Distribution, from_top, read_d
 from relabel.evaluation.evidence import Evidence, GoalFrames, of_field, of_labels
 from relabel.evaluation.fits import Fitted, Method, Settings, fit
 from relabel.evaluation.folds import FITTED, Folds, dealt, set_aside
-from relabel.evaluation.metrics import calibration_error
+from relabel.evaluation.metrics import calibration_error, episode_weights, interval
 from relabel.evaluation.scales import Scale
 from relabel.evaluation.tally import Drawn, Tallies, weights
 from relabel.evaluation.thresholds import by_expectation, by_success_rate, by_valley
@@ -290,6 +290,31 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert one.calibration_error == pytest.approx(expected, abs=1e-6)
     assert one.base_rate == pytest.approx(label.mean())
     assert found.all.macro.precision == found.all.pooled.precision == one.precision
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_draws_of_average_precision_have_its_mean(weighted: bool) -> None:
+    """Four true frames among many: draws as they are lie higher, as in `compare`."""
+    rng = np.random.default_rng(3)
+    score, episode = rng.random(200).round(2), np.arange(200) // 5
+    label = np.isin(np.arange(200), [7, 60, 61, 150])
+    weight = np.where(score > 0.5, 3.0, 1.0) if weighted else np.ones(200)
+    one = frames_of(score, label, episode)
+
+    def judge(frames: GoalFrames) -> Judged:
+        return Judged(frames, frames.score > 0.5, None, weight)
+
+    (found,) = assess(evidence_of([one], 40), [judge], draws=100)
+    assert found is not None
+    own = found.goals[0]
+    value = average_precision_score(label, score, sample_weight=weight)
+    drawn = [weight * times[episode] for times in episode_weights(40, 100)]
+    known = [w for w in drawn if (w * label).any()]
+    draws = np.array([average_precision_score(label, score, sample_weight=w) for w in known])
+    assert draws.mean() > 1.1 * value
+    moved = np.clip(draws + value - draws.mean(), 0, 1)
+    assert own.average_precision == pytest.approx(value)
+    assert own.intervals["average_precision"] == pytest.approx(interval(moved))
 
 
 def test_figures_without_a_meaning_are_none() -> None:

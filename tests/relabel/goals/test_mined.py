@@ -229,7 +229,7 @@ def bare(text: str) -> str:
     return text.strip().lower().rstrip(".!")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(stores())
 def test_goals_equal_those_of_a_brute_force(told: tuple[dict[str, Any], dict[str, Any]]) -> None:
     steps, episodes = told

@@ -168,7 +168,7 @@ def worded_goals(draw: st.DrawFn) -> GoalSet:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(goals=worded_goals())
 def test_negatives_equal_those_of_a_brute_force(goals: GoalSet) -> None:
     """Every pair by itself, by how often each word is left in a goal's texts."""
@@ -197,7 +197,7 @@ def test_negatives_equal_those_of_a_brute_force(goals: GoalSet) -> None:
 # --- which vectors are close
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     count=st.integers(1, 25),
     centres=st.integers(1, 6),

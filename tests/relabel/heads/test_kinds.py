@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from sklearn.linear_model import LogisticRegression
 
 from relabel.heads.folds import FOLDS, folds_of
@@ -28,7 +28,6 @@ def test_the_plane_is_that_of_scikit_learn(count: int, dim: int, strength: float
     np.testing.assert_allclose(frames @ normal + bias, expected, atol=2e-3 * scale)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), strength=st.sampled_from([0.01, 1.0, 100.0, 1e6]))
 def test_the_slope_of_the_loss_is_zero(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
@@ -71,7 +70,6 @@ def test_a_missing_frame_has_no_value() -> None:
 # --- folds ------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=30),
 )

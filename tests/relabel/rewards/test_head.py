@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from relabel.goals.prompts import resolve_prompts
 from relabel.rewards.head import Head, HeadKind, has_head, with_head
@@ -126,7 +126,6 @@ def test_scores_are_those_of_loops(kind: HeadKind, path: str) -> None:
 
 @pytest.mark.parametrize("kind", ["cached", "linear"])
 @pytest.mark.parametrize("path", REWARDS)
-@settings(deadline=None)
 @given(goals=st.sets(st.integers(0, 4)), seed=st.integers(0, 1000), count=st.integers(1, 40))
 def test_a_goal_without_a_head_is_zero_shot_to_the_bit(
     kind: HeadKind, path: str, goals: set[int], seed: int, count: int

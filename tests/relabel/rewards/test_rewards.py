@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from pydantic import ValidationError
 
 from relabel.goals.prompts import Prompts, resolve_prompts
@@ -177,7 +177,7 @@ def functions(draw: st.DrawFn) -> RewardFunction:
     return parse_reward(outer + window[0] + base, **inner, **window[1])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     goals=goal_sets(),
     function=functions(),
@@ -520,7 +520,7 @@ def published(f: np.ndarray, goal: np.ndarray, baseline: np.ndarray, alpha: floa
     return 1 - 0.5 * float(np.linalg.norm((f - target) @ projection)) ** 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     phrasings=st.lists(st.integers(1, 4), min_size=1, max_size=3),
     templates=st.integers(1, 3),

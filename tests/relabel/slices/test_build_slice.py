@@ -213,7 +213,7 @@ def index_options(draw: st.DrawFn, binary: bool) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(stores(), st.data())
 def test_index_is_what_loops_over_episodes_goals_and_frames_find(
     told: tuple[list[Told], How], data: st.DataObject

@@ -40,7 +40,7 @@ def prefetch_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name == "prefetch"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(items=st.lists(st.integers(), max_size=20), ahead=st.integers(1, 5))
 def test_prefetch_gives_the_same_items_in_order(items: list[int], ahead: int) -> None:
     assert list(prefetch(items, ahead)) == items
@@ -87,7 +87,7 @@ def test_closing_early_stops_the_thread() -> None:
     assert settled(numbers) <= 4
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(items=st.lists(st.integers(), max_size=30), ahead=st.integers(1, 9))
 def test_ordered_map_is_map(items: list[int], ahead: int) -> None:
     with ThreadPoolExecutor(4) as pool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import tensorflow_datasets as tfds
-from hypothesis import given, settings
+from hypothesis import given
 
 from relabel.source.extent import resolve
 from relabel.source.source import Source
@@ -30,7 +30,6 @@ ALL_VAL = [f"val/0/{i}" for i in range(5)]
 
 
 @given(bound, bound)
-@settings(deadline=None)
 def test_absolute_bounds_are_those_of_a_python_slice(start: int | None, stop: int | None) -> None:
     expected = ALL_TRAIN[start:stop]
     text = f"train[{'' if start is None else start}:{'' if stop is None else stop}]"

@@ -159,9 +159,6 @@ def _check_reason(reason: str) -> None:
 @pytest.mark.parametrize("kind", mutations.KINDS)
 @given(data=st.data())
 @settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
     max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -191,9 +188,6 @@ def _damages(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 @given(damages=_damages())
 @settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -79,9 +79,7 @@ def test_the_masked_crc_is_tfrecords(tmp_path: Path) -> None:
     records=st.lists(st.binary(max_size=20), min_size=1, max_size=20),
     bounds=st.tuples(st.integers(0, 20), st.integers(0, 20)),
 )
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_run_of_records_is_read(
     tmp_path: Path, kind: FileFormat, records: list[bytes], bounds: tuple[int, int]
 ) -> None:

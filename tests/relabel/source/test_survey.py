@@ -15,9 +15,7 @@ from schemas.errors import SourceError
 
 FORMATS: list[FileFormat] = ["tfrecord", "array_record"]
 RECORDS = [b"first", b"", b"x" * 40, b"\x00\xff", b"last one"]
-quick = settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 records = st.lists(st.binary(max_size=9), min_size=1, max_size=8)
 
 
