@@ -50,7 +50,7 @@ from relabel.evaluation.false_positives import (
     TruthBits,
 )
 from relabel.evaluation.instructed import BestScores, Instructed
-from relabel.goals.prompts import goal_prompts
+from relabel.goals.prompts import goal_prompts, whole_prompt
 from schemas import fields
 from schemas.manifests import RewardManifest
 from schemas.store import Store
@@ -230,33 +230,42 @@ class _Pass:
 def _cameras(store: Store, manifest: RewardManifest, asked: AuditMeans) -> list[_Camera]:
     """Those whose embeddings are there, with what they are compared with."""
     there = {table.table for table in store.embeddings()}
-    tables = [f"embeddings/{name}" for name in manifest.embeddings]
+    tables = [t for name in manifest.embeddings if (t := f"embeddings/{name}") in there]
     spec, prompts, border = manifest.encoder, None, 0.0
-    if spec.logit_bias is not None:
+    if spec.logit_bias is not None and tables:
         prompts, border = (
             _prompts(store, manifest, asked.encode_texts),
             -spec.logit_bias / spec.logit_scale,
         )
-    return [_Camera(t, asked.references.get(t), prompts, border) for t in tables if t in there]
+    return [_Camera(t, asked.references.get(t), prompts, border) for t in tables]
 
 
 def _prompts(
     store: Store, manifest: RewardManifest, encode_texts: EncodeTexts | None
 ) -> Floats | None:
     """(P, D) everything that a frame is compared with; None: not all of it can be had."""
+    goals = store.goal_set(manifest.name)
+    whole = [whole_prompt(goals, goal) for goal in goals.goals]
+    own = dict(zip(whole, _own(store, manifest), strict=True))
+    others = [prompt for prompt in goal_prompts(goals) if prompt not in own]  # of texts alone
     known = dict(stored_texts(store, manifest.encoder))
-    prompts = [prompt.texts for prompt in goal_prompts(store.goal_set(manifest.name))]
-    missing = list(dict.fromkeys(t for texts in prompts for t in texts if t not in known))
+    missing = list(dict.fromkeys(t for prompt in others for t in prompt.texts if t not in known))
     if missing and encode_texts is None:
         return None
     if missing and encode_texts is not None:
         known.update(zip(missing, encode_texts(missing), strict=True))
-    return np.stack([mean_text([known[text] for text in texts]) for texts in prompts])
+    made = (mean_text([known[text] for text in prompt.texts]) for prompt in others)
+    return np.stack([*own.values(), *made])
+
+
+def _own(store: Store, manifest: RewardManifest) -> Floats:
+    """(G, D) of the goals, each of its texts and its examples together."""
+    return matrix(store.goals(manifest.name, [fields.TEXT_EMBEDDING]).column(0))
 
 
 def _texts(store: Store, manifest: RewardManifest, asked: AuditMeans) -> EmbeddedTexts:
-    own = matrix(store.goals(manifest.name).column(fields.TEXT_EMBEDDING))
     items = [one for one in counterfactuals(store.goal_set(manifest.name)) if not one.may_hold]
+    own = _own(store, manifest)
     return embedded(items, own, stored_texts(store, manifest.encoder), asked.encode_texts)
 
 

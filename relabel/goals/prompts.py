@@ -149,7 +149,7 @@ def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
     """
     owners: dict[Prompt, str] = {}
     for goal in goals.goals:
-        for prompt in (_whole(goals, goal), *_phrasings(goals, goal)):
+        for prompt in (whole_prompt(goals, goal), *_phrasings(goals, goal)):
             owners.setdefault(prompt, f"goal {goal.id}")
     for goal in goals.goals:
         shared = "null prompt" if goals.negatives_of(goal) == "auto" else "shared negative"
@@ -162,7 +162,8 @@ def goal_prompts(goals: GoalSet) -> dict[Prompt, str]:
     return owners
 
 
-def _whole(goals: GoalSet, goal: Goal) -> Prompt:
+def whole_prompt(goals: GoalSet, goal: Goal) -> Prompt:
+    """The prompt of a goal: all its phrasings and its examples together."""
     frames = tuple(example.frame for example in goal.examples)
     return Prompt(goal.texts, goals.family_templates(goal.family), frames)
 
@@ -192,7 +193,7 @@ def _own_prompts(goals: GoalSet, book: _Book) -> dict[str, int]:
     own: dict[str, int] = {}
     for family in dict.fromkeys(goal.family for goal in goals.goals):
         members = [goal for goal in goals.goals if goal.family == family]
-        own.update({goal.id: book.add(_whole(goals, goal)) for goal in members})
+        own.update({goal.id: book.add(whole_prompt(goals, goal)) for goal in members})
         automatic = [goal for goal in members if goals.negatives_of(goal) == "auto"]
         for null in _told_negatives(goals, automatic[0]) if automatic else ():
             book.add(null)
@@ -248,7 +249,7 @@ class _Rivals:
         self._left_out: dict[str, None] = {}
         for goal in sorted(goals.goals, key=lambda goal: goal.id):  # order must not matter
             family = self._family.setdefault(goal.family, _Family())
-            family.add(goal.id, alike[_whole(goals, goal)], own[goal.id])
+            family.add(goal.id, alike[whole_prompt(goals, goal)], own[goal.id])
             for said in self._sayings[goal.id]:
                 self._saying[goal.family, said].append(goal.id)
         for group in goals.may_be_true_together:
@@ -308,7 +309,7 @@ class _Rivals:
 def _sayings(goals: GoalSet, goal: Goal, alike: Alike) -> dict[Hashable, str]:
     """What a goal says as a whole and by each phrasing, with a text of it."""
     phrasings = {alike[p]: p.phrasings[0] for p in _phrasings(goals, goal)}
-    return {alike[_whole(goals, goal)]: goal.title, **phrasings}
+    return {alike[whole_prompt(goals, goal)]: goal.title, **phrasings}
 
 
 def negatives_of(prompts: Prompts, goal: int) -> list[str]:

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import vlm_relabel
+from relabel import testing
 from relabel.testing import PixelMeanEncoder
 from schemas import fields
+from schemas.encoders import EncoderSpec
 from schemas.errors import GoalError, RewardError
 from schemas.store import Store
 from schemas.tables import matrix
 from tests.pipelines.small_source import frame
 from tests.pipelines.store_checks import hashes
-from tests.vlm_relabel.cli.cli_outcomes import Run, flat, refusal
+from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, flat, refusal
 
 GOALS = """\
 goals:
@@ -144,3 +146,28 @@ def test_a_report_names_goals_without_texts(run: Run, words: dict[str, Any], mad
         "blue",
         "red",
     ]
+
+
+def test_an_audit_compares_frames_with_examples_too(
+    run: Run, words: dict[str, Any], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = {"logit_bias": -9.997}  # few prompts fit
+    monkeypatch.setattr(testing, "EncoderSpec", lambda **spec: EncoderSpec(**{**spec, **sure}))
+    assert run("relabel", *flat(words, reward="cosine")).exit_code == 0
+    made = Store.open(str(store))
+    (camera,) = made.embeddings()
+    frames = matrix(made.read(camera.table, [fields.EMBEDDING]).column(0), "float64")
+    own = matrix(made.goals("v1").column(fields.TEXT_EMBEDDING), "float64")
+    alone = PixelMeanEncoder().encode_texts(["a blue room", "an empty room"])
+    spec = camera.encoder
+    assert spec.logit_bias is not None
+    border = -spec.logit_bias / spec.logit_scale
+    unfit, by_texts = (
+        float((np.max(frames @ prompts.T, axis=1) < border).mean())
+        for prompts in (np.vstack([own, alone]), np.vstack([own[2:], alone]))
+    )
+    assert 0 < unfit < by_texts
+    done = run("audit", store, "--json", "--encoder", PIXEL_MEAN)
+    assert done.exit_code == 0, done.output
+    (coverage,) = json.loads(done.stdout)["coverage"]
+    assert coverage["unfit"] == pytest.approx(unfit)
