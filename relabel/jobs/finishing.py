@@ -11,7 +11,8 @@ from relabel.jobs.finish import FinishWork, finish_tables
 from relabel.jobs.leases import leased
 from relabel.jobs.parts import OPTION
 from relabel.jobs.progress import Progress
-from relabel.jobs.report import JobReport, refuse_dead_letters, report
+from relabel.jobs.refusals import refuse_unfinished
+from relabel.jobs.report import JobReport, report
 from schemas.commits import commits
 from schemas.dead_letters import EMPTY_IMAGE
 from schemas.errors import StoreError
@@ -42,7 +43,8 @@ def finish(options: FinishOptions) -> JobReport:
 
     Raises:
         StoreError: slices are missing; says which, and the command for them. Tables that lack
-            none are complete all the same.
+            none are complete all the same. Or those of complete tables are missing or of other
+            sizes.
         DeadLetterError: more records were lost than is accepted.
     """
     store = Store.open(options.store, trust=options.trust)
@@ -55,7 +57,7 @@ def finish(options: FinishOptions) -> JobReport:
     if missing:
         raise StoreError(f"{options.store}: slices are missing:\n  " + "\n  ".join(missing))
     done = report(store, every, nothing, [table.table for table in tables])
-    refuse_dead_letters(done, options.max_dead_ratio)
+    refuse_unfinished(done, options.max_dead_ratio)
     return done
 
 

@@ -19,7 +19,7 @@ from relabel.slices.profile import BACKGROUND, FOREGROUND
 from relabel.slices.short_episodes import ShortEpisodes, slice_short_episodes
 from schemas import fields
 from schemas.commits import at_once, slice_rows
-from schemas.errors import DeadLetterError
+from schemas.files import FileState
 from schemas.footers import read_summary
 from schemas.goal_datasets import is_difference
 from schemas.manifests import (
@@ -53,6 +53,7 @@ class TableReport(_Model):
     bytes: int
     dead_letters: int
     examples: tuple[str, ...] = ()  # of dead letters
+    damages: tuple[str, ...] = ()  # slices that its manifest lists, missing or of another size
 
 
 class GoalReport(_Model):
@@ -156,7 +157,7 @@ class JobReport(_Model):
 
     @property
     def unfinished(self) -> tuple[TableReport, ...]:
-        """Tables without a manifest."""
+        """Tables without a manifest, or without one of the slices that it lists."""
         return tuple(table for table in self.tables if not table.complete)
 
     def then(self, later: JobReport) -> JobReport:
@@ -257,19 +258,42 @@ def _coverage(store: Store, tables: Sequence[AnyTableManifest]) -> tuple[str, ..
 
 
 def _table_report(store: Store, table: AnyTableManifest, planned: Sequence[str]) -> TableReport:
+    complete = store.is_complete(table.table)  # before the listing: another may finish it now
     states = store.folder.states(table.table)
+    damages = _damages(store, table.table, states) if complete else ()
     done = [file for file in planned if file in states]
     rows = slice_rows(store, table.table, done)
     letters, examples = _dead_letters(store, table.table)
     return TableReport(
         table=table.table,
-        complete=store.is_complete(table.table) and len(done) == len(store.slices),
+        complete=complete and not damages and len(done) == len(store.slices),
         slices_done=len(done),
         rows=sum(rows[file] for file in done),
         bytes=sum(states[file].size for file in done),
         dead_letters=letters,
         examples=tuple(examples),
+        damages=damages,
     )
+
+
+def _damages(store: Store, table: str, states: Mapping[str, FileState]) -> tuple[str, ...]:
+    """What a listing tells of the slices of a complete table: those not there, or of other sizes.
+
+    Args:
+        store: of the table.
+        table: its name.
+        states: of its files, by name.
+    """
+    listed = {file.file: file.bytes for file in store.table_manifest(table).slice_files}
+    names = dict.fromkeys([*(piece.file for piece in store.slices), *listed])
+    found = []
+    for name in names:
+        size = states[name].size if name in states else None
+        if size is None:
+            found.append(f"{name}: missing")
+        elif size != listed.get(name, size):
+            found.append(f"{name}: expected {listed[name]} bytes, got {size}")
+    return tuple(found)
 
 
 def _dead_letters(store: Store, table: str) -> tuple[int, list[str]]:
@@ -345,29 +369,3 @@ def _measures(counts: RewardCounts, difference: bool) -> dict[str, list[float]]:
         found["above_bound"] = (counts.above / counts.frames).tolist()
         found["success_bound"] = [SUCCESS_ABOVE] * len(counts.above)
     return found
-
-
-def refuse_dead_letters(done: JobReport, accepted: float) -> None:
-    """Refuses a job that has left tables unfinished for what they miss.
-
-    Raises:
-        DeadLetterError: says how much, with examples.
-    """
-    unfinished = done.unfinished
-    if not unfinished:
-        return
-    lines = [
-        f"{table.table}: {table.dead_letters} dead letter{'s' * (table.dead_letters != 1)} "
-        f"beside {table.rows} rows"
-        for table in unfinished
-        if table.dead_letters  # the others wait for these
-    ]
-    examples = dict.fromkeys(example for table in unfinished for example in table.examples)
-    raise DeadLetterError(
-        "more records could not be processed than --max-dead-ratio "
-        f"{accepted:g} accepts:\n  "
-        + "\n  ".join([*lines, "such as", *list(examples)[:3]])
-        + f"\nall of them are in {done.store}/dead_letters; once the source is mended, the "
-        "same command reads them again; to accept them, run it with a higher --max-dead-ratio: "
-        "nothing is computed twice"
-    )

@@ -30,12 +30,12 @@ from relabel.jobs.plans import (
     plan_scoring,
 )
 from relabel.jobs.progress import Progress, Watch, watched
+from relabel.jobs.refusals import refuse_damaged, refuse_unfinished
 from relabel.jobs.report import (
     PROFILE,
     JobReport,
     ProfileReport,
     encoder_text,
-    refuse_dead_letters,
     report,
 )
 from relabel.jobs.rescore_plan import RescorePlan
@@ -166,6 +166,7 @@ def build_goals(
                 carry(_build_work(options, store, pending), store, pending, options, execute)
     begun = [dataset.table for dataset in pending]
     done = report(store, datasets, watch.end(), begun, engine=execute.name, part=options.part)
+    refuse_damaged(done)
     return dataset_report(store, done, datasets, warnings)
 
 
@@ -268,8 +269,9 @@ class _Run:
         done = self._noted(report(self._store, tables, progress, begun, profile, engine, part))
         if self._options.profile and untold:
             done = done.model_copy(update={"notes": (*done.notes, _no_profile(engine))})
+        refuse_damaged(done)
         if part is None:  # else it is told when the tables are finished
-            refuse_dead_letters(done, self._options.max_dead_ratio)
+            refuse_unfinished(done, self._options.max_dead_ratio)
         return done
 
     def _estimated(self, done: JobReport, tables: Sequence[AnyTableManifest]) -> JobReport:

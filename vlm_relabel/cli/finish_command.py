@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_relabel.cli import console
-from vlm_relabel.cli.arguments import Json, Trust
+from vlm_relabel.cli.arguments import Json
 from vlm_relabel.cli.guard import guarded
 from vlm_relabel.cli.job_arguments import MaxDead, SkipBlank
 from vlm_relabel.cli.typed import command_line
@@ -20,7 +20,15 @@ def finish(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Store to finish.")],
     max_dead_ratio: MaxDead = 0.0,
     skip_blank_cameras: SkipBlank = False,
-    trust: Trust = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Compare only the sizes of slices that were touched since they were made. By "
+            "default their checksums are compared too. Of tables that are complete already, sizes "
+            "of slices are compared, and `vlm-relabel verify` compares the rest.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Complete the tables whose slices are all there, after jobs with --slices.

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from schemas.store import MANIFEST, Store
-from tests.pipelines.small_source import GOALS, write_source
+from tests.pipelines.small_source import GOALS, cut_image, write_source
 from tests.pipelines.store_checks import hashes, leftovers, problems
 from tests.vlm_relabel.cli.cli_outcomes import PIXEL_MEAN, Run, refusal
 
@@ -144,6 +145,56 @@ def test_a_file_that_changed_is_missing(place: Path, run: Run) -> None:
     run(*relabel(place, "parts", "--slices", "1/1"))
     assert run("finish", store).exit_code == 0
     assert problems(store) == []
+
+
+@pytest.mark.parametrize("table", ["steps", "embeddings", "rewards/v1"])
+def test_slices_of_complete_tables_that_are_gone_or_cut(
+    place: Path, run: Run, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = place / "whole"
+    monkeypatch.setattr(sys, "argv", ["vlm-relabel", *relabel(place, "whole")])
+    run(*relabel(place, "whole"))
+    opened = Store.open(str(store))
+    name = next(known for known in opened.tables() if known.startswith(table))
+    gone, cut = (store / name / opened.slices[i].file for i in (1, 4))
+    size = cut.stat().st_size
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    whole, part = relabel(place, "whole"), relabel(place, "whole", "--slices", "1/3")
+    for words in (["finish", store], ["finish", store, "--trust"], whole, part):
+        assert refusal(run(*words, "--json")) == (
+            f"{store}: slices of complete tables are missing or damaged:\n"
+            f"  {name}/{gone.name}: missing\n"
+            f"  {name}/{cut.name}: expected {size} bytes, got {size - 1}\n"
+            f"`vlm-relabel repair {store}` makes them again"
+        )
+    assert run("repair", store, "--yes", "--allow-code").exit_code == 0
+    assert problems(store) == []
+    assert run("finish", store).exit_code == 0
+
+
+def test_slices_that_were_accepted_with_dead_letters_and_are_gone(place: Path, run: Run) -> None:
+    """They are missing, and not too many dead letters."""
+    shutil.rmtree(place / "source")
+    write_source(place / "source", LENGTHS, (4, 3), change=cut_image)
+    store = place / "whole"
+    words = relabel(place, "whole", "--camera", "wrist")
+    assert "dead letter" in refusal(run(*words, "--json"))
+    assert run(*words, "--max-dead-ratio", "1").exit_code == 0
+    for path in (store / "rewards/v1").glob("slice-*.parquet"):
+        path.unlink()
+    message = refusal(run("finish", store, "--json"))
+    assert message.count("rewards/v1/slice-train-") == 3
+    assert "rewards/v1: 4 more" in message
+    assert "dead letters" not in message
+
+
+def test_tables_that_wait_for_a_table_that_is_gone(place: Path, run: Run) -> None:
+    store = place / "parts"
+    run(*relabel(place, "parts", "--slices", "1/1"))
+    shutil.rmtree(store / "embeddings")
+    message = refusal(run("finish", store, "--json"))
+    assert message.startswith(f"{store}: cannot be completed: rewards/v1; expected whole tables")
 
 
 def test_more_parts_than_slices(place: Path, run: Run) -> None:
