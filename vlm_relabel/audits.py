@@ -94,7 +94,7 @@ def audit(arguments: AuditArguments) -> AuditReport:
 
 def _evidence(store: Store, manifest: RewardManifest, arguments: AuditArguments) -> Evidence | None:
     from relabel.evaluation.evidence import of_field, of_labels
-    from relabel.evaluation.truth import given_labels
+    from relabel.evaluation.truth import expect_labels, given_labels
 
     field, where = arguments.labels_field, arguments.where
     labels = given_labels(arguments.labels, field, where)
@@ -103,7 +103,11 @@ def _evidence(store: Store, manifest: RewardManifest, arguments: AuditArguments)
     tell = partial(arguments.show, "reading what is true")
     if field is not None:
         return of_field(store, manifest.name, field, where=where, tell=tell)
-    return None if labels is None else of_labels(store, manifest.name, labels, tell=tell)
+    if labels is None:
+        return None
+    known = of_labels(store, manifest.name, labels, tell=tell)
+    expect_labels(store, [known])
+    return known
 
 
 def _notes(manifest: RewardManifest, arguments: AuditArguments) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def report(arguments: ReportArguments) -> PageReport:
             episodes=len(content["episodes"]),
             frames=content["pictures"],
             precision={s.name: _mean(s.measured) for s in gathered.sets},
-            notes=(*content["warnings"], *content["notes"]),
+            notes=(*content["warnings"], *_of_truth(gathered), *content["notes"]),
             megabytes=round(_bytes(partial) / _MEGABYTE, 2),
             plots=plots,
             rerun=recording,
@@ -212,6 +212,12 @@ def _recording(arguments: ReportArguments, site: Site) -> str | None:
 
     write_recording(path, site.gathered, site.episodes, site.shelf, tell)
     return str(path)
+
+
+def _of_truth(gathered: Gathered) -> list[str]:
+    """What was set aside of what is known to be true, of each set."""
+    measured = ((one.name, one.measured) for one in gathered.sets)
+    return [f"{name}: {note}" for name, own in measured if own is not None for note in own.notes]
 
 
 def _mean(measured: SetMeasure | None) -> float | None:

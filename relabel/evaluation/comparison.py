@@ -15,7 +15,7 @@ import numpy as np
 
 from relabel.evaluation.agreement import sampled_rows
 from relabel.evaluation.comparison_report import Comparison
-from relabel.evaluation.evidence import Floats, Ints, Tell, scored
+from relabel.evaluation.evidence import Evidence, Floats, Ints, Tell, scored
 from relabel.evaluation.measured import Measured
 from relabel.evaluation.measures import (
     Precision,
@@ -27,7 +27,7 @@ from relabel.evaluation.measures import (
 from relabel.evaluation.metrics import DRAWS, episode_weights
 from relabel.evaluation.score_blocks import CONTROLS, Block, control_blocks, score_blocks
 from relabel.evaluation.successes import Successes, successes_of_scores
-from relabel.evaluation.truth import Truth, episodes_of
+from relabel.evaluation.truth import Truth, episodes_of, expect_labels
 from relabel.evaluation.whole_episodes import (
     WholeEpisodes,
     chosen_successes,
@@ -107,6 +107,7 @@ def compare_rewards(
 
     Raises:
         StoreError: no such reward set, unfinished or without scores; no goal that all of them have.
+        LabelError: no label is of a frame and a goal that have a score.
     """
     from relabel.evaluation.comparison_figures import report
     from relabel.evaluation.trick_table import tricks_of
@@ -114,7 +115,14 @@ def compare_rewards(
     sets = [opened(store, name) for name in rewards]
     common = common_goals(store, sets)
     work = Measuring(store, truth, draws, seed, tell)
-    found = [each for place, one in enumerate(sets) for each in work.findings(one, not place)]
+    known = [work.evidence(one) for one in sets]
+    if truth.labels is not None:
+        expect_labels(store, [evidence for evidence in known if evidence is not None])
+    found = [
+        each
+        for place, (one, evidence) in enumerate(zip(sets, known, strict=True))
+        for each in work.findings(one, evidence, not place)
+    ]
     told = report(work, found, common, listed)
     if not tricks:
         return told
@@ -164,10 +172,17 @@ class Measuring:
         """B."""
         return len(self.weights)
 
-    def findings(self, one: OpenedSet, controls: bool) -> Iterator[Findings]:
-        """Of a reward set, and of the controls on its goals."""
+    def evidence(self, one: OpenedSet) -> Evidence | None:
+        """What is known of a reward set; None: nothing is."""
+        told = self.tell(f"{one.name}: precision and recall")
+        return self.truth.evidence(self.store, one.name, tell=told)
+
+    def findings(
+        self, one: OpenedSet, evidence: Evidence | None, controls: bool
+    ) -> Iterator[Findings]:
+        """Of a reward set beside what is known of it, and of the controls on its goals."""
         names = (one.name, *(CONTROLS if controls else ()))
-        precision, notes = self._precision(one, names)
+        precision, notes = self._precision(one, evidence, names)
         successes = self._successes(one)
         chosen = None if successes is None else chosen_successes(successes, self.seed)
         shape = (len(self.episode_ids), len(one.goal_ids))
@@ -187,11 +202,9 @@ class Measuring:
             )
 
     def _precision(
-        self, one: OpenedSet, names: Sequence[str]
+        self, one: OpenedSet, evidence: Evidence | None, names: Sequence[str]
     ) -> tuple[dict[str, Precision], tuple[str, ...]]:
         """By name; and what was set aside."""
-        told = self.tell(f"{one.name}: precision and recall")
-        evidence = self.truth.evidence(self.store, one.name, tell=told)
         if evidence is None:
             return {}, ()
         found = {name: PrecisionOf(self.weights, self.seed) for name in names}

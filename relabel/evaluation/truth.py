@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,37 @@ def given_labels(
     if labels is None or isinstance(labels, Labels):
         return labels
     return read_labels(os.fspath(labels))
+
+
+def expect_labels(store: Store, known: Sequence[Evidence]) -> None:
+    """Refuses labels of which none is of a frame and a goal that have a score.
+
+    Args:
+        store: of the reward sets.
+        known: what the labels say of each reward set.
+
+    Raises:
+        LabelError: none of the sets has such a label; says why.
+    """
+    if not any(len(frames) for evidence in known for frames in evidence):
+        notes = dict.fromkeys(note for evidence in known for note in evidence.notes)
+        raise no_label(store, ", ".join(one.rewards for one in known), "to judge by", notes)
+
+
+def no_label(store: Store, rewards: str, aim: str, notes: Iterable[str]) -> LabelError:
+    """The error of a reward set that no label is of.
+
+    Args:
+        store: holds it.
+        rewards: its name.
+        aim: what labels are wanted for: "to fit to".
+        notes: why labels were set aside.
+    """
+    why = "; ".join(notes) or "there is none"
+    return LabelError(
+        f"{store.location}: no label {aim}: {why}; labels have the episode_id and step of the "
+        f"store and the goal_id of rewards/{rewards}"
+    )
 
 
 def column_truth(

@@ -17,7 +17,7 @@ from relabel.evaluation.evidence import Evidence, of_field, of_labels, scored
 from relabel.evaluation.fits import PROBABLE, UNLABELLED, Fitted, Method, Settings
 from relabel.evaluation.folds import Folds, dealt, set_aside
 from relabel.evaluation.tally import Drawn
-from relabel.evaluation.truth import given_labels
+from relabel.evaluation.truth import given_labels, no_label
 from relabel.jobs.options import JobOptions
 from relabel.jobs.plans import made_by
 from relabel.jobs.report import JobReport
@@ -204,12 +204,8 @@ def _check_evidence(
     """Refuses to fit to nothing."""
     if told.labels or what.method in UNLABELLED:
         return
-    why = "; ".join(evidence.notes) or "there is none"
     aside = "" if what.test_where is None else f", apart from those where {what.test_where} is true"
-    raise StoreError(
-        f"{store.location}: no label to fit to{aside}: {why}; labels have the episode_id and step "
-        f"of the store and the goal_id of rewards/{what.rewards}"
-    )
+    raise no_label(store, what.rewards, f"to fit to{aside}", evidence.notes)
 
 
 # --- what comes out -----------------------------------------------------------------------------

@@ -123,6 +123,11 @@ def test_labels_of_a_file_are_those_of_python(store: str, tmp_path: Path) -> Non
         ({"labels_field": "truth", "where": "action"}, "column of one bool per frame"),
         ({"labels": "labels.txt"}, r"ends in \.csv or \.parquet"),
         ({"draws": 1}, "--draws: expected greater than or equal to 2, got 1"),
+        ({"labels": Labels.of_rows([])}, "no label to judge by: there is none; labels have"),
+        (
+            {"labels": Labels.of_rows([("lost", 0, "g0", True)])},
+            "no label to judge by: 1 labels of episodes that the store does not have: lost",
+        ),
         ({"listed": -1}, "--listed: expected greater than or equal to 0"),
     ],
 )

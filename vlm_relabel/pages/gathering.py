@@ -127,6 +127,8 @@ def gather(
     """
     manifests, notes = _manifests(store, names)
     truth = told.of(store, manifests)
+    if truth.labels is not None and not len(truth.labels):
+        notes.append("The label table has no label, so nothing is known to be true.")
     about = store.read("episodes", [fields.EPISODE_ID, fields.LENGTH, fields.LANGUAGE])
     ids, lengths, languages = (column.to_pylist() for column in about.columns)
     episode_of = {episode_id: place for place, episode_id in enumerate(ids)}

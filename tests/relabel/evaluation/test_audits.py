@@ -10,7 +10,7 @@ import pytest
 import vlm_relabel
 from relabel.evaluation import coverage
 from relabel.evaluation.coverage import outside, read_reference
-from schemas.errors import RelabelError, StoreError
+from schemas.errors import LabelError, RelabelError, StoreError
 from schemas.labels import Labels
 from schemas.store import Store
 from tests import small
@@ -90,16 +90,23 @@ def test_labels_of_all_sorts(tmp_path: Path) -> None:
         "no positive": [("train/0/0", 0, "g0", False)],
         "contradictory": [("train/0/0", 0, "g0", False), ("train/0/0", 0, "g0", True)],
         "unknown": [("train/0/9", 0, "g0", True), ("train/0/0", 9, "g0", True)],
-        "none": [],
     }
+    also = [("train/0/0", 0, "g1", False)]
     for name, own in rows.items():
-        report = vlm_relabel.audit(store=store.location, labels=Labels.of_rows(own))
+        report = vlm_relabel.audit(store=store.location, labels=Labels.of_rows(own + also))
         assert sum(goal.known or 0 for goal in report.goals) == (
-            {"one class": 2, "no positive": 1}.get(name, 0)
+            1 + {"one class": 2, "no positive": 1}.get(name, 0)
         )
         assert any("label" in note for note in report.notes) == (
             name in ("contradictory", "unknown")
         )
+    for own, why in (
+        (rows["unknown"], "1 labels of episodes that the store does not have: train/0/9"),
+        (rows["contradictory"], "1 frames labelled both yes and no"),
+        ([], "there is none"),
+    ):
+        with pytest.raises(LabelError, match=f"no label to judge by: {why}.*goal_id of rewards/v1"):
+            vlm_relabel.audit(store=store.location, labels=Labels.of_rows(own))
 
 
 def test_goals_in_odd_words(store: Store, tmp_path: Path) -> None:

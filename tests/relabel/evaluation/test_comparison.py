@@ -17,7 +17,7 @@ from relabel.evaluation.comparison import compare_rewards, opened
 from relabel.evaluation.comparison_report import Comparison
 from relabel.evaluation.pictures import pictures
 from relabel.evaluation.truth import Truth, column_truth
-from schemas.errors import StoreError
+from schemas.errors import LabelError, StoreError
 from schemas.labels import Labels
 from schemas.store import Store
 from tests.relabel.evaluation.scored_stores import RewardsTold, Told, add_rewards, make_store
@@ -264,8 +264,14 @@ def test_odd_labels_are_set_aside_and_said(store: Store, true: list[np.ndarray])
     json.dumps(found.model_dump(mode="json"), allow_nan=False)
 
 
-def test_labels_of_nothing_known_leave_every_figure_empty(store: Store) -> None:
+def test_labels_of_nothing_known_are_refused(store: Store) -> None:
     labels = Labels.of_rows([("no/0/0", 0, "g0", True)])
+    with pytest.raises(LabelError, match="no label to judge by: 1 labels of episodes that the st"):
+        compare_rewards(store, ["v1", "good"], Truth(labels=labels), draws=5)
+
+
+def test_labels_of_one_answer_leave_every_figure_empty(store: Store) -> None:
+    labels = Labels.of_rows([("train/0/0", 0, "g0", False)])
     found = compare_rewards(store, ["v1"], Truth(labels=labels), draws=5)
     assert {own.value for own in found.average_precision} == {None}
     assert found.curves == ()

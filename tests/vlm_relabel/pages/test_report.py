@@ -118,7 +118,7 @@ def test_labels_are_shown_and_what_is_set_aside_is_told(store: Store, tmp_path: 
         + "".join(f"{e},{s},{g},{'yes' if v else 'no'}\n" for e, s, g, v in rows)
     )
     out = tmp_path / "out"
-    report(store, out, labels=tmp_path / "labels.csv")
+    told = report(store, out, labels=tmp_path / "labels.csv")
     site = content(out, "site")
     rows_shown = content(out, "sets/0")["rows"]
     assert [row["known"] for row in rows_shown] == [3, 0, 0]
@@ -127,10 +127,17 @@ def test_labels_are_shown_and_what_is_set_aside_is_told(store: Store, tmp_path: 
     notes = " ".join(site["sets"][0]["notes"])
     for part in ("goals that", "episodes that", "both yes and no", "without a score"):
         assert part in notes
+    assert told.notes[:4] == tuple(f"v1: {note}" for note in site["sets"][0]["notes"])
     assert content(out, "episodes/0")["labels"] == [[0, 0, True], [0, 1, False], [2, 77, True]]
     kinds = [example["kind"] for example in content(out, "goals/0-0")["examples"]]
     assert kinds[:2] == ["true-high", "true-high"] and "false-high" in kinds
     assert content(out, "goals/0-1")["examples"][0]["kind"] == "high"
+
+
+def test_an_empty_label_table_is_told(store: Store, tmp_path: Path) -> None:
+    told = report(store, tmp_path / "out", labels=Labels.of_rows([]))
+    (note,) = (note for note in told.notes if "label table" in note)
+    assert note in content(tmp_path / "out", "site")["notes"]
 
 
 def test_frames_come_from_the_source(source_dir: Path, tmp_path: Path) -> None:

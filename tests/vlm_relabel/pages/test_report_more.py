@@ -138,6 +138,17 @@ def test_the_command_says_where_the_page_is(store: Store, tmp_path: Path, run: R
     assert told["episodes"] == 3 and told["frames"] is None
 
 
+def test_the_command_tells_which_labels_are_left_out(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("episode_id,step,goal_id,label\ntrain/0/0,0,g0,yes\ntrain/0/0,0,lost,no\n")
+    words = ("report", store.location, "--out", tmp_path / "out", "--no-plots", "--labels", labels)
+    note = "v1: 1 labels of goals that the reward set does not have: lost"
+    assert note in run(*words).stdout
+    assert note in json.loads(run(*words, "--json").stdout)["notes"]
+
+
 def test_the_command_refuses_what_it_cannot_do(store: Store, tmp_path: Path, run: Run) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
