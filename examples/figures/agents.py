@@ -29,7 +29,15 @@ from examples.figures.domains import DOMAINS, PHONE, PLAYROOM, Domain
 from examples.figures.runs import Record, Run
 from examples.figures.work import Work
 from examples.playroom import recipe
-from examples.playroom.recipe import Bootstrap, Estimate, Floats, Means, mean_of, observer_of
+from examples.playroom.recipe import (
+    Bootstrap,
+    Estimate,
+    Figure,
+    Floats,
+    Means,
+    mean_of,
+    observer_of,
+)
 from offline_rl import checkpoints, policies, rollouts, training
 from offline_rl.dataset import GoalEncoding
 from offline_rl.run_config import TrainConfig
@@ -334,12 +342,6 @@ def comparisons(all_played: Mapping[str, Mapping[str, Floats]], main: str) -> di
     def share(one: str, other: str) -> Any:
         return lambda means: mean_of(one)(means) / max(mean_of(other)(means), tiny)
 
-    def gain(one: str, other: str) -> Any:
-        def figure(means: Means) -> float:
-            return mean_of(one)(means) - mean_of(other)(means)
-
-        return figure
-
     figures = {}
     for name in sorted(all_played, key=lambda name: name != main) if "true" in all_played else ():
         if Agent(name).learn_from == "vlm" and name != "random":
@@ -352,3 +354,12 @@ def comparisons(all_played: Mapping[str, Mapping[str, Floats]], main: str) -> di
             if against in all_played:
                 figures[f"{name} - {against}"] = gain(name, against)
     return {name: bootstrap(figure) for name, figure in figures.items()}
+
+
+def gain(one: str, other: str, family: str = "all") -> Figure:
+    """How much more one agent succeeds than another."""
+
+    def figure(means: Means) -> float:
+        return mean_of(one, family)(means) - mean_of(other, family)(means)
+
+    return figure

@@ -30,11 +30,13 @@ _INTRODUCTION = (
     "to nothing, in a folder of its own.",
 )
 
+_FAR = 0.1  # of an average precision from the mean over seeds
 _LIMITS = (
     "Two simulators, both of this project, and encoders that learned from the same simulators: "
     "rooms, phones and combinations are held out, the renderer is not.",
     "Few seeds: an interval over three or five is a rough one, and too narrow rather than too "
-    "wide. Where there is one seed, it covers episodes alone.",
+    "wide: three seeds of the same sign nearly always exclude 0. Where there is one seed, it "
+    "covers episodes alone.",
     "Learning rates were chosen for the middle size and are the same for all; a rate for each "
     "size was not sought, for any of them.",
     "The number of steps on the phone was chosen after seeing what more of them leave of the "
@@ -71,13 +73,28 @@ def text(records: Records, pictures: Mapping[str, Path]) -> str:
     failed = [*page_encoders.failed(records), *page_agents.failed(records)]
     if failed:
         pieces += ["## What failed, or is less than hoped for\n", *map(item, failed)]
-    limits = [*_LIMITS, *_not_run(records), *_how_large(records)]
+    limits = [*_LIMITS, *_one_encoder(records), *_not_run(records), *_how_large(records)]
     return "\n".join([*pieces, "## Limits\n", *(item(limit) for limit in limits)])
 
 
 def _not_run(records: Records) -> Iterator[str]:
     if not prompts.foreign(records):
         yield "Nothing on this page was run with a model of a hub."
+
+
+def _one_encoder(records: Records) -> Iterator[str]:
+    told = []
+    for domain in DOMAINS.values():
+        part = next(iter(domain.parts))
+        for size, own in plots.of_sizes(records, domain).items():
+            found = [result["parts"][part]["average_precision"] for result in own]
+            if abs(found[0] - np.mean(found)) > _FAR:
+                told.append(f"{domain.title.lower()}, {size}: {found[0]:.2f}, {np.mean(found):.2f}")
+    far = f" Average precision of seed 0, mean of all: {'; '.join(told)}." if told else ""
+    yield (
+        "Agents learn from one encoder of each size, that of seed 0: their intervals do not tell "
+        f"how encoders of a size differ.{far}"
+    )
 
 
 def _how_large(records: Records) -> Iterator[str]:
@@ -108,8 +125,22 @@ def _protocol(records: Records) -> Iterator[str]:
         f"whole episodes ({_draws(records)} draws). All encoders share the draws of episodes, so "
         "differences between them are paired. A draw that repeats episodes raises the average "
         "precision of goals that are true of few frames; draws are moved by their mean difference "
-        "to the value."
+        f"to the value. Goals that are true of no frame are left out{_goals_with(records)}."
     )
+
+
+def _goals_with(records: Records) -> str:
+    """How many goals have an average precision, in the part that comes first."""
+    told = []
+    for domain in DOMAINS.values():
+        found = plots.by_name(records, encoders.CONTROLS, domain.name)
+        name, part = next(iter(domain.parts.items()))
+        for own in [r.result["parts"][name] for rows in found.values() for r in rows][:1]:
+            told.append(
+                f"{own['goals']} on {part.title}, in {own['episodes']:,} trajectories of "
+                f"{own['frames']:,} frames"
+            )
+    return f"; there are {', and '.join(told)}" if told else ""
 
 
 def _draws(records: Records) -> str:
@@ -149,7 +180,7 @@ def _times(records: Records) -> Iterator[str]:
     for (processor, cores), own in sorted(loads.items(), key=str):
         yield prose(
             f"Machine: {processor}, {cores} cores, at a load of {min(own):.0f} to {max(own):.0f}. "
-            "The first size of a seed also draws the frames."
+            "Drawing the frames is in the time of the first size that a command trained."
         )
 
 

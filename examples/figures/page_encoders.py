@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,9 @@ def figure_5(records: Records, pictures: Mapping[str, Path]) -> Iterator[str]:
         "was written, so these are others, from the bare text to a scene and a claim of success. "
         "An encoder trained from scratch knows only the words of its captions. Those of “photo”, "
         "“user” and “done” are in the captions of the encoder called *templates in*, and in none "
-        "of the other's, to which they are letters that mean nothing. Actions and states are "
-        "equally frequent in all captions, so these encoders have no reason to prefer states, as "
+        "of the other's, to which they mean nothing. Of C it knows every word and not the colon, "
+        "and C costs it as well: that a sentence is new is enough. Actions and states are equally "
+        "frequent in all captions, so these encoders have no reason to prefer states, as "
         "a model that was trained on captions of the web has."
     )
     found = [(d, by_name(records, prompts.KIND, d.name)) for d in DOMAINS.values()]
@@ -221,6 +223,7 @@ def failed(records: Records) -> Iterator[str]:
     """What encoders do not do, by the records."""
     for domain in DOMAINS.values():
         sizes = of_sizes(records, domain)
+        yield from _larger_and_worse(domain, sizes)
         for name, part in domain.parts.items():
             if part.goals != "unseen" or not sizes:
                 continue
@@ -238,9 +241,22 @@ def failed(records: Records) -> Iterator[str]:
         outside = names.get(f"{prompts.SIZE}-{prompts.OUT}")
         if outside:
             found = _gain(outside, "both, A", f"both, {prompts.ENSEMBLE}")
-            if found.low > 0:
+            if found.low > 0 and found.value > _ALIKE:
                 yield (
                     f"{domain.title}: with an encoder that has not met the templates, averaging "
                     f"over all of them costs {shown(found)} of average precision, against none at "
                     "all, which excludes 0."
                 )
+
+
+def _larger_and_worse(domain: Domain, sizes: Mapping[str, list[Any]]) -> Iterator[str]:
+    """Sizes that reach less than the next smaller one."""
+    part = next(iter(domain.parts))
+    for less, more in pairwise(sizes):
+        own, other = ([r["parts"][part] for r in sizes[size]] for size in (more, less))
+        found = difference(own, other)
+        if found.high < 0:
+            yield (
+                f"{domain.title}, {domain.parts[part].title}: {more} reaches less than {less}, by "
+                f"{shown(found)}, with the learning rate that was chosen for the middle size."
+            )

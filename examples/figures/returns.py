@@ -31,7 +31,7 @@ from offline_rl import checkpoints, policies, rollouts, training
 KIND: Final = "returns"
 ROOM_SEED: Final = 60_000_000
 EPISODES: Final = {"playroom": 2, "phone": 4}  # per goal and checkpoint
-_SHOWN: Final = 12  # frames of the gallery
+SHOWN: Final = 12  # frames of the gallery
 _COLUMNS: Final = 6
 
 
@@ -130,7 +130,7 @@ def _compared(
 
 def gallery(fooled: Sequence[Fooled], path: Path) -> None:
     """Some of the frames, of different goals first, side by side; no picture if there are none."""
-    order = sorted(range(len(fooled)), key=lambda i: _rank(fooled, i))[:_SHOWN]
+    order = sorted(range(len(fooled)), key=lambda i: _rank(fooled, i))[:SHOWN]
     if not order:
         return
     size = fooled[0].pixels.shape[0]

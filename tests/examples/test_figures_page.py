@@ -77,7 +77,9 @@ def test_correlations_and_what_fooled_the_vlm_are_told(records: Records) -> None
     (result,) = [r.result for r in records.of_kind(returns.KIND)]
     expected = np.corrcoef(np.ravel(result["vlm"]), np.ravel(result["true"]))[0, 1]
     assert f"{expected:.3f}".removeprefix("0") in told
-    assert "2 episodes" in told
+    episodes, seen, reached = result["episodes"], np.mean(result["vlm"]), np.mean(result["true"])
+    missed, successes = round(episodes * (reached - seen)) + 2, round(episodes * reached)
+    assert f"| 2 | {missed:,} of {successes:,} |" in told
     assert f"{np.mean(result['true']):.3f}".removeprefix("0") in told
 
 
@@ -128,9 +130,10 @@ def test_what_falls_short_is_told_with_its_reason_and_what_does_not(tmp_path: Pa
     told = re.sub(r"\s+", " ", _section(page.text(records, {}), "## What failed"))
     assert re.search(r"earns \.750 \([^)]*\) of what .* hoped for: not reached\.", told)
     assert ".900 are given where another goal" in told
-    assert "which is so in .100 of all frames" in told
+    assert "which is so in .100 of all pairs of a frame and a goal" in told
     assert re.search(r"Of 2 other ways, reached by “f1” \(\.950 .*; \.160 .* more success\)", told)
     assert re.search(r"agents of “strict” earn less than .*: −\.200", told)
+    assert "*place*: agents of “strict” earn less" in told  # as in every family
     assert "agents of “f1” earn less" not in told
 
 
