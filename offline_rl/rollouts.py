@@ -11,6 +11,7 @@ The environment is goal-conditioned by its reset options and speaks of its own t
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offline_rl.policies import DrawingPolicy, EpisodePolicy, Floats, Mind, Policy
+from offline_rl.run_files import writing
 from schemas import fields
 from schemas.errors import RunError
 
@@ -233,10 +235,40 @@ def write_gif(results: Sequence[EpisodeResult], path: Path, *, frame_ms: int = 1
     """The kept frames of some rollouts, one episode after the other, as an animation.
 
     Raises:
-        RunError: no rollout kept its frames.
+        RunError: no rollout kept its frames, or there can be no GIF at `path`.
     """
+    check_gif(path)
     frames = [Image.fromarray(frame) for result in results for frame in result.frames]
     if not frames:
         raise RunError("no rollout kept its frames; roll out with keep_frames")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames[0].save(
+            path,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=frame_ms,
+            loop=0,
+        )
+
+
+def check_gif(path: Path, name: str = "") -> None:
+    """Refuses a file that no GIF can be written to; writes nothing.
+
+    Args:
+        path: of the file; its folder need not be there.
+        name: option it was given by, for error texts, such as `--gif `.
+
+    Raises:
+        RunError: says why.
+    """
+    if path.suffix.lower() != ".gif":
+        raise RunError(f"{name}{path}: expected a file name that ends in .gif")
+    if path.is_dir():
+        raise RunError(f"{name}{path}: expected a file, got a folder; name a file in it")
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if there != path and not there.is_dir():
+        raise RunError(f"{name}{path}: {there} is a file, not a folder; name another place")
+    if not os.access(there, os.W_OK):
+        raise RunError(f"{name}{path}: {there} cannot be written to; name another place")

@@ -31,6 +31,7 @@ from offline_rl.progress import ScoreProgress
 from offline_rl.replay import GoalConditionedReplayBuffer
 from offline_rl.run_config import CONFIG, TrainConfig, load_config
 from offline_rl.run_files import write_whole, writing
+from offline_rl.run_places import check_places
 from offline_rl.training_checks import (
     check_ahead,
     check_commanded,
@@ -87,10 +88,11 @@ def train(
         Folder of the last checkpoint.
 
     Raises:
-        RunError: `out` holds another run, or cannot be written.
+        RunError: `out` holds another run or something else, lies in a store, or cannot be written.
         AlgorithmError: the algorithm does not fit the dataset.
         StoreError: the dataset cannot be trained on.
     """
+    check_places(out, cache)
     _check_loggers(config)
     check_device(config.device)
     dataset = open_dataset(config)

@@ -29,10 +29,10 @@ def check_device(device: str) -> None:
 
 
 def check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
-    """Refuses to learn from nothing where rewards are learned from.
+    """Refuses to learn from nothing where rewards, or kinds that they tell, are asked for.
 
     Raises:
-        AlgorithmError: lists those that clone.
+        AlgorithmError: lists those that clone, or says what to leave out.
     """
     if config.learn_from == "none" and not algorithm.clones:
         cloning = [
@@ -42,6 +42,16 @@ def check_rewards(config: TrainConfig, algorithm: Algorithm) -> None:
         ]
         raise AlgorithmError(
             f"--learn-from none: {config.algo} learns from rewards; choose {' or '.join(cloning)}"
+        )
+    if config.learn_from == "none" and config.weights:
+        kinds = " ".join(f"--kind-weight {kind}={w:g}" for kind, w in config.weights.items())
+        raise AlgorithmError(
+            f"{kinds}: --learn-from none learns from commanded trajectories alone; leave it out"
+        )
+    if config.learn_from == "none" and config.positive_share is not None:
+        raise AlgorithmError(
+            f"--positive-share {config.positive_share:g}: --learn-from none learns without "
+            "rewards, by which positives are told; leave it out"
         )
 
 

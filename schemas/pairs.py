@@ -21,15 +21,21 @@ def parse_pairs(
         kind: of the errors.
 
     Raises:
-        RelabelError: no `=`, or a value that YAML cannot read.
+        RelabelError: no `=`, a name given twice, or a value that YAML cannot read.
     """
     parsed: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator:
             raise kind(f"{option} {pair!r}: expected key=value")
+        if (name := key.strip()) in parsed:
+            told = [p for p in pairs if p.partition("=")[0].strip() == name]
+            raise kind(
+                f"{option}: {name} takes one value, got {len(told)}: "
+                f"{', '.join(map(repr, told))}; leave out all but one"
+            )
         try:
-            parsed[key.strip()] = _number(yaml.safe_load(value))
+            parsed[name] = _number(yaml.safe_load(value))
         except yaml.YAMLError as error:
             problem = str(error).partition("\n")[0]
             raise kind(f"{option} {pair!r}: the value is not YAML: {problem}") from error

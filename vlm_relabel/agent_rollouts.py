@@ -76,7 +76,7 @@ def with_rollouts(
     return found.model_copy(
         update={
             "outcomes": tuple(rows),
-            "behaviour": _behaviour(dataset, families),
+            "behaviour": _behaviour(dataset, families, goals) if arguments.baselines else {},
             "notes": (*found.notes, *notes),
         }
     )
@@ -245,11 +245,20 @@ def _scorer(dataset: GoalDataset, rewards: str, encoder: StagedEncoder) -> rollo
     return score
 
 
-def _behaviour(dataset: GoalDataset, families: Mapping[str, str]) -> dict[str, Interval]:
-    """Share of commanded episodes of the data that reach their goal, by family that has any."""
+def _behaviour(
+    dataset: GoalDataset, families: Mapping[str, str], goals: Sequence[str]
+) -> dict[str, Interval]:
+    """Share of commanded episodes of the data that reach their goal, by family that has any.
+
+    Args:
+        dataset: of the run.
+        families: by goal.
+        goals: that are rolled out; episodes of others are left out.
+    """
     ids = dataset.goal_ids
     reached: dict[str, list[float]] = {family: [] for family in (*families.values(), "all")}
     for goal, success in dataset.commanded_success():
-        reached[families[ids[goal]]].append(success)
-        reached["all"].append(success)
+        if ids[goal] in goals:
+            reached[families[ids[goal]]].append(success)
+            reached["all"].append(success)
     return {name: evaluation.share(found) for name, found in reached.items() if found}

@@ -20,6 +20,7 @@ from offline_rl.dataset import GoalDataset, GoalEncoding, default_encoding
 from offline_rl.evaluation import EvaluationReport
 from offline_rl.hindsight import goal_mix
 from offline_rl.observations import default_observations
+from offline_rl.rollouts import check_gif
 from offline_rl.run_config import TrainConfig, load_config
 from offline_rl.training_checks import check_device
 from schemas import fields
@@ -186,7 +187,7 @@ def evaluate(arguments: EvaluateArguments) -> EvaluationReport:
     """
     run = local_path("RUN", os.fspath(arguments.run))
     if arguments.gif is not None:
-        local_path("--gif", os.fspath(arguments.gif))  # before anything is computed
+        check_gif(local_path("--gif", os.fspath(arguments.gif)), "--gif ")
     config = load_config(run).model_copy(update={"trust": arguments.trust})
     check_device(arguments.device)
     _check_rollouts(config.algo, arguments)

@@ -314,6 +314,27 @@ def test_algorithm_that_needs_rewards_without_any(playground_store: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"positive_share": 0.5}, "--positive-share 0.5: --learn-from none learns without"),
+        ({"positive_share": 0.0}, "--positive-share 0: --learn-from none learns without"),
+        ({"weights": {"failed": 0.5}}, "--kind-weight failed=0.5: --learn-from none learns from"),
+        ({"weights": {"commanded": 1.0, "failed": 0.0}}, "--kind-weight failed=0: --learn-from"),
+    ],
+)
+def test_what_rewards_decide_is_refused_without_them(
+    changes: dict[str, Any], said: str, playground_store: Path, tmp_path: Path
+) -> None:
+    changes = {"positive_share": None, "learn_from": "none", **changes}
+    message = refused(playground_store, tmp_path / "run", "bc", **changes)
+    has(message, said)
+    assert message.endswith("; leave it out")
+    assert message.count("leave it out") == 1
+    with_rewards = config_of(playground_store, "bc", 1, **{**changes, "learn_from": "vlm"})
+    run(with_rewards, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
     ("kinds", "mined", "parts"),
     [
         (("achieved",), True, ("built without that kind", "--rewards named --name NAME")),
@@ -337,7 +358,8 @@ def test_cloning_commands_where_there_are_none(
         manifest = Store.open(str(own_store)).manifest
         without = manifest.model_copy(update={"language_fields": ()})
         (own_store / STORE_MANIFEST).write_bytes(manifest_bytes(without))
-    message = refused(own_store, tmp_path / "run", "bc", dataset="told", learn_from="none")
+    bare = {"learn_from": "none", "positive_share": None}
+    message = refused(own_store, tmp_path / "run", "bc", dataset="told", **bare)
     has(message, "--learn-from none: clones commanded trajectories", "goal_datasets/told has none")
     has(message, *parts)
     assert "positive" not in message

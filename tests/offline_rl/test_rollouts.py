@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from offline_rl import checkpoints
 from offline_rl.policies import RandomPolicy, TransformerPolicy
-from offline_rl.rollouts import EpisodeResult, Observer, roll_out, write_gif
+from offline_rl.rollouts import EpisodeResult, Observer, check_gif, roll_out, write_gif
 from schemas.errors import RunError
 from tests.offline_rl.rooms import LIMIT, Colours, Endless, Line
 from tests.offline_rl.runs import config_of, run
@@ -194,6 +195,40 @@ def test_gif_shows_the_kept_frames(tmp_path: Path) -> None:
 def test_gif_without_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no rollout kept its frames"):
         write_gif(walk(), tmp_path / "none.gif")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("noext", "expected a file name that ends in .gif"),
+        ("x.png", "expected a file name that ends in .gif"),
+        ("x.mp4", "expected a file name that ends in .gif"),
+        ("x.gif.tar", "expected a file name that ends in .gif"),
+        (".gif", "expected a file name that ends in .gif"),
+        ("folder.gif", "expected a file, got a folder"),
+        ("file/x.gif", "file is a file, not a folder"),
+        ("file/new/x.gif", "file is a file, not a folder"),
+    ],
+)
+def test_what_can_be_no_gif_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.gif").mkdir()
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(RunError, match=rf"^--gif {re.escape(str(tmp_path / name))}: .*{said}"):
+        check_gif(tmp_path / name, "--gif ")
+    with pytest.raises(RunError, match=said):
+        write_gif(walk(keep_frames=1), tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.gif"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_gif_may_be_new_there_already_or_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "X.GIF"
+    check_gif(path)
+    assert not path.parent.exists()
+    for _ in range(2):
+        write_gif(walk(keep_frames=1), path)
+        assert path.read_bytes()[:6] == b"GIF89a"
+        check_gif(path)
 
 
 # --- what it takes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -34,8 +35,12 @@ def test_values(pair: str, expected: dict[str, Any] | None) -> None:
     assert parse_pairs("--set", [pair]) == expected
 
 
-def test_the_last_of_a_name_counts() -> None:
-    assert parse_pairs("--set", ["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+@pytest.mark.parametrize("again", ["a=3", " a =3", "a=1", "a="])
+def test_a_name_is_given_once(again: str) -> None:
+    told = f"--set: a takes one value, got 2: 'a=1', {again!r}; leave out all but one"
+    with pytest.raises(RunError, match=f"^{re.escape(told)}$"):
+        parse_pairs("--set", ["a=1", "b=2", again], RunError)
+    assert parse_pairs("--set", ["a=1", "A=2"]) == {"a": 1, "A": 2}
 
 
 @pytest.mark.parametrize(("pair", "said"), [("a", "expected key=value"), ("a=[1", "is not YAML")])

@@ -282,12 +282,12 @@ def evaluate(
     baselines: Annotated[
         bool,
         typer.Option(
-            help="Also roll out a random policy, and show how often the episodes of the "
-            "data succeed."
+            help="Also roll out a random policy, and show how often the commanded episodes "
+            "of the data succeed, of the same goals."
         ),
     ] = True,
     gif: Annotated[
-        str | None, typer.Option(help="File to write the first rollouts to, as an animated GIF.")
+        str | None, typer.Option(help="File to write the first rollouts to, such as rollouts.gif.")
     ] = None,
     device: Annotated[str, typer.Option(help="Device to compute on: cpu, cuda:N or mps.")] = "cpu",
     trust: Trust = False,

@@ -349,6 +349,30 @@ def test_rollouts_of_one_goal_without_baselines(run: Run, agent: Path) -> None:
         ("agent", "all"),
     ]
     assert told["outcomes"][0]["vlm_return"] is None
+    assert told["behaviour"] == {}
+    shown = run("evaluate", agent, *words, "--no-baselines").stdout
+    assert "in the data" not in shown
+    assert "random" not in shown
+
+
+@pytest.mark.parametrize("goals", [("blue",), ("green",), ("red", "blue"), ("blue", "green")])
+def test_the_data_is_told_of_the_goals_rolled_out(
+    goals: tuple[str, ...], run: Run, agent: Path
+) -> None:
+    """Against a count in the dataset's own rows."""
+    chosen = [word for goal in goals for word in ("--goal", goal)]
+    words = ("--fqe-steps", 0, "--env", ROOM, *chosen, "--episodes", 1)
+    told = strict(run("evaluate", agent, *words, "--json").stdout)["behaviour"]
+    dataset = training.open_dataset(load_config(agent))
+    rows = [row for row in dataset.table.to_pylist() if row["kind"] == "commanded"]
+    assert {dataset.goal_ids[row["goal"]] for row in rows} == {"red", "green", "blue"}
+    families = {"red": "warm", "green": "cold", "blue": "cold"}
+    names = [(dataset.goal_ids[row["goal"]], row["success"]) for row in rows]
+    assert set(told) == {"all", *(families[goal] for goal in goals)}
+    for family, found in told.items():
+        won = [w for g, w in names if g in goals and family in ("all", families[g])]
+        assert found["count"] == len(won)
+        assert found["mean"] == pytest.approx(sum(won) / len(won))
 
 
 def test_rollouts_at_a_temperature(run: Run, agent: Path) -> None:
@@ -421,6 +445,8 @@ def test_transformers_are_rolled_out(
             ("--goal: unknown pink; the known ones are red, green, blue",),
         ),
         (("--env", ROOM, "--camera", "wrist", "--gif", "a.gif"), ("'wrist'", "only", "image")),
+        (("--env", ROOM, "--gif", "a.mp4"), ("--gif a.mp4: expected", "ends in .gif")),
+        (("--env", "rooms", "--gif", "/"), ("--gif /: expected",)),  # before the environment
         (("--device", "cuda:77"), ("--device cuda:77",)),
         (("--temperature", 0.5), ("--temperature: of rollouts alone", "--env")),
         (("--episodes", 3), ("--episodes: of rollouts alone",)),
