@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemas.errors import RelabelError, StoreError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from schemas.manifests import RewardManifest
 
 JSON_FILE: Final = "audit.json"
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -34,10 +36,10 @@ class AuditArguments:
     labels: Location | Labels | None = None  # label table
     labels_field: str | None = None  # column of the steps table that tells what is true
     where: str | None = None  # column of flags: frames whose truth counts
-    above: float | None = None  # what a goal claims a frame above; None: its threshold
+    above: Finite | None = None  # what a goal claims a frame above; None: its threshold
     encoder: str | None = None  # embeds counterfactual texts
-    device: str = "cpu"
-    precision: str = "auto"
+    device: str | None = None  # of the encoder; None: cpu
+    precision: str | None = None  # of the encoder; None: that of the stored embeddings
     reference: Location | None = None  # store, STORE:COLUMN or file of frames that it knows
     save_reference: Location | None = None  # file to write what --reference is like to
     out: Location | None = None  # folder or URL
@@ -69,6 +71,7 @@ def audit(arguments: AuditArguments) -> AuditReport:
 
     store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
     manifest = store.rewards(arguments.rewards)
+    _check(manifest, arguments)
     asked = AuditMeans(
         evidence=_evidence(store, manifest, arguments),
         above=arguments.above,
@@ -87,6 +90,22 @@ def audit(arguments: AuditArguments) -> AuditReport:
         for name, content in confusion_files(found.confusion):
             folder.write(name, content)
     return found.report
+
+
+def _check(manifest: RewardManifest, arguments: AuditArguments) -> None:
+    """Refuses options that nothing would come of."""
+    if arguments.above is not None and not manifest.scores:
+        raise RelabelError(
+            f"--above {arguments.above:g}: expected scores, and rewards/{manifest.name} was stored "
+            "without them (--no-scores); leave --above out, so that its rewards are looked at"
+        )
+    if arguments.encoder is None:
+        for option, given in (("device", arguments.device), ("precision", arguments.precision)):
+            if given is not None:
+                raise RelabelError(
+                    f"--{option} {given}: is that of --encoder, and no encoder is given; give "
+                    "--encoder NAME too"
+                )
 
 
 # --- what is true -----------------------------------------------------------------------------
@@ -133,7 +152,8 @@ def _text_encoder(manifest: RewardManifest, arguments: AuditArguments) -> Encode
 
     # Goals that are too long were cut, or they would not be in the store.
     cut = not FactoryLoader.takes(arguments.encoder)
-    loader = encoder_loader(arguments.encoder, arguments.device, arguments.precision, cut)
+    device, precision = arguments.device or "cpu", arguments.precision or "auto"
+    loader = encoder_loader(arguments.encoder, device, precision, cut)
     encoder = loader.for_texts([manifest.encoder])
     if differing := manifest.encoder.differences(encoder.spec):
         raise StoreError(

@@ -32,9 +32,9 @@ class CalibrateArguments(JobArguments):
     where: str | None = None  # column of flags, of the frames whose truth is known
     test_where: str | None = None  # column of flags, of frames that are not fitted to
     method: Method = "platt"
-    precision: Fraction = 0.95  # wanted
+    precision: Fraction | None = None  # wanted; None: 0.95, where the method is asked for one
     success_rate: Fraction | None = None  # of episodes; of the method quantile
-    drawn: Literal["by-score", "by-answer"] = "by-score"  # how labelled frames were chosen
+    drawn: Literal["by-score", "by-answer"] | None = None  # how labelled frames were chosen
     output: Literal["thresholds", "probabilities"] = "thresholds"
     draws: Annotated[int, Field(ge=0, le=10_000)] = 200  # of episodes, for intervals
     seed: Seed = 0  # of the folds and draws

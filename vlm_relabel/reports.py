@@ -175,9 +175,14 @@ def _truth(arguments: ReportArguments) -> Told:
 
 def _pictures(arguments: ReportArguments, store: Store) -> tuple[Pictures | None, list[str]]:
     """What gives frames; where there are none, why."""
-    if arguments.no_frames:
-        return None, ["Frames are not shown (--no-frames)."]
     source = None if arguments.source is None else os.fspath(arguments.source)
+    if arguments.no_frames:
+        if source is not None or arguments.camera is not None:
+            option = "--source" if arguments.camera is None else "--camera"
+            raise RelabelError(
+                f"{option} and --no-frames exclude each other: no frame is shown; give one of them"
+            )
+        return None, ["Frames are not shown (--no-frames)."]
     try:
         with named_extras("frames of a source"):
             from vlm_relabel.pictures import open_pictures

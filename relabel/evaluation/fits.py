@@ -30,6 +30,9 @@ Method = Literal["platt", "isotonic", "best-f1", "precision", "quantile", "valle
 
 UNLABELLED: Final = ("quantile", "valley")
 PROBABLE: Final = ("platt", "isotonic")
+PRECISE: Final = (*PROBABLE, "precision")  # that are asked for a precision
+PRECISION: Final = 0.95  # that they are asked for, unless it is said
+DRAWN: Final = "by-score"  # how labelled frames were chosen, unless it is said
 MANY: Final = 50  # labels of a goal that may have a curve of its own
 OF_EACH: Final = 10  # of these, at least, that say yes, and that say no
 OWN: Final = 5  # labels that say yes, from which a goal has a threshold of its own
@@ -42,9 +45,9 @@ class Settings:
     """What a fit is asked for."""
 
     method: Method = "platt"
-    precision: float = 0.95  # wanted; of platt, isotonic and precision
+    precision: float = PRECISION  # wanted; of platt, isotonic and precision
     success_rate: float | None = None  # share of episodes; of quantile
-    drawn: Drawn = "by-score"  # how the labelled frames were chosen
+    drawn: Drawn = DRAWN  # how the labelled frames were chosen
     sampled: bool = True  # labels are a sample of the frames; False: they are all that is asked of
 
 

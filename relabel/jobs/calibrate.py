@@ -14,7 +14,16 @@ from relabel.evaluation.calibration import Asked, Calibration
 from relabel.evaluation.calibration import calibrate as fitted
 from relabel.evaluation.distribution import read_distribution
 from relabel.evaluation.evidence import Evidence, of_field, of_labels, scored
-from relabel.evaluation.fits import PROBABLE, UNLABELLED, Fitted, Method, Settings
+from relabel.evaluation.fits import (
+    DRAWN,
+    PRECISE,
+    PRECISION,
+    PROBABLE,
+    UNLABELLED,
+    Fitted,
+    Method,
+    Settings,
+)
 from relabel.evaluation.folds import Folds, dealt, set_aside
 from relabel.evaluation.tally import Drawn
 from relabel.evaluation.truth import given_labels, no_label
@@ -55,9 +64,9 @@ class CalibrateOptions:
     where: str | None = None  # column of flags: only these frames are known
     test_where: str | None = None  # column of flags: these frames judge, and are not fitted to
     method: Method = "platt"
-    precision: float = 0.95
+    precision: float | None = None  # None: 0.95, of methods that are asked for one
     success_rate: float | None = None
-    drawn: Drawn = "by-score"
+    drawn: Drawn | None = None  # None: by-score
     output: Output = "thresholds"
     draws: int = 200
     seed: int = 0
@@ -137,6 +146,16 @@ def _check(what: CalibrateOptions) -> None:
             f"quantile and with no other method, got --method {what.method} and "
             f"{what.success_rate}"
         )
+    if what.precision is not None and what.method not in PRECISE:
+        raise StoreError(
+            f"--precision {what.precision:g}: --method {what.method} is asked for no precision; "
+            f"those that are: {', '.join(PRECISE)}"
+        )
+    if what.drawn is not None and what.labels is None:
+        raise StoreError(
+            f"--drawn {what.drawn}: says how the frames of --labels were chosen, and there are no "
+            "--labels; leave it out"
+        )
     if what.output == "probabilities" and what.method not in PROBABLE:
         raise StoreError(
             f"--output probabilities: --method {what.method} gives thresholds alone; those with "
@@ -147,9 +166,9 @@ def _check(what: CalibrateOptions) -> None:
 def _settings(what: CalibrateOptions) -> Settings:
     return Settings(
         method=what.method,
-        precision=what.precision,
+        precision=PRECISION if what.precision is None else what.precision,
         success_rate=what.success_rate,
-        drawn=what.drawn,
+        drawn=DRAWN if what.drawn is None else what.drawn,
         sampled=what.labels is not None,
     )
 
@@ -219,13 +238,14 @@ def _function(
     made: Fitted,
 ) -> RewardFunction:
     """The reward function with what was fitted."""
+    settings = _settings(what)
     told = {
         "rewards": manifest.name,
         "rewards_fingerprint": manifest.fingerprint,
         "method": what.method,
-        "precision": what.precision,
+        "precision": settings.precision,
         "success_rate": what.success_rate,
-        "drawn": what.drawn,
+        "drawn": settings.drawn,
         "test_where": what.test_where,
         **evidence.source,
     }

@@ -36,10 +36,15 @@ def audit(
             "texts of other goals and texts that the store keeps are taken. No frame is embedded.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Device of that encoder.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="Device of that encoder. The default is cpu.")
+    ] = None,
     precision: Annotated[
-        str, typer.Option(help="Precision of that encoder: that of the stored embeddings.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="Precision of that encoder. The default is auto: that of the stored embeddings."
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(

@@ -53,11 +53,11 @@ MethodOption = Annotated[
     ),
 ]
 Precision = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SHARE",
         help="Precision that is wanted of platt, isotonic and precision: the share of the "
-        "rewarded frames that shall be true.",
+        "rewarded frames that shall be true. The default is 0.95.",
     ),
 ]
 SuccessRate = Annotated[
@@ -68,12 +68,13 @@ SuccessRate = Annotated[
     ),
 ]
 DrawnOption = Annotated[
-    Literal["by-score", "by-answer"],
+    Literal["by-score", "by-answer"] | None,
     typer.Option(
         parser=str,
         metavar="HOW",
-        help="How the labelled frames were chosen: by-score means without a look at the answer, "
-        "at random or by score; by-answer means that successes and failures were looked for.",
+        help="How the frames of --labels were chosen: by-score, the default, means without a look "
+        "at the answer, at random or by score; by-answer means that successes and failures were "
+        "looked for.",
     ),
 ]
 OutputOption = Annotated[
@@ -104,9 +105,9 @@ def calibrate(
     where: Where = None,
     test_where: TestWhere = None,
     method: MethodOption = "platt",
-    precision: Precision = 0.95,
+    precision: Precision = None,
     success_rate: SuccessRate = None,
-    drawn: DrawnOption = "by-score",
+    drawn: DrawnOption = None,
     output: OutputOption = "thresholds",
     draws: Draws = 200,
     seed: Seed = 0,

@@ -129,6 +129,16 @@ def test_what_does_not_fit_is_refused(store: Store, tmp_path: Path) -> None:
         vlm_relabel.audit(store=store.location, where="is_last")
     with pytest.raises(RelabelError, match="--save-reference: expected --reference"):
         vlm_relabel.audit(store=store.location, save_reference=tmp_path / "r.parquet")
+    for above in (np.nan, np.inf, -np.inf):
+        with pytest.raises(RelabelError, match="--above: expected a finite number"):
+            vlm_relabel.audit(store=store.location, above=above)
+    small.score(store, "bare", scores=False)
+    with pytest.raises(RelabelError, match=r"--above 0\.5: expected scores, and rewards/bare was"):
+        vlm_relabel.audit(store=store.location, rewards="bare", above=0.5)
+    with pytest.raises(RelabelError, match="--device cuda: is that of --encoder"):
+        vlm_relabel.audit(store=store.location, device="cuda")
+    with pytest.raises(RelabelError, match="--precision auto: is that of --encoder"):
+        vlm_relabel.audit(store=store.location, precision="auto")
     with pytest.raises(StoreError, match="made with another one"):
         vlm_relabel.audit(
             store=store.location, encoder="relabel.testing:PixelMeanEncoder(version=1)"

@@ -225,6 +225,13 @@ def test_frames_without_a_score_have_no_reward(place: Path) -> None:
         ({"success_rate": 0.5}, "--success-rate: .* goes with --method quantile"),
         ({"method": "quantile"}, "--success-rate: the share of episodes"),
         ({"method": "best-f1", "output": "probabilities"}, "best-f1 gives thresholds alone"),
+        (
+            {"method": "best-f1", "precision": 0.8},
+            "--method best-f1 is asked for no prec",
+        ),
+        ({"method": "valley", "precision": 0.95}, "those that are: platt, isotonic, precision"),
+        ({"method": "valley", "labels": None, "drawn": "by-answer"}, "--drawn by-answer: says how"),
+        ({"labels": None, "labels_field": "t", "drawn": "by-score"}, "there are no --labels"),
         ({"labels": Labels.of_rows([])}, "no label to fit to: there is none"),
         (
             {"labels": Labels.of_rows([("x", 0, "y", True)])},

@@ -285,6 +285,8 @@ def test_only_an_earlier_report_is_replaced(store: Store, tmp_path: Path) -> Non
         ({"rewards": "v9"}, StoreError, "v9"),
         ({"max_mb": 0}, RelabelError, "--max-mb: expected greater than 0"),
         ({"camera": "front"}, SourceError, "--source"),
+        ({"camera": "front", "no_frames": True}, RelabelError, "--camera and --no-frames exclude"),
+        ({"source": "there", "no_frames": True}, RelabelError, "--source and --no-frames exclude"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(
