@@ -315,6 +315,27 @@ def test_draws_of_average_precision_have_its_mean(weighted: bool) -> None:
     moved = np.clip(draws + value - draws.mean(), 0, 1)
     assert own.average_precision == pytest.approx(value)
     assert own.intervals["average_precision"] == pytest.approx(interval(moved))
+    (without,) = assess(evidence_of([one], 40), [judge], draws=0)
+    assert without is not None
+    assert without.goals[0].average_precision == own.average_precision
+    assert without.goals[0].intervals == {}
+
+
+def test_means_over_goals_that_many_draws_have_not_are_around_their_value() -> None:
+    """Five goals are true of one episode each and ranked badly: a third of the draws lacks each."""
+    rng = np.random.default_rng(0)
+    episode = np.repeat(np.arange(60), 5)
+    goals = []
+    for goal in range(10):
+        label = np.isin(episode, [goal] if goal < 5 else np.arange(10, 40)) & (
+            rng.random(300) < 0.9
+        )
+        score = (rng.random(300) + (0.2 if goal < 5 else 2.0) * label) / 3.5
+        goals.append(frames_of(score, label, episode, goal))
+    macro = assessed(goals, 60, 0.25, draws=200).all.macro
+    for name in ("precision", "recall", "f1", "average_precision"):
+        low, high = macro.intervals[name]
+        assert low < getattr(macro, name) < high
 
 
 def test_figures_without_a_meaning_are_none() -> None:
