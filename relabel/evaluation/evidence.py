@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from relabel.rewards.calibrated import Calibrated
+from relabel.rewards.calibrated import calibration_in
 from relabel.rewards.registry import from_content
 from schemas import fields
 from schemas.errors import StoreError
@@ -261,9 +261,7 @@ def _unseen(
 def _as_scored(manifest: RewardManifest, rows: pa.Table) -> list[float]:
     """The scores of labels by heads that had not seen them, as the reward set has its scores."""
     goal, left_out = (rows.column(name).to_numpy() for name in (GOAL, fields.LEFT_OUT))
-    inside: Any = manifest.function
-    while inside is not None and inside["name"] != Calibrated.name:
-        inside = inside.get("of")
+    inside = calibration_in(manifest.function)
     if inside is None:
         return list(left_out.tolist())
     scores = np.full((len(goal), manifest.goals), np.nan, np.float32)

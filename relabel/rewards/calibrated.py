@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -119,3 +119,11 @@ def through(knots: Sequence[Knot], x: Doubles) -> Doubles:
     """Probabilities (n,) of x (n,), straight between the knots and level beyond them."""
     places, values = np.array(knots, np.float64).T
     return np.asarray(np.interp(x, places, values))
+
+
+def calibration_in(function: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The calibration inside of a recorded reward function, as recorded; None: there is none."""
+    inside: Mapping[str, Any] | None = function
+    while inside is not None and inside["name"] != Calibrated.name:
+        inside = inside.get("of")
+    return inside

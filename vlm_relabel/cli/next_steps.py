@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow.compute as pc
 
+from relabel.rewards.calibrated import calibration_in
 from schemas import fields
 from schemas.manifests import EmbeddingManifest, RewardManifest
 from schemas.reward_counts import RewardCounts, read_counts
@@ -137,13 +138,26 @@ def _is_reached(manifest: RewardManifest, counts: RewardCounts) -> bool:
 def _after_rewards(store: Store, name: str, encoder: str | None) -> str:
     manifest, counts = _counted(store, name)
     named, scores = encoder or _encoder_typed(store), counts.best[np.isfinite(counts.best)]
-    if _is_reached(manifest, counts) or named is None or not scores.size:
+    if _is_reached(manifest, counts) or not scores.size:
+        return _build_goals(store, name, counts)
+    if calibration_in(manifest.function) is not None:
+        return _label(store, manifest)
+    if named is None:
         return _build_goals(store, name, counts)
     goals = manifest.typed("--goals")
     words = [word for value in goals for word in ("--goals", value)] or _goals(store)
     again = ("score", "--store", store.location, "--encoder", named, *words)
     threshold = _two_digits(0.9 * float(scores.max()))
     return _line(*again, "--name", _free(store, _REWARDS, "v"), "--threshold", threshold)
+
+
+def _label(store: Store, manifest: RewardManifest) -> str:
+    """More labels, where a calibration leaves every goal silent."""
+    words = ["label", store.location, "--rewards", manifest.name]
+    words += [word for table in manifest.typed("--labels") for word in ("--labels", table)]
+    pages = ("label.html" if number == 1 else f"label-{number}.html" for number in count(1))
+    page = next(name for name in pages if not Path(name).exists())
+    return _line(*words, *([] if page == "label.html" else ["--out", page]))
 
 
 def _build_goals(store: Store, name: str, counts: RewardCounts) -> str:

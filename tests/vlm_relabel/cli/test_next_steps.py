@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from schemas.labels import Labels, write_labels
+from schemas.store import Store
 from schemas.tables import FieldSpec
 from tests.vlm_relabel.cli.cli_outcomes import Run, flat
 from vlm_relabel.cli import next_steps
@@ -115,6 +117,33 @@ def test_goals_that_are_never_rewarded_are_scored_again(
     build = proposed(result.stdout)[1]
     assert build[:4] == ["build-goals", str(odd_words["--store"]), "--rewards", "v2"]
     assert proposed(run(*verify).stdout) == [build]  # of v1 there would be none
+
+
+def test_a_calibration_that_is_silent_asks_for_labels(
+    run: Run, odd_words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["relabel", *flat(odd_words)]
+    monkeypatch.setattr("sys.argv", ["vlm-relabel", *map(str, line)])
+    assert run(*line).exit_code == 0
+    store = Store.open(str(odd_words["--store"]))
+    rows = store.read("rewards/v1", ["episode_id", "step"]).to_pylist()[::2]
+    goals = store.goals("v1").column("goal_id").to_pylist()
+    told = [(row["episode_id"], row["step"], goal, False) for row in rows for goal in goals]
+    write_labels(Labels.of_rows(told), "my labels.csv")
+    line = ["calibrate", odd_words["--store"], "--labels", "my labels.csv"]
+    monkeypatch.setattr("sys.argv", ["vlm-relabel", *map(str, line)])
+    done = run(*line, "--method", "precision")
+    assert done.exit_code == 0, done.output
+    asked = ["label", str(odd_words["--store"]), "--rewards", "v1-calibrated"]
+    asked += ["--labels", "my labels.csv"]
+    assert proposed(done.stdout)[1] == asked
+    Path("label.html").touch()
+    asked += ["--out", "label-2.html"]
+    again = run(*line, "--method", "precision")  # nothing is to do
+    assert proposed(again.stdout)[1] == asked
+    done = run(*asked)
+    assert done.exit_code == 0, done.output
 
 
 def test_dense_rewards_get_a_bound_that_some_frame_passes(run: Run, odd_words: Words) -> None:
