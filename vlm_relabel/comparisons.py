@@ -30,7 +30,7 @@ class CompareArguments:
     """What is compared, by what, and where it is written."""
 
     store: Location
-    rewards: Words = None  # names of reward sets; None: all that are complete
+    rewards: Words = None  # names of reward sets; None: all that are complete and have scores
     labels: Location | Labels | None = None  # label table
     labels_field: str | None = None  # column of the steps table that tells what is true
     where: str | None = None  # column of flags: frames that count
@@ -66,7 +66,7 @@ def compare(arguments: CompareArguments) -> Comparison:
     from relabel.evaluation.comparison import compare_rewards, opened
 
     store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
-    names = _names(store, arguments.rewards)
+    names, notes = _names(store, arguments.rewards)
     sets = [opened(store, name) for name in names]
     truth = _truth(store, arguments, sets)
     if arguments.tricks and not truth.is_known:
@@ -84,23 +84,39 @@ def compare(arguments: CompareArguments) -> Comparison:
         tricks=arguments.tricks,
         tell=lambda what: partial(arguments.show, what),
     )
+    found = found.model_copy(update={"notes": (*notes, *found.notes)})
     if arguments.out is not None:
         _write(found, os.fspath(arguments.out))
     return found
 
 
-def _names(store: Store, rewards: Words) -> tuple[str, ...]:
-    known = tuple(t.partition("/")[2] for t in store.tables() if t.startswith("rewards/"))
-    names = several(rewards) or known
+def _names(store: Store, rewards: Words) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The reward sets to compare; and notes, of those that are left out."""
+    names = several(rewards)
     if not names:
+        return _scored(store)
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise RelabelError(f"--rewards: {twice[0]} is given twice; name each reward set once")
+    return names, ()
+
+
+def _scored(store: Store) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All reward sets that have scores, and a note of each other; if none has, all."""
+    known = tuple(t.partition("/")[2] for t in store.tables() if t.startswith("rewards/"))
+    if not known:
         raise StoreError(
             f"{store.location}: expected a reward set to compare, and it has none; `vlm-relabel "
             "score` makes one"
         )
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if twice:
-        raise RelabelError(f"--rewards: {twice[0]} is given twice; name each reward set once")
-    return names
+    names = tuple(name for name in known if store.rewards(name).scores)
+    if not names:
+        return known, ()
+    left = (name for name in known if name not in names)
+    return names, tuple(
+        f"reward set {name} was stored without scores (--no-scores), and is left out"
+        for name in left
+    )
 
 
 def _truth(store: Store, arguments: CompareArguments, sets: list[OpenedSet]) -> Truth:

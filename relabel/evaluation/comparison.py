@@ -153,7 +153,8 @@ def common_goals(store: Store, sets: Sequence[OpenedSet]) -> tuple[str, ...]:
     if not shared:
         told = "; ".join(f"{one.name} has {', '.join(one.goal_ids[:3])}" for one in sets)
         raise StoreError(
-            f"{store.location}: expected reward sets with goals in common, matched by id; {told}"
+            f"{store.location}: expected reward sets with goals in common, matched by id; {told}; "
+            "name those to compare with --rewards"
         )
     return tuple(goal for goal in sets[0].goal_ids if goal in shared)
 

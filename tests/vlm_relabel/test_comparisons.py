@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import vlm_relabel
 from schemas.errors import RelabelError
 from schemas.labels import Labels, write_labels
+from schemas.store import Store
 from tests.relabel.evaluation.scored_stores import RewardsTold, Told, add_rewards, make_store
 from vlm_relabel.cli import console
 from vlm_relabel.cli.main import app
@@ -137,10 +138,34 @@ def test_what_is_wrong_is_said(store: str, options: dict[str, Any], said: str) -
 
 
 def test_a_store_without_rewards_says_what_makes_them(tmp_path: Path, store: str) -> None:
-    from schemas.store import Store
-
     Store.open(store).folder.delete_folder("rewards")
     with pytest.raises(RelabelError, match="expected a reward set to compare, and it has none"):
+        vlm_relabel.compare(store=store)
+
+
+def test_sets_that_cannot_be_compared_are_left_out_or_to_be_chosen(store: str) -> None:
+    opened = Store.open(store)
+    rows = [np.full((length, 2), 0.5) for length in LENGTHS]
+    add_rewards(opened, RewardsTold("bare", rows, IDS, kept=False))
+    found = vlm_relabel.compare(store=store, draws=2)
+    assert [one.name for one in found.sets if not one.control] == ["good", "v1", "weak"]
+    note = "reward set bare was stored without scores (--no-scores), and is left out"
+    assert found.notes[0] == note
+    code, text = run(store, "--draws", "2")
+    assert code == 0 and note in " ".join(text.split())
+    with pytest.raises(RelabelError, match="rewards/bare: expected scores"):
+        vlm_relabel.compare(store=store, rewards=["bare", "v1"])
+    add_rewards(opened, RewardsTold("other", rows, ("x", "y")))
+    with pytest.raises(RelabelError, match=r"in common.*other has x, y.*compare with --rewards"):
+        vlm_relabel.compare(store=store)
+
+
+def test_a_store_without_any_scores_says_so(store: str) -> None:
+    opened = Store.open(store)
+    opened.folder.delete_folder("rewards")
+    rows = [np.full((length, 2), 0.5) for length in LENGTHS]
+    add_rewards(opened, RewardsTold("bare", rows, IDS, kept=False))
+    with pytest.raises(RelabelError, match="rewards/bare: expected scores, and it was stored wi"):
         vlm_relabel.compare(store=store)
 
 

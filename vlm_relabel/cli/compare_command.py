@@ -33,7 +33,7 @@ def compare(
         typer.Option(
             metavar="NAME...",
             help="Reward sets to compare, the first of which is what the others are held "
-            "against. The default is all that the store has.",
+            "against. The default is all of the store that have scores.",
         ),
     ] = None,
     labels: LabelTable = None,
