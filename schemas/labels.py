@@ -142,7 +142,7 @@ def _row(episode_id: Any, step: Any, goal_id: Any, label: Any) -> tuple[Row | No
         return None, None
     if word not in _YES | _NO:
         return None, f"label: expected yes or no, got {brief(label)!r}"
-    if not episode_id or not goal_id:
+    if any(value is None or value == "" for value in (episode_id, goal_id)):
         return None, f"expected an {fields.EPISODE_ID} and a {fields.GOAL_ID}, got an empty one"
     whole = _STEP.fullmatch(str(step).strip())
     if whole is None:
@@ -185,9 +185,11 @@ def _table(location: str, content: bytes) -> pa.Table:
     names = table.column_names
     missing = [name for name in COLUMNS if names.count(name) != 1]
     if missing:
+        spaced = {name.strip() for name in names if name != name.strip()} & set(missing)
         raise LabelError(
             f"{location}: expected the columns {', '.join(COLUMNS)}, each once; missing or "
-            f"repeated: {', '.join(missing)}; got {brief(', '.join(names))}"
+            f"repeated: {', '.join(missing)}; got {brief(', '.join(map(repr, names)))}"
+            f"{'; leave out the spaces around names' if spaced else ''}"
         )
     return table
 

@@ -57,6 +57,17 @@ def test_parquet_of_pandas(tmp_path: Path, label: list[object]) -> None:
     assert ("e", 3, "g", True) in list(found)
 
 
+def test_ids_that_are_whole_numbers_begin_with_0(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"episode_id": [0, 1], "step": [0, 1], "goal_id": [0, 0], "label": True})
+    frame.to_parquet(tmp_path / "labels.parquet")
+    found = read_labels(str(tmp_path / "labels.parquet"))
+    assert list(found) == [("0", 0, "0", True), ("1", 1, "0", True)]
+    frame["goal_id"] = ["", None]
+    frame.to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(LabelError, match=r"row 1: expected an .* an empty one; row 2: .* an empty"):
+        read_labels(str(tmp_path / "labels.parquet"))
+
+
 def test_repeated_labels_are_one_and_contradictions_are_none() -> None:
     found = Labels.of_rows([*ROWS, ROWS[0], ("train/0/2", 3, "open", True)])
     assert sorted(found) == sorted(ROWS[:2])
@@ -83,6 +94,11 @@ def test_no_label_at_all(tmp_path: Path) -> None:
         ("episode_id,step,goal_id,label\ne,1.5,g,yes\n", "step: expected a whole"),
         ("episode_id,step,goal_id,label\n,1,g,yes\n", "got an empty one"),
         ("episode_id,step,goal_id,label\ne,1\n", "cannot be read"),
+        (
+            "episode_id, step,goal_id ,label\ne,1,g,yes\n",
+            "step, goal_id; got 'episode_id', ' step', 'goal_id ', 'label'; leave out the spaces",
+        ),
+        ("episode_id,step,goal,label\ne,1,g,yes\n", "got 'episode_id', 'step', 'goal', 'label'$"),
         ("", "cannot be read"),
     ],
 )
