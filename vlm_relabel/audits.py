@@ -11,10 +11,10 @@ from pydantic.dataclasses import dataclass
 
 from schemas.errors import RelabelError, StoreError
 from schemas.extras import named_extras
-from schemas.files import Folder
 from schemas.labels import Labels
 from schemas.store import Store
 from vlm_relabel.keywords import STRICT, Location, Show, silent, takes
+from vlm_relabel.outputs import out_folder
 
 if TYPE_CHECKING:
     from relabel.evaluation.audit_report import AuditReport
@@ -70,6 +70,7 @@ def audit(arguments: AuditArguments) -> AuditReport:
     from relabel.evaluation.audits import audit as audited
 
     store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
+    folder = None if arguments.out is None else out_folder(arguments.out)
     manifest = store.rewards(arguments.rewards)
     _check(manifest, arguments)
     asked = AuditMeans(
@@ -82,10 +83,9 @@ def audit(arguments: AuditArguments) -> AuditReport:
     found = audited(
         store, arguments.rewards, asked, tell=lambda what: partial(arguments.show, what)
     )
-    if arguments.out is not None:
+    if folder is not None:
         from relabel.evaluation.audit_figures import confusion_files
 
-        folder = Folder.at(os.fspath(arguments.out))
         folder.write(JSON_FILE, found.report.model_dump_json(indent=1).encode())
         for name, content in confusion_files(found.confusion):
             folder.write(name, content)

@@ -15,6 +15,7 @@ from schemas.files import Folder
 from schemas.labels import Labels
 from schemas.store import Store
 from vlm_relabel.keywords import STRICT, Location, Seed, Show, Words, several, silent, takes
+from vlm_relabel.outputs import out_folder
 
 if TYPE_CHECKING:
     from relabel.evaluation.comparison import OpenedSet
@@ -66,6 +67,7 @@ def compare(arguments: CompareArguments) -> Comparison:
     from relabel.evaluation.comparison import compare_rewards, opened
 
     store = Store.open(os.fspath(arguments.store), trust=arguments.trust)
+    folder = None if arguments.out is None else out_folder(arguments.out)
     names, notes = _names(store, arguments.rewards)
     sets = [opened(store, name) for name in names]
     truth = _truth(store, arguments, sets)
@@ -85,8 +87,8 @@ def compare(arguments: CompareArguments) -> Comparison:
         tell=lambda what: partial(arguments.show, what),
     )
     found = found.model_copy(update={"notes": (*notes, *found.notes)})
-    if arguments.out is not None:
-        _write(found, os.fspath(arguments.out))
+    if folder is not None:
+        _write(found, folder)
     return found
 
 
@@ -129,11 +131,10 @@ def _truth(store: Store, arguments: CompareArguments, sets: list[OpenedSet]) -> 
     return Truth(labels=labels)
 
 
-def _write(found: Comparison, location: str) -> None:
+def _write(found: Comparison, folder: Folder) -> None:
     """The numbers and the pictures; files of the same name are replaced."""
     from relabel.evaluation.pictures import pictures
 
-    folder = Folder.at(location)
     folder.write(JSON_FILE, found.model_dump_json(indent=1).encode())
     for name, content in pictures(found):
         folder.write(name, content)

@@ -160,6 +160,23 @@ def test_sets_that_cannot_be_compared_are_left_out_or_to_be_chosen(store: str) -
         vlm_relabel.compare(store=store)
 
 
+@pytest.mark.parametrize("below", ["", "/below", "/far/below"])
+def test_a_file_in_the_place_of_a_folder_is_noticed_first(
+    store: str, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    shown: list[str] = []
+
+    def show(what: str, done: int, total: int) -> None:
+        shown.append(what)
+
+    for command in (vlm_relabel.compare, vlm_relabel.audit):
+        out = f"{tmp_path}/mine{below}"
+        with pytest.raises(RelabelError, match=f"--out {out}: expected a folder, and .*mine is"):
+            command(store=store, out=out, show=show)
+    assert not shown and (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_store_without_any_scores_says_so(store: str) -> None:
     opened = Store.open(store)
     opened.folder.delete_folder("rewards")

@@ -27,6 +27,7 @@ from schemas.store import Store
 from schemas.texts import brief
 from vlm_relabel.keywords import STRICT, Count, Location, Seed, Show, Words, several, silent, takes
 from vlm_relabel.labelling.page import PageFrame, PageGoal, check_size, make_page
+from vlm_relabel.outputs import out_folder
 
 _QUALITY: Final = 90  # of the pictures: colours decide goals
 _SHOWN: Final = 5  # names that an error or a note lists
@@ -105,9 +106,7 @@ def label(arguments: LabelArguments) -> LabelReport:
         (3, 12)
     """
     store, out = Store.open(os.fspath(arguments.store)), os.fspath(arguments.out)
-    folder, name = _place(out)
-    if not (arguments.dry_run or arguments.overwrite) and folder.exists(name):
-        raise LabelError(f"{out}: is there already; name another --out, or give --overwrite")
+    place = None if arguments.dry_run else _place(out, arguments.overwrite)
     asking = _Asking(store, arguments)
     questions = asking.questions()
     if not questions:
@@ -116,9 +115,9 @@ def label(arguments: LabelArguments) -> LabelReport:
             + (" ".join(asking.notes) or "the store has no frames")
         )
     content = b""
-    if not arguments.dry_run:
+    if place is not None:
         questions, content = asking.page(questions)
-        folder.write(name, content)
+        place[0].write(place[1], content)
     told = tuple(asking.told(question) for question in questions)
     return LabelReport(
         store=store.location,
@@ -134,11 +133,19 @@ def label(arguments: LabelArguments) -> LabelReport:
     )
 
 
-def _place(out: str) -> tuple[Folder, str]:
+def _place(out: str, overwrite: bool) -> tuple[Folder, str]:
+    """The folder and the name of the page; refuses what cannot be written, or not unasked."""
     head, separator, name = out.rpartition("/")
     if not name:
         raise LabelError(f"--out {out}: expected a file, such as label.html")
-    return Folder.at(head + separator if separator else "."), name
+    folder = out_folder(head + separator if separator else ".")
+    if folder.info(name).is_folder:
+        raise LabelError(
+            f"--out {out}: expected a file, such as {out}/label.html, and got a folder"
+        )
+    if not overwrite and folder.exists(name):
+        raise LabelError(f"{out}: is there already; name another --out, or give --overwrite")
+    return folder, name
 
 
 class _Asking:

@@ -137,6 +137,21 @@ def test_pages_are_not_replaced_unasked(store: Store, source_dir: Path) -> None:
     assert ask(store, source_dir, overwrite=True).out is not None
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_in_the_place_of_the_page_is_noticed_first(
+    store: Store, tmp_path: Path, overwrite: bool
+) -> None:
+    nowhere, here = tmp_path / "nowhere", tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "file").touch()
+    for out, said in (
+        (here, "--out .*here: expected a file, such as .*here/label.html, got a folder"),
+        (tmp_path / "file" / "x.html", "--out .*file/: expected a folder, and .*file is a file"),
+    ):
+        with pytest.raises(RelabelError, match=said):  # and not that there is no source
+            ask(store, nowhere, out=str(out), overwrite=overwrite)
+
+
 def test_a_source_that_has_moved_is_asked_for(store: Store, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="--source"):
         ask(store, None)
