@@ -140,9 +140,7 @@ def _place(out: str, overwrite: bool) -> tuple[Folder, str]:
         raise LabelError(f"--out {out}: expected a file, such as label.html")
     folder = out_folder(head + separator if separator else ".")
     if folder.info(name).is_folder:
-        raise LabelError(
-            f"--out {out}: expected a file, such as {out}/label.html, and got a folder"
-        )
+        raise LabelError(f"--out {out}: expected a file, such as {out}/label.html, got a folder")
     if not overwrite and folder.exists(name):
         raise LabelError(f"{out}: is there already; name another --out, or give --overwrite")
     return folder, name
