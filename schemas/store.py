@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -203,10 +204,19 @@ class Store:
             return self._parse(place)
         recorded = self.recorded(table)
         if recorded is not None:
-            how = recorded.command or "the command that began it"
-            raise StoreError(f"{self.location}/{table}: unfinished; resume it with:\n  {how}")
+            raise StoreError(f"{self.location}/{table}: {self._to_finish(recorded)}")
         known = self.tables() or ["none"]
         raise StoreError(f"{self.location}: no table {table!r}; there are {', '.join(known)}")
+
+    def _to_finish(self, manifest: AnyTableManifest) -> str:
+        """How far an unfinished table is, and what completes it."""
+        there = self.folder.states(manifest.table)
+        count, expected = sum(piece.file in there for piece in self.slices), len(self.slices)
+        how = f"resume it with:\n  {manifest.command or 'the command that began it'}"
+        if count == expected:  # of a job array, or of a job that was killed at its end
+            finish = shlex.join(["vlm-relabel", "finish", self.location])
+            how = f"complete it with:\n  {finish}\nor {how}"
+        return f"unfinished ({count} of {expected} slices); {how}"
 
     def tables(self) -> list[str]:
         """Names of the complete tables."""
@@ -224,9 +234,10 @@ class Store:
         told = {*self._with(MANIFEST), *self._with(PLAN)}
         return sorted(table for table in holding if _owner(table) not in told)
 
-    def embeddings(self) -> list[EmbeddingManifest]:
-        """Manifests of the complete embedding tables."""
-        manifests = (self.table_manifest(t) for t in self.tables() if t.startswith("embeddings/"))
+    def embeddings(self, *, unfinished: bool = False) -> list[EmbeddingManifest]:
+        """Manifests of the complete embedding tables, or of those that are unfinished."""
+        names = self.unfinished() if unfinished else self.tables()
+        manifests = (self.recorded(t) for t in names if t.startswith("embeddings/"))
         return [m for m in manifests if isinstance(m, EmbeddingManifest)]
 
     def rewards(self, name: str) -> RewardManifest:

@@ -31,7 +31,9 @@ class StoredTexts:
         Raises:
             StoreError: the store has no embeddings of such an encoder, or of several.
         """
-        known = {table.encoder.fingerprint: table.encoder for table in store.embeddings()}
+        # Unfinished ones are refused later, by their names.
+        tables = store.embeddings() or store.embeddings(unfinished=True)
+        known = {table.encoder.fingerprint: table.encoder for table in tables}
         own = [spec for spec in known.values() if self._is_meant(spec)]
         if not own:
             names = ", ".join(f"{s.name} at {s.precision}" for s in known.values()) or "none"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relabel.encoders.protocol import EncoderLoader, LimitsTexts, LoadEncoder, TextEncoder
-from relabel.encoders.stored_texts import StoredTexts
+from relabel.encoders.protocol import LimitsTexts, TextEncoder
 from relabel.goals.files import FIELD_PREFIX, given_goals, goals_table
 from relabel.goals.mined import MinedGoals, mine_goals, mined_fields
 from relabel.goals.prompts import resolve_prompts
 from relabel.goals.readings import Readings, check_lengths
 from relabel.heads.fit import FittedHead, fit_head
 from relabel.jobs.options import EmbedOptions, JobOptions, ScoreOptions
+from relabel.jobs.stored_embeddings import stored_embeddings
 from relabel.rewards.base import Binding
 from relabel.rewards.binding_files import write_binding
 from relabel.rewards.registry import parse_reward
@@ -242,7 +242,7 @@ def plan_scoring(
     check_name("--name", what.name)
     function = parse_reward(what.reward, **what.parameters)
     if embeddings is None:
-        embeddings = _stored_embeddings(store, encoder.spec, what.cameras)
+        embeddings = stored_embeddings(store, encoder.spec, what.cameras)
     _check_blanks(store, what, embeddings)
     given = _goals(what, store)
     goals = given.goals if isinstance(given, MinedGoals) else given
@@ -305,9 +305,7 @@ def reward_manifest(
         goals_name=goals.name,
         goals_hash=goals.content_hash,
         goals=len(goals.goals),
-        encoder=embeddings[0].encoder,
-        embeddings=tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
-        embedding_fingerprints=tuple(e.fingerprint for e in embeddings),
+        **embeddings_of(embeddings),
         function=scorer.function.model_dump(mode="json"),
         timing=scorer.timing,
         fusion=scorer.fusion,
@@ -317,6 +315,15 @@ def reward_manifest(
         score_range=scorer.score_range,
         reward_range=scorer.reward_range,
     )
+
+
+def embeddings_of(embeddings: Sequence[EmbeddingManifest]) -> dict[str, Any]:
+    """What the manifest of a reward set says of the tables that are scored, of one encoder."""
+    return {
+        "encoder": embeddings[0].encoder,
+        "embeddings": tuple(embedding_name(e.encoder, e.camera) for e in embeddings),
+        "embedding_fingerprints": tuple(e.fingerprint for e in embeddings),
+    }
 
 
 def needs_frames(what: ScoreOptions) -> bool:
@@ -346,20 +353,6 @@ def _goals(what: ScoreOptions, store: Store) -> GoalSet | MinedGoals:
     return given_goals(what.goals, what.null_prompts)
 
 
-def encoder_for_texts(load: LoadEncoder | StoredTexts, store: Store) -> TextEncoder:
-    """What embeds goals for frames that are embedded already, or knows their embeddings.
-
-    Raises:
-        EncoderError: It cannot be had, or its embeddings are there in several precisions.
-        StoreError: The store has no embeddings of it, or of several such encoders.
-    """
-    if isinstance(load, StoredTexts):
-        return load.open(store)
-    if not isinstance(load, EncoderLoader):
-        return load()
-    return load.for_texts([table.encoder for table in store.embeddings()])
-
-
 def _check_blanks(
     store: Store, what: ScoreOptions, embeddings: Sequence[EmbeddingManifest]
 ) -> None:
@@ -369,34 +362,6 @@ def _check_blanks(
             f"{store.location}: --skip-blank-cameras needs to know which frames are blank, and "
             f"{old[0]} was written before that was kept; embed into another --store"
         )
-
-
-def _stored_embeddings(
-    store: Store, spec: EncoderSpec, cameras: Sequence[str]
-) -> list[EmbeddingManifest]:
-    complete = store.embeddings()
-    own = [e for e in complete if e.encoder.fingerprint == spec.fingerprint]
-    known = [f"{e.encoder.name} at {e.encoder.precision} of {e.camera}" for e in complete]
-    if not own:
-        listed = "\n  ".join(known or ["none"])
-        raise StoreError(
-            f"{store.location}: no embeddings of {spec.name} at {spec.precision} "
-            f"({spec.fingerprint[:8]}); there are:\n  {listed}\n"
-            "`vlm-relabel embed` adds an encoder to a store"
-        )
-    wanted = [_camera(name, own, store.location) for name in cameras]
-    return wanted or own
-
-
-def _camera(name: str, known: Sequence[EmbeddingManifest], location: str) -> EmbeddingManifest:
-    dotted = name.strip("/").replace("/", ".")
-    for table in known:
-        if table.camera == dotted or table.camera.endswith(f".{dotted}"):
-            return table
-    cameras = ", ".join(table.camera for table in known)
-    raise StoreError(
-        f"{location}: camera {name!r} is not embedded; the embedded ones are {cameras}"
-    )
 
 
 def made_by(options: JobOptions, **circumstances: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from functools import partial
 from relabel.encoders.protocol import TextEncoder
 from relabel.goal_datasets.inputs import dataset_inputs
 from relabel.goal_datasets.positives import check_positives
+from relabel.jobs.begin import begin_all, check_all, check_rewards_of
 from relabel.jobs.carry import carry, check_passes, slices_left, slices_of
 from relabel.jobs.collecting import CollectingRarely
 from relabel.jobs.dataset_plans import dataset_warnings, plan_datasets
@@ -24,7 +25,6 @@ from relabel.jobs.plans import (
     EmbedPlan,
     ScorePlan,
     check_goals,
-    encoder_for_texts,
     needs_frames,
     plan_embedding,
     plan_scoring,
@@ -41,6 +41,7 @@ from relabel.jobs.report import (
 from relabel.jobs.rescore_plan import RescorePlan
 from relabel.jobs.sampling import estimate, input_bytes, with_estimate
 from relabel.jobs.sent import to_send
+from relabel.jobs.stored_embeddings import encoder_for_texts
 from relabel.jobs.work import (
     BuildWork,
     EmbedWork,
@@ -129,6 +130,9 @@ def relabel(
         rewards = plan_scoring(options, scoring, plan.store, loaded, plan.embeddings)
         run = _Run(options, execute, plan.store, encoder, embedding, plan, rewards)
         return _reported(run.execute(), options, loaded)
+    check_all(plan.store, plan.tables, overwrite=options.overwrite)
+    if not options.overwrite:
+        check_rewards_of(plan.store, scoring.name, plan.embeddings)
     first = _Run(options, execute, plan.store, encoder, embedding, plan).execute()
     if options.dry_run:
         return _reported(_without_scoring(first), options, loaded)
@@ -158,7 +162,7 @@ def build_goals(
         done = _dataset_estimate(done, options, store, datasets)
         return dataset_report(store, done, datasets, warnings)
     with leased(store.folder, touched(store, datasets), options.command):
-        pending = [d for d in datasets if not store.begin(d, overwrite=options.overwrite)]
+        pending = begin_all(store, datasets, overwrite=options.overwrite)
         tables = [*(dataset.table for dataset in pending), "steps"]
         watch = Watch(store, tables, slices=slices_of(store, options))
         if pending:
@@ -245,8 +249,7 @@ class _Run:
         """Writes what is missing and reports on every table asked for."""
         tables = self._tables()
         if self._options.dry_run:
-            for table in tables if not self._options.overwrite else ():
-                self._store.check(table)
+            check_all(self._store, tables, overwrite=self._options.overwrite)
             done = self._noted(report(self._store, tables, None, engine=self._execute.name))
             return self._estimated(done, tables)
         self._create()
@@ -343,9 +346,10 @@ class _Run:
         """Tables that are not complete, begun; a reward set with its goals written."""
         overwrite = self._options.overwrite
         if self._embedding is not None and self._embedding.replans:
+            check_all(self._store, tables, overwrite=overwrite)
             stored = Store.open(self._options.store)
             replan(stored, self._store.manifest, self._embedding.again)
-        pending = [t for t in tables if not self._store.begin(t, overwrite=overwrite)]
+        pending = begin_all(self._store, tables, overwrite=overwrite)
         scoring = self._scoring
         if scoring is None or scoring.manifest not in pending:
             return pending

@@ -197,7 +197,9 @@ def test_an_interrupted_job_says_how_to_resume(
     with pytest.raises(StoreError, match=r"^the disk is full"):
         build_goals(job, WHAT)
     monkeypatch.undo()
-    with pytest.raises(StoreError, match="unfinished; resume it with:\n  vlm-relabel the same"):
+    with pytest.raises(
+        StoreError, match=r"unfinished \(\d of 6 slices\); resume it with:\n  vlm-relabel the same"
+    ):
         manifest(store)
     build_goals(job, WHAT)
     assert problems(store) == []

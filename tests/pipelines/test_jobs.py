@@ -307,6 +307,24 @@ def test_a_reward_set_of_other_goals_is_refused_or_replaced(
     assert problems(store) == []
 
 
+@pytest.mark.parametrize("given", [{}, {"goals": "field:language_instruction"}])
+@pytest.mark.parametrize("part", ["train", "train[:2]"])  # the latter grows
+@pytest.mark.parametrize("change", [{"dtype": "float32"}, {"cameras": ("wrist",)}])
+def test_a_relabel_whose_rewards_are_refused_begins_no_embeddings(
+    job: JobOptions, embedding: Embedding, scoring: Scoring, store: Path,
+    given: dict[str, Any], part: str, change: dict[str, Any],
+) -> None:  # fmt: skip
+    what = scoring(**given)
+    jobs.relabel(job, embedding(split=part), what)
+    before = state(store)
+    differs = "dtype: stored" if "dtype" in change else "rewards/v1: exists "
+    with pytest.raises(StoreError, match=differs):
+        jobs.relabel(job, embedding(split="train", **change), what)
+    assert state(store) == before
+    assert Store.open(str(store)).unfinished() == []
+    assert problems(store) == []
+
+
 def test_a_reward_set_of_another_function_is_refused(
     job: JobOptions, embedding: Embedding, scoring: Scoring
 ) -> None:

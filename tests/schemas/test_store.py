@@ -148,7 +148,8 @@ def test_who_made_a_table_does_not_decide_what_it_is(store: Store) -> None:
 def test_an_unfinished_table_says_what_resumes_it(empty_store: Store) -> None:
     steps = small.source_tables(empty_store)[0]
     empty_store.begin(steps)
-    text = "empty.store/steps: unfinished; resume it with:\n  embed again"
+    count = len(empty_store.slices)
+    text = rf"empty.store/steps: unfinished \(0 of {count} slices\); resume it with:\n  embed again"
     for ask in (empty_store.table_manifest, empty_store.read):
         with pytest.raises(StoreError, match=text):
             ask("steps")

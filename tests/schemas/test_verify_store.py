@@ -191,7 +191,11 @@ def test_an_unfinished_table_is_a_problem(store: Store) -> None:
     Path(store.location, "rewards/v2", MANIFEST).rename(Path(store.location, "rewards/v2", PLAN))
     (problem,) = problems(store)
     assert problem.table == "rewards/v2"
-    assert "unfinished; resume it with:\n  score again" in problem.text
+    count = len(store.slices)
+    assert problem.text.endswith(
+        f"unfinished ({count} of {count} slices); complete it with:\n"
+        f"  vlm-relabel finish {store.location}\nor resume it with:\n  score again"
+    )
 
 
 def test_an_empty_store_is_a_problem(empty_store: Store) -> None:

@@ -20,7 +20,7 @@ from tests.torture.processes import Moment, Run
 PROGRAM: Final = (sys.executable, "-m", "vlm_relabel.cli.entry")
 _TOO_LATE: Final = 20  # trials in a row in which every command has ended before it is killed
 _AT_START: Final = 0.2  # share of the kills that come before the first sign of work
-_UNFINISHED: Final = ("unfinished; resume it with", "there is no such table")
+_UNFINISHED: Final = ("unfinished (", "there is no such table")
 
 
 @dataclass

@@ -88,11 +88,18 @@ def _words(store: Store, damage: Damage, command: str, allow_code: bool) -> tupl
     name, context = _parsed(damage.table, command)
     params = context.params
     location = str(params.get("store"))
-    if context.args or Folder.at(location).path != store.folder.path:
-        why = "has Beam options" if context.args else f"works on another store, {location}"
+    if Folder.at(location).path != store.folder.path:
+        context.params["store"] = store.location
+        words = [*_again(damage, name, context), *(["--", *context.args] if context.args else [])]
         raise StoreError(
-            f"{store.location}/{damage.table}: its command {why}, so it is not run from here; look "
-            f"at it and type it yourself:\n  {command}"
+            f"{store.location}/{damage.table}: its command works on another store, {location}, so "
+            "it is not run from here; look at it, with this store in place of that one, and type "
+            f"it yourself:\n  {shlex.join(['vlm-relabel', *words])}"
+        )
+    if context.args:
+        raise StoreError(
+            f"{store.location}/{damage.table}: its command has Beam options, so it is not run from "
+            f"here; look at it and type it yourself:\n  {command}"
         )
     if (code := _code(params)) and not allow_code:
         raise StoreError(
@@ -100,13 +107,18 @@ def _words(store: Store, damage: Damage, command: str, allow_code: bool) -> tupl
             "which the store names; look at the command, and give --allow-code if you trust it, or "
             f"type it yourself:\n  {command}"
         )
+    return tuple(_again(damage, name, context))
+
+
+def _again(damage: Damage, name: str, context: Any) -> list[str]:
+    """The words of a parsed command that makes what is damaged, and replaces nothing else."""
     # Rewards that were replaced since are not to be made again for the sake of a source's tables.
     wanted = "embed" if name == "relabel" and is_source_table(damage.table) else name
     made_by = {} if damage.manifest is None else damage.manifest.made_by
     words = [wanted, *_options(_subcommand(wanted), context)]
-    if params.get(_THREADS) is None and _THREADS in made_by:  # for the same bytes
+    if context.params.get(_THREADS) is None and _THREADS in made_by:  # for the same bytes
         words += ["--threads", made_by[_THREADS]]
-    return tuple(words)
+    return words
 
 
 def _code(params: Mapping[str, Any]) -> list[str]:

@@ -176,9 +176,11 @@ def test_other_tables_are_unfinished_until_their_command_has_run_again(
     opened = Store.open(str(store))
     wrist = next(t for t in opened.unfinished() if t.endswith(".wrist"))
     assert opened.unfinished() == [wrist, "goal_datasets/gc1", "rewards/v2"]
-    with pytest.raises(StoreError, match=r"(?s)unfinished; resume it with:\n  .*--split train "):
+    with pytest.raises(StoreError, match=r"(?s)unfinished \(.*resume it with:\n  .*--split train "):
         opened.read(wrist)
-    with pytest.raises(StoreError, match=r"unfinished; resume it with:\n  build gc1"):
+    with pytest.raises(
+        StoreError, match=r"unfinished \(\d of \d slices\); resume it with:\n  build gc1"
+    ):
         opened.read("goal_datasets/gc1")
     recorded = opened.recorded(wrist)
     assert recorded is not None

@@ -321,7 +321,7 @@ def _unfinish(path: Path) -> None:
         ("steps", _flip, "its SHA-256 is not the one recorded"),
         ("rewards/v1", Path.unlink, "missing"),
         ("episodes", lambda path: path.write_bytes(path.read_bytes()[:-9]), "bytes, got"),
-        ("rewards/v1", _unfinish, "unfinished; resume it with"),
+        ("rewards/v1", _unfinish, "slices); complete it with"),
     ],
 )
 def test_verify_of_a_damaged_store_ends_with_1(

@@ -197,6 +197,45 @@ def test_tables_that_wait_for_a_table_that_is_gone(place: Path, run: Run) -> Non
     assert message.startswith(f"{store}: cannot be completed: rewards/v1; expected whole tables")
 
 
+def test_jobs_on_tables_that_wait_for_finish(place: Path, run: Run) -> None:
+    """They name what is unfinished, how far it is, and what completes it."""
+    store, encoder = place / "parts", ("--encoder", PIXEL_MEAN)
+    of_source = ["--source", place / "source", "--episodes-per-slice", "1", *encoder]
+    score = ["score", *encoder, "--goals", place / "goals.yaml", "--store", store]
+    build = ["build-goals", store, "--name", "gc"]
+    train = [
+        "train",
+        store,
+        "--dataset",
+        "gc",
+        "--algo",
+        "iql",
+        "--out",
+        place / "run",
+        "--steps",
+        "1",
+    ]
+
+    def check(makes: list[Any], needs: list[Any], table: str) -> None:
+        done = run(*makes, "--slices", "1/2")
+        assert done.exit_code == 0, done.output
+        assert "unfinished (4 of 7 slices); resume it with:\n" in refusal(run(*needs, "--json"))
+        run(*makes, "--slices", "2/2")
+        told = refusal(run(*needs, "--json"))
+        assert f"/{table}" in told
+        assert (
+            f"unfinished (7 of 7 slices); complete it with:\n  vlm-relabel finish {store}\n"
+            "or resume it with:\n" in told
+        )
+        assert run("finish", store).exit_code == 0
+
+    check(["embed", *of_source, "--camera", "front", "--store", store], score, "embeddings/")
+    wrist = ["embed", *of_source, "--camera", "wrist", "--store", store]
+    check(wrist, [*score, "--camera", "wrist"], "embeddings/")
+    check([*score, "--camera", "front"], build, "rewards/v1")
+    check(build, train, "goal_datasets/")
+
+
 def test_more_parts_than_slices(place: Path, run: Run) -> None:
     for number in range(1, 10):
         done = run(*relabel(place, "parts", "--slices", f"{number}/9"))
