@@ -115,7 +115,7 @@ def test_relabel_tells_machines_one_object(run: Run, words: Words, store: Path) 
     assert (told["slices_new"], told["frames_new"]) == (2, 11)
     assert [table["complete"] for table in told["tables"]] == [True] * 4
     assert told["tables"][0].keys() == {
-        "table", "complete", "slices_done", "rows", "bytes", "dead_letters", "examples",
+        "table", "complete", "slices_done", "rows", "bytes", "dead_letters", "examples", "damages",
     }  # fmt: skip
     goal = told["goals"][0]
     without_head = {
