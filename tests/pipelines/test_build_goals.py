@@ -108,6 +108,16 @@ def test_job_writes_index_manifest_and_report(store: Path, job: JobOptions) -> N
     assert problems(store) == []
 
 
+def test_datasets_of_which_one_is_refused_are_not_begun(store: Path, job: JobOptions) -> None:
+    build_goals(job, replace(WHAT, truth=TRUTH))
+    shutil.rmtree(store / "goal_datasets" / "gc1")
+    other = replace(WHAT, truth=TRUTH, options=DatasetOptions(validation=0.4, test=0.2))
+    with pytest.raises(StoreError, match=r"goal_datasets/gc1\.true: exists and was made from other"):
+        build_goals(job, other)
+    assert not (store / "goal_datasets" / "gc1").exists()
+    assert Store.open(str(store)).unfinished() == []
+
+
 def test_materialized_transitions_and_truth(store: Path, job: JobOptions) -> None:
     done = build_goals(job, replace(WHAT, truth=TRUTH, materialize=True))
     assert [d.name for d in done.datasets] == ["gc1", "gc1.true"]
