@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from vlm_relabel.cli.repairs import Rerun
 
 
+_BY_HAND = "  [dim](has Beam options: for you to type)[/]"
+
+
 def repair(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Store to repair.")],
     yes: Annotated[
@@ -36,8 +39,9 @@ def repair(
 ) -> None:
     """Make damaged and missing slices again, by the commands that made them.
 
-    Slices that are whole stay as they are. The source and the encoder must be where they were.
-    The exit code is 1 if anything is still wrong.
+    Slices that are whole stay as they are. Commands work on STORE, wherever it was when they were
+    recorded; those with Beam options are shown for you to type. The source and the encoder must be
+    where they were. The exit code is 1 if anything is still wrong.
     """
     outcome = guarded(lambda: _run(store, yes, allow_code, dry_run, json), json)
     if json:
@@ -85,7 +89,7 @@ def _show(location: str, damages: Sequence[Damage], commands: Sequence[Rerun]) -
     if commands:
         console.OUT.print("\nto run, in this order:")
     for rerun in commands:
-        console.OUT.print(f"  {escape(rerun.line)}")
+        console.OUT.print(f"  {escape(rerun.line)}{_BY_HAND * rerun.by_hand}")
 
 
 def _repair(
@@ -103,6 +107,11 @@ def _repair(
     for rerun in commands:
         if all(store.is_complete(table) for table in rerun.tables):
             continue  # an earlier command made them too
+        if rerun.by_hand:
+            told = "has Beam options: type it yourself, then repair again"
+            if not as_json:
+                console.OUT.print(f"\n{escape(rerun.line)}\n  {told}")
+            return {rerun.line: told}
         if failure := run_again(rerun, as_json):
             return {rerun.line: failure}
     return {}

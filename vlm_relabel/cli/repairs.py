@@ -13,7 +13,6 @@ from typing import Any, Final
 import typer
 
 from schemas.errors import RelabelError, StoreError
-from schemas.files import Folder
 from schemas.repair import Damage, is_source_table
 from schemas.store import Store
 from vlm_relabel.cli import typed
@@ -31,6 +30,7 @@ class Rerun:
     words: tuple[str, ...]  # after the program's name
     recorded: str  # as the tables keep it
     tables: tuple[str, ...]
+    by_hand: bool = False  # it has Beam options: it is for people to look at and to type
 
     @property
     def line(self) -> str:
@@ -47,15 +47,18 @@ def reruns(store: Store, damages: Sequence[Damage], *, allow_code: bool = False)
         allow_code: commands may import modules that the store names.
 
     Raises:
-        StoreError: a store recorded something else than a command of ours on itself, or one that
-            imports code, which is not allowed.
+        StoreError: a store recorded something else than a command of ours, or one that imports
+            code, which is not allowed.
     """
     tables: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for damage in damages:
         if damage.command is not None:
             words = _words(store, damage, damage.command, allow_code)
             tables.setdefault((words, damage.command), []).append(damage.table)
-    return [Rerun(words, command, tuple(own)) for (words, command), own in tables.items()]
+    return [
+        Rerun(words, command, tuple(own), by_hand="--" in words)
+        for (words, command), own in tables.items()
+    ]
 
 
 def run_again(rerun: Rerun, as_json: bool) -> str | None:
@@ -84,30 +87,20 @@ def run_again(rerun: Rerun, as_json: bool) -> str | None:
 
 
 def _words(store: Store, damage: Damage, command: str, allow_code: bool) -> tuple[str, ...]:
-    """The words of a recorded command, without what a repair must not do."""
+    """The words of a recorded command on this store, without what a repair must not do.
+
+    A store that was moved or copied recorded where it was: what is mended is the one at hand.
+    """
     name, context = _parsed(damage.table, command)
-    params = context.params
-    location = str(params.get("store"))
-    if Folder.at(location).path != store.folder.path:
-        context.params["store"] = store.location
-        words = [*_again(damage, name, context), *(["--", *context.args] if context.args else [])]
-        raise StoreError(
-            f"{store.location}/{damage.table}: its command works on another store, {location}, so "
-            "it is not run from here; look at it, with this store in place of that one, and type "
-            f"it yourself:\n  {shlex.join(['vlm-relabel', *words])}"
-        )
-    if context.args:
-        raise StoreError(
-            f"{store.location}/{damage.table}: its command has Beam options, so it is not run from "
-            f"here; look at it and type it yourself:\n  {command}"
-        )
-    if (code := _code(params)) and not allow_code:
+    context.params["store"] = store.location
+    words = [*_again(damage, name, context), *(["--", *context.args] if context.args else [])]
+    if (code := _code(context.params)) and not allow_code:
         raise StoreError(
             f"{store.location}/{damage.table}: its command imports and runs {' and '.join(code)}, "
             "which the store names; look at the command, and give --allow-code if you trust it, or "
-            f"type it yourself:\n  {command}"
+            f"type it yourself:\n  {shlex.join(['vlm-relabel', *words])}"
         )
-    return tuple(_again(damage, name, context))
+    return tuple(words)
 
 
 def _again(damage: Damage, name: str, context: Any) -> list[str]:

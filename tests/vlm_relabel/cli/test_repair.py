@@ -273,7 +273,6 @@ HOSTILE = [
     "vlm-relabel; touch {store}/mark",
     "vlm-relabel score '",
     "vlm-relabel score --no-such-option",
-    "vlm-relabel score --store {store} --encoder fake --goals g.yaml -- --setup_file ./evil.py",
     "vlm-relabel score --store {store} --encoder \"os:system(command='touch x')\" --goals g.yaml",
     "vlm-relabel score --store {store} --encoder fake --goals g.yaml --reward evil:Reward",
 ]
@@ -290,39 +289,46 @@ def test_only_our_commands_on_this_store_are_run(store: Store, command: str) -> 
     done = run("repair", store.location, "--yes")
     assert done.exit_code == 2
     assert "type it yourself" in done.output
-    assert recorded in done.output
+    assert recorded in done.output or "--allow-code" in done.output
     assert small.tree(Path(store.location)) == before
 
 
-def test_the_commands_of_a_copied_store_are_printed_for_the_copy(
-    store: Store, place: Path, pristine: Path
-) -> None:
-    """Typed as printed, they mend the copy, and leave the other store alone."""
+def test_what_has_beam_options_is_for_people_to_type(store: Store, pristine: Path) -> None:
+    """What it makes is open again, so that the command finds something to do."""
+    name = f"steps/{MANIFEST}"
+    content = unsealed(store.folder.read(name), origin=name)
+    recorded = f"{content['command']} -- --setup_file ./evil.py"
+    store.folder.write(name, sealed({**content, "command": recorded}))
+    for table in ("steps", "rewards/v2"):
+        flip(Path(store.location, table, store.slices[0].file), 0.5)
+    done = run("repair", store.location, "--yes")
+    assert done.exit_code == 1
+    assert "has Beam options: type it yourself, then repair again" in done.output
+    assert store.unfinished() == ["rewards/v2", "steps"]
+    line = next(
+        line for line in done.output.splitlines() if line.endswith("--setup_file ./evil.py")
+    )
+    program, *typed = shlex.split(line)
+    assert program == "vlm-relabel"
+    assert run(*typed[: typed.index("--")]).exit_code == 0
+    assert run("repair", store.location, "--yes").exit_code == 0
+    for table in ("steps", "rewards/v2"):
+        file = Path(table, store.slices[0].file)
+        assert Path(store.location, file).read_bytes() == (pristine / file).read_bytes()
+
+
+def test_a_copied_store_is_repaired_where_it_is(store: Store, place: Path, pristine: Path) -> None:
     copy = place / "a copy"
     shutil.copytree(store.location, copy)
     try:
-        name = f"steps/{MANIFEST}"
-        content = unsealed(store.folder.read(name), origin=name)
-        words = [*shlex.split(content["command"]), "--overwrite", "--", "--runner", "DirectRunner"]
-        words = [word for word in words if not word.startswith(store.location)]
-        words[words.index("--store") : words.index("--store") + 1] = [f"--store={store.location}"]
-        changed = sealed({**content, "command": shlex.join(words)})
-        Path(copy, name).write_bytes(changed)
         for table in ("steps", table_of(store, "embeddings"), "rewards/v2", "transitions/gc"):
             flip(copy / table / store.slices[0].file, 0.5)
-            told = json.loads(run("repair", copy, "--dry-run", "--json").stdout)["message"]
-            assert f"works on another store, {store.location}, so it is not run from here" in told
-            assert "with this store in place of that one" in told
-            program, *typed = shlex.split(told.splitlines()[-1])
-            assert (program, str(copy) in typed) == ("vlm-relabel", True)
-            assert not any(word.endswith(store.location) for word in typed)
-            assert "--overwrite" not in typed
-            assert (table == "steps") == ("DirectRunner" in typed)
-            (copy / table / store.slices[0].file).write_bytes(
-                (pristine / table / store.slices[0].file).read_bytes()
-            )
+        done = run("repair", copy, "--yes")
+        assert done.exit_code == 0, done.output
+        check_repaired(Store.open(str(copy)), pristine)
     finally:
         shutil.rmtree(copy)
+    check_repaired(store, pristine)
 
 
 def test_overwrite_is_not_repeated(store: Store, pristine: Path) -> None:
