@@ -134,8 +134,9 @@ def test_dense_rewards_are_kept_and_can_be_resumed(embedded: Path, run: Run) -> 
     before = files(embedded / "goal_datasets")
     lost = sorted((embedded / "goal_datasets" / "gc1").glob("slice-*"))[1]
     lost.unlink()
-    again = json.loads(run(*words, "--json").stdout)
-    assert again["slices_new"] == 0  # a complete table is not looked at
+    told = refusal(run(*words, "--json"))
+    assert f"goal_datasets/gc1/{lost.name}: missing" in told
+    assert "vlm-relabel repair" in told
     assert run("verify", embedded).exit_code == 1
     lost.write_bytes(before[f"gc1/{lost.name}"])
     assert run("verify", embedded).exit_code == 0
