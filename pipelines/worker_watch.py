@@ -12,6 +12,7 @@ import queue
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -109,11 +110,17 @@ def _death(code: int) -> WorkerError:
 
 
 def _end_workers() -> None:
-    """Ends the worker processes that are left, and with them Beam's threads that serve them."""
-    for child in psutil.Process(os.getpid()).children():
-        with suppress(psutil.NoSuchProcess):
-            if MODULE in child.cmdline():
-                child.kill()
-    for thread in threading.enumerate():
-        if thread.name in (_WAITS, _READS, _CONTROLS):
-            thread.join(_END_S)
+    """Ends the worker processes that are left, and with them Beam's threads that serve them.
+
+    It looks again until these threads are gone: a worker may be just starting.
+    """
+    until = time.monotonic() + _END_S
+    while True:
+        for child in psutil.Process(os.getpid()).children():
+            with suppress(psutil.NoSuchProcess):
+                if MODULE in child.cmdline():
+                    child.kill()
+        serving = [t for t in threading.enumerate() if t.name in (_WAITS, _READS, _CONTROLS)]
+        if not serving or time.monotonic() > until:
+            return
+        serving[0].join(0.1)
