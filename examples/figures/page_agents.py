@@ -168,18 +168,20 @@ def failed(records: Records) -> Iterator[str]:
                 f"{domain.title}: agents of the {largest} encoder do not earn more than those of "
                 f"the {size} one, by {shown(gain)}."
             )
+        if size not in played:
+            continue
+        bootstrap = Bootstrap(played)
         for way in behaviour.WAYS:
             name = f"{size}-{way}"
             for family in _families(played, name, size):
-                loss = Bootstrap(played)(agents.gain(name, size, family))
+                loss = bootstrap(agents.gain(name, size, family))
                 if loss.high < 0:
                     of = "" if family == "all" else f"*{family}*: "
                     yield (
                         f"{domain.title}: {of}agents of “{way}” earn less than those of a "
                         f"threshold of 0.5: {shown(loss)}."
                     )
-        if "true" in played and "place" in played.get(size, {}):
-            bootstrap = Bootstrap(played)
+        if "true" in played and "place" in played[size]:
             own, best = (_of(bootstrap, name, "place") for name in (size, "true"))
             yield f"{domain.title}: *place* succeeds in {own}, with rewards of the truth in {best}."
 

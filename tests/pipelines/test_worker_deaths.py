@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -101,6 +102,20 @@ def test_a_worker_whose_parent_is_gone_ends_before_it_has_begun() -> None:
         check=False,
     )
     assert done.returncode == 1
+
+
+def test_a_worker_that_is_just_starting_is_ended_with_the_others() -> None:
+    ended: list[int] = []
+
+    def serve() -> None:
+        time.sleep(0.3)  # the others are ended meanwhile
+        words = [sys.executable, "-c", "import time; time.sleep(60)", MODULE]
+        ended.append(subprocess.run(words, check=False).returncode)
+
+    threading.Thread(target=serve, name="run_worker", daemon=True).start()
+    with pytest.raises(WorkerError), WorkerWatch():
+        raise WorkerError("another has died")
+    assert ended == [-signal.SIGKILL]
 
 
 def _kill_first_worker() -> None:
