@@ -24,6 +24,7 @@ from PIL import Image
 from offline_rl.policies import DrawingPolicy, EpisodePolicy, Floats, Mind, Policy
 from offline_rl.run_files import writing
 from schemas import fields
+from schemas.disks import unwritable
 from schemas.errors import RunError
 
 Frame = NDArray[np.uint8]
@@ -267,8 +268,7 @@ def check_gif(path: Path, name: str = "") -> None:
         raise RunError(f"{name}{path}: expected a file name that ends in .gif")
     if path.is_dir():
         raise RunError(f"{name}{path}: expected a file, got a folder; name a file in it")
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if there != path and not there.is_dir():
-        raise RunError(f"{name}{path}: {there} is a file, not a folder; name another place")
-    if not os.access(there, os.W_OK):
-        raise RunError(f"{name}{path}: {there} cannot be written to; name another place")
+    if path.exists() and os.access(path, os.W_OK):
+        return
+    if (why := unwritable(path.parent)) is not None or path.exists():
+        raise RunError(f"{name}{path}: {why or 'it cannot be written to'}; name another place")

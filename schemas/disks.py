@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 from typing import Final
 
 _CURES: Final = {
@@ -21,3 +23,11 @@ def disk_cure(error: BaseException) -> str | None:
     """What to do about what a disk refused; None if this is no such error, or nothing helps."""
     number = error.errno if isinstance(error, OSError) else None
     return None if number is None else _CURES.get(number)
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written to a local folder, which need not be there; None: it can."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        return f"{there} is a file, not a folder"
+    return None if os.access(there, os.W_OK) else f"{there} cannot be written to"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from schemas.disks import unwritable
 from schemas.errors import LocationError
 from schemas.files import Folder
 
@@ -21,12 +22,6 @@ def out_folder(location: str | os.PathLike[str]) -> Folder:
     folder = Folder.at(os.fspath(location))
     if not folder.is_local:
         return folder
-    path = Path(folder.path)
-    there = next(place for place in (path, *path.parents) if place.exists())
-    if not there.is_dir():
-        raise LocationError(
-            f"--out {location}: expected a folder, and {there} is a file; name another --out"
-        )
-    if not os.access(there, os.W_OK):
-        raise LocationError(f"--out {location}: {there} cannot be written; name another --out")
+    if (why := unwritable(Path(folder.path))) is not None:
+        raise LocationError(f"--out {location}: expected a folder, and {why}; name another --out")
     return folder
